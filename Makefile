@@ -1,0 +1,36 @@
+# Every target is a few readable lines; a contributor needs Rust, a C compiler and make, and nothing else.
+# Installed on demand, where it can be: the real programs that some tests talk to (tests/tools/counterparts.sh).
+
+CARGO ?= cargo
+COUNTERPARTS ?= target/counterparts
+MESSAGE ?= Hello from a fresh clone
+
+.PHONY: check test run bench campaign counterparts
+
+# Before every commit: format, lints as errors, all tests in their short form.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked
+
+# What a merge needs: the check with the real counterparts in place, then the fault campaign in its medium form.
+test: counterparts
+	RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) $(MAKE) check
+	$(MAKE) campaign
+
+# 100 kill -9 and 20 SIGTERM under load, each followed by a restart and judged from outside.
+campaign:
+	RP_TEST_CASES=100 $(CARGO) test --locked --test it campaign:: -- --nocapture --test-threads 1
+
+# The real Codex program (npm) and an independent OpenAI-compatible server (PyPI); says so where they cannot be had.
+counterparts:
+	sh tests/tools/counterparts.sh $(abspath $(COUNTERPARTS))
+
+# The main job, offline: answers one message with the provider `local` unless the environment names another.
+run:
+	RUSTY_PINCH_PROVIDER=$${RUSTY_PINCH_PROVIDER:-local} $(CARGO) run --locked --quiet -- run --message "$(MESSAGE)"
+
+# Figures of docs/performance.md, with the budgets that are stable enough to be enforced.
+bench:
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench figures

@@ -1,0 +1,16 @@
+//! Words: the values that every other folder speaks. No I/O, no threads, no clock.
+
+/// The flag that ends waiting, and the way to wake what waits.
+pub mod cancel;
+/// Instants and dates as plain numbers; the trait that asks for them.
+pub mod clock;
+/// What an error means to us, whoever reports it.
+pub mod fault;
+/// Names of turns, channels and sessions.
+pub mod id;
+/// Messages coming in, answers going out, and the work between them.
+pub mod message;
+/// Seeded randomness for jitter. Never for secrets.
+pub mod rng;
+/// Cutting text on borders a person would accept.
+pub mod text;

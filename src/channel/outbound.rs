@@ -1,0 +1,384 @@
+//! [`Lanes`]: replies on their way out. First in first out for each chat; a chat that must wait is set aside with its
+//! time while others go on. Nothing is ever stepped over within a chat.
+//!
+//! A send whose outcome is unknown (the request may have arrived) is repeated with a mark in front, so that a person
+//! can tell; after [`RESENDS_MAX`] repeats the reply is given up. A send that certainly did nothing is tried again for
+//! as long as it takes: a reply on disk is never dropped because a network is down.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::base::clock::Mono;
+use crate::base::id::TurnId;
+use crate::base::message::{Chat, Outbound, Outcome};
+use crate::base::rng::Rng;
+
+/// Stands before a text that may have been delivered before.
+pub const REPEAT_MARK: &str = "↻ (may be a repeat)\n";
+
+/// Repeats of one part after unknown outcomes.
+pub const RESENDS_MAX: u8 = 2;
+
+/// Between two parts of one chat: the platform allows about one message a second there.
+pub const PART_SPACING: Duration = Duration::from_millis(1050);
+
+/// Ceiling of the first delay after a failed send, and of every delay.
+const BACKOFF_BASE: Duration = Duration::from_millis(500);
+const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// A server that asks for more patience than this gets this.
+const THROTTLE_MAX: Duration = Duration::from_secs(3600);
+
+/// What to send now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The turn.
+    pub turn: TurnId,
+    /// Where to.
+    pub chat: Chat,
+    /// The part.
+    pub part: u16,
+    /// Its text, marked if need be.
+    pub text: String,
+    /// How often this part is sent again after an unknown outcome.
+    pub resends: u8,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It was confirmed.
+    Confirmed {
+        /// The channel's id of the message.
+        message_id: i64,
+    },
+    /// It certainly did nothing; try again.
+    Nothing {
+        /// Not before this, if the server said so.
+        after: Option<Duration>,
+    },
+    /// It may have arrived.
+    Unknown,
+    /// It can never succeed.
+    Refused {
+        /// Why, in our words.
+        why: String,
+    },
+    /// It did nothing, because the chat has a new id.
+    Moved {
+        /// The new id.
+        chat: String,
+    },
+}
+
+/// What to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The part was confirmed.
+    Sent {
+        /// The part.
+        part: u16,
+        /// The channel's id of the message.
+        message_id: i64,
+    },
+    /// This attempt at the part certainly did nothing.
+    Unsent {
+        /// The part.
+        part: u16,
+        /// Whether an earlier attempt may have arrived.
+        ambiguous: bool,
+        /// Repeats that count.
+        resends: u8,
+    },
+    /// The reply is done with.
+    Close {
+        /// How.
+        outcome: Outcome,
+        /// Why, for a dead letter.
+        why: String,
+    },
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send this.
+    Send(Attempt),
+    /// Close this turn as dead: its part was repeated often enough.
+    GiveUp {
+        /// The turn.
+        turn: TurnId,
+        /// Whose first reply it is.
+        chat: String,
+    },
+    /// Nothing before this time, or before something new comes.
+    Wait {
+        /// `None`: there is nothing to send.
+        until: Option<Mono>,
+    },
+}
+
+#[derive(Debug)]
+struct Waiting {
+    outbound: Outbound,
+    failures: u32,
+    repeated: bool,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<Waiting>,
+    not_before: Mono,
+}
+
+/// All chats of one sender.
+#[derive(Debug)]
+pub struct Lanes {
+    lanes: HashMap<String, Lane>,
+    /// Chats with replies, in the order they are looked at.
+    order: VecDeque<String>,
+    rng: Rng,
+}
+
+impl Lanes {
+    /// Nothing to send.
+    pub fn new(rng: Rng) -> Lanes {
+        Lanes { lanes: HashMap::new(), order: VecDeque::new(), rng }
+    }
+
+    /// A durable reply.
+    pub fn push(&mut self, outbound: Outbound) {
+        let chat = outbound.chat.id.clone();
+        let lane = self.lanes.entry(chat.clone()).or_default();
+        if lane.queue.is_empty() {
+            self.order.push_back(chat);
+        }
+        let repeated = outbound.resends > 0;
+        lane.queue.push_back(Waiting { outbound, failures: 0, repeated });
+    }
+
+    /// What to do at `now`. An attempt must be reported before the next step is asked for.
+    pub fn step(&mut self, now: Mono) -> Step {
+        let ready = self.order.iter().position(|chat| self.lanes.get(chat).is_some_and(|lane| lane.not_before <= now));
+        let Some(at) = ready else {
+            let until = self.order.iter().filter_map(|chat| self.lanes.get(chat)).map(|lane| lane.not_before).min();
+            return Step::Wait { until };
+        };
+        // The chat goes to the back, so that a long reply does not hold up others.
+        let chat = self.order.remove(at).expect("the position was just found");
+        let lane = self.lanes.get_mut(&chat).expect("a chat in the order has a lane");
+        self.order.push_back(chat);
+        let waiting = lane.queue.front_mut().expect("a chat in the order has a reply");
+        attempt(waiting)
+    }
+
+    /// What came of the attempt for `chat`; returns what to record, in order.
+    pub fn on_sent(&mut self, chat: &str, sent: Sent, now: Mono) -> Vec<Report> {
+        let Some(lane) = self.lanes.get_mut(chat) else { return Vec::new() };
+        let Some(waiting) = lane.queue.front_mut() else { return Vec::new() };
+        let part = waiting.outbound.next;
+        match sent {
+            Sent::Confirmed { message_id } => {
+                waiting.outbound.next += 1;
+                (waiting.outbound.ambiguous, waiting.outbound.resends) = (false, 0);
+                lane.not_before = now.after(PART_SPACING);
+                let mut reports = vec![Report::Sent { part, message_id }];
+                if usize::from(waiting.outbound.next) >= waiting.outbound.parts.len() {
+                    reports.push(Report::Close { outcome: waiting.outcome(), why: String::new() });
+                    lane.not_before = Mono(0);
+                    self.finish(chat);
+                }
+                reports
+            }
+            Sent::Nothing { after } => {
+                waiting.failures += 1;
+                let delay = after.map(|after| after.min(THROTTLE_MAX) + self.rng.jitter(after / 10));
+                lane.not_before = now.after(delay.unwrap_or_else(|| backoff(waiting.failures, &mut self.rng)));
+                vec![waiting.unsent(part)]
+            }
+            Sent::Unknown => {
+                waiting.failures += 1;
+                waiting.outbound.ambiguous = true;
+                lane.not_before = now.after(backoff(waiting.failures, &mut self.rng));
+                Vec::new()
+            }
+            Sent::Refused { why } => {
+                self.finish(chat);
+                vec![Report::Close { outcome: Outcome::Dead, why }]
+            }
+            Sent::Moved { chat: new } => self.moved(chat, &new, part),
+        }
+    }
+
+    /// The first reply of a chat is given up.
+    pub fn on_given_up(&mut self, chat: &str) {
+        self.finish(chat);
+    }
+
+    fn moved(&mut self, old: &str, new: &str, part: u16) -> Vec<Report> {
+        let Some(mut lane) = self.lanes.remove(old) else { return Vec::new() };
+        self.order.retain(|chat| chat != old);
+        let report = lane.queue.front_mut().map(|waiting| waiting.unsent(part));
+        for mut waiting in lane.queue {
+            waiting.outbound.chat.id = new.to_owned();
+            self.push(waiting.outbound);
+        }
+        report.into_iter().collect()
+    }
+
+    fn finish(&mut self, chat: &str) {
+        let Some(lane) = self.lanes.get_mut(chat) else { return };
+        lane.queue.pop_front();
+        if lane.queue.is_empty() {
+            self.lanes.remove(chat);
+            self.order.retain(|waiting| waiting != chat);
+        }
+    }
+}
+
+impl Waiting {
+    /// The attempt did nothing, so it does not count as a repeat; whether an earlier one arrived is as unknown as before.
+    fn unsent(&mut self, part: u16) -> Report {
+        let outbound = &mut self.outbound;
+        outbound.resends = outbound.resends.saturating_sub(1);
+        Report::Unsent { part, ambiguous: outbound.ambiguous, resends: outbound.resends }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self.repeated, self.failures) {
+            (true, _) => Outcome::AmbiguousResent,
+            (false, 0) => Outcome::Sent,
+            (false, _) => Outcome::SentAfterRetry,
+        }
+    }
+}
+
+fn attempt(waiting: &mut Waiting) -> Step {
+    let outbound = &mut waiting.outbound;
+    if outbound.ambiguous {
+        if outbound.resends >= RESENDS_MAX {
+            return Step::GiveUp { turn: outbound.turn, chat: outbound.chat.id.clone() };
+        }
+        outbound.resends += 1;
+        waiting.repeated = true;
+    }
+    let part = outbound.parts.get(usize::from(outbound.next)).map_or("", String::as_str);
+    let text = if outbound.ambiguous { format!("{REPEAT_MARK}{part}") } else { part.to_owned() };
+    Step::Send(Attempt {
+        turn: outbound.turn,
+        chat: outbound.chat.clone(),
+        part: outbound.next,
+        text,
+        resends: outbound.resends,
+    })
+}
+
+fn backoff(failures: u32, rng: &mut Rng) -> Duration {
+    let ceiling = BACKOFF_BASE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_CAP);
+    ceiling / 2 + rng.jitter(ceiling / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Wall;
+    use crate::base::id::ChannelId;
+
+    fn outbound(number: u64, chat: &str, parts: &[&str]) -> Outbound {
+        Outbound {
+            turn: TurnId::mint(Wall(number), &mut Rng::from_seed(number)),
+            channel: ChannelId::Telegram,
+            chat: Chat { id: chat.into(), thread: None },
+            parts: parts.iter().map(|part| (*part).to_owned()).collect(),
+            next: 0,
+            ambiguous: false,
+            resends: 0,
+        }
+    }
+
+    fn lanes(replies: &[(u64, &str, &[&str])]) -> Lanes {
+        let mut lanes = Lanes::new(Rng::from_seed(1));
+        replies.iter().for_each(|(number, chat, parts)| lanes.push(outbound(*number, chat, parts)));
+        lanes
+    }
+
+    #[track_caller]
+    fn text(lanes: &mut Lanes, now: u64) -> String {
+        match lanes.step(Mono(now)) {
+            Step::Send(attempt) => attempt.text,
+            step => panic!("nothing to send: {step:?}"),
+        }
+    }
+
+    const CONFIRMED: Sent = Sent::Confirmed { message_id: 1 };
+
+    #[test]
+    fn a_chat_that_must_wait_is_set_aside_and_never_stepped_over() {
+        let mut lanes = lanes(&[(1, "a", &["a1"]), (2, "a", &["a2"]), (3, "b", &["b1"])]);
+        assert_eq!(text(&mut lanes, 0), "a1");
+        lanes.on_sent("a", Sent::Nothing { after: Some(Duration::from_secs(9)) }, Mono(0));
+        assert_eq!(text(&mut lanes, 0), "b1");
+        lanes.on_sent("b", CONFIRMED, Mono(0));
+        assert!(matches!(lanes.step(Mono(8999)), Step::Wait { until: Some(Mono(9000..)) }));
+        assert_eq!(text(&mut lanes, 10_000), "a1");
+        lanes.on_sent("a", CONFIRMED, Mono(10_000));
+        assert_eq!(text(&mut lanes, 10_000), "a2");
+    }
+
+    #[test]
+    fn parts_of_a_chat_are_spaced_and_the_last_one_closes() {
+        let mut lanes = lanes(&[(1, "a", &["1", "2"])]);
+        assert_eq!(text(&mut lanes, 0), "1");
+        assert_eq!(lanes.on_sent("a", CONFIRMED, Mono(0)), [Report::Sent { part: 0, message_id: 1 }]);
+        assert_eq!(lanes.step(Mono(0)), Step::Wait { until: Some(Mono(1050)) });
+        assert_eq!(text(&mut lanes, 1050), "2");
+        let reports = lanes.on_sent("a", CONFIRMED, Mono(1050));
+        assert_eq!(reports[1], Report::Close { outcome: Outcome::Sent, why: String::new() });
+        assert_eq!(lanes.step(Mono(1050)), Step::Wait { until: None });
+    }
+
+    #[test]
+    fn only_what_may_have_arrived_is_marked_and_it_is_given_up_in_the_end() {
+        let mut lanes = lanes(&[(1, "a", &["x"])]);
+        let marked = format!("{REPEAT_MARK}x");
+        assert_eq!(text(&mut lanes, 0), "x");
+        lanes.on_sent("a", Sent::Nothing { after: None }, Mono(0));
+        assert_eq!(text(&mut lanes, 100_000), "x");
+        lanes.on_sent("a", Sent::Unknown, Mono(100_000));
+        assert_eq!(text(&mut lanes, 200_000), marked);
+        // A repeat that certainly did nothing does not count.
+        assert_eq!(
+            lanes.on_sent("a", Sent::Nothing { after: None }, Mono(200_000)),
+            [Report::Unsent { part: 0, ambiguous: true, resends: 0 }]
+        );
+        for now in [300_000, 400_000] {
+            assert_eq!(text(&mut lanes, now), marked);
+            lanes.on_sent("a", Sent::Unknown, Mono(now));
+        }
+        assert!(matches!(lanes.step(Mono(500_000)), Step::GiveUp { .. }));
+        lanes.on_given_up("a");
+        assert_eq!(lanes.step(Mono(500_000)), Step::Wait { until: None });
+    }
+
+    #[test]
+    fn a_repeat_that_is_confirmed_says_so_and_the_next_part_is_plain() {
+        let mut lanes = lanes(&[(1, "a", &["x", "y"])]);
+        text(&mut lanes, 0);
+        lanes.on_sent("a", Sent::Unknown, Mono(0));
+        text(&mut lanes, 60_000);
+        lanes.on_sent("a", CONFIRMED, Mono(60_000));
+        assert_eq!(text(&mut lanes, 90_000), "y");
+        let reports = lanes.on_sent("a", CONFIRMED, Mono(90_000));
+        assert_eq!(reports[1], Report::Close { outcome: Outcome::AmbiguousResent, why: String::new() });
+    }
+
+    #[test]
+    fn a_refused_reply_makes_way_and_a_moved_chat_is_followed() {
+        let mut lanes = lanes(&[(1, "a", &["1"]), (2, "a", &["2"])]);
+        text(&mut lanes, 0);
+        lanes.on_sent("a", Sent::Refused { why: "blocked".into() }, Mono(0));
+        assert_eq!(text(&mut lanes, 0), "2");
+        lanes.on_sent("a", Sent::Moved { chat: "b".into() }, Mono(0));
+        assert!(matches!(lanes.step(Mono(0)), Step::Send(Attempt { chat, .. }) if chat.id == "b"));
+    }
+}

@@ -1,0 +1,206 @@
+//! A `tg-send` thread: sends the replies of its chats, and shows "typing" where somebody is being answered. What it
+//! decides stands in `outbound.rs` and `telegram_api.rs`.
+//!
+//! Before every send the writer is told and answers, so that a process that dies within the send leaves a trace; after
+//! every send it is told what came of it. Once the outbox is closed, what can be sent at once is sent, and what has to
+//! wait is left to the next process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, select};
+
+use crate::base::clock::{Clock, Mono};
+use crate::base::id::{ChannelId, TurnId};
+use crate::base::message::{Chat, Delivery, Outbound, Outcome};
+use crate::base::rng::Rng;
+use crate::channel::ends::SenderEnds;
+use crate::channel::outbound::{Attempt, Lanes, Report, Sent, Step};
+use crate::channel::telegram_api as api;
+use crate::channel::telegram_client::TelegramClient;
+use crate::observe::event::{Event, Log};
+
+/// Limit of one send: a server that stalls holds up only this sender's chats, and only so long.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// "Typing" is first shown after this: most tools and some models answer sooner, and a call is saved.
+const TYPING_AFTER: Duration = Duration::from_millis(500);
+
+/// The server shows it for five seconds.
+const TYPING_EVERY: Duration = Duration::from_secs(4);
+
+/// A turn that shows "typing" longer than this is not coming back to say that it ended.
+const TYPING_FOR: Duration = Duration::from_secs(3600);
+
+/// The thread's state.
+pub struct TelegramSender {
+    client: TelegramClient,
+    ends: SenderEnds,
+    lanes: Lanes,
+    typing: HashMap<TurnId, Typing>,
+    outbox_open: bool,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+}
+
+struct Typing {
+    chat: Chat,
+    due: Mono,
+    until: Mono,
+}
+
+/// The writer has left; there is nobody to promise anything to.
+struct WriterGone;
+
+impl TelegramSender {
+    /// A sender that has sent nothing yet.
+    pub fn new(
+        client: TelegramClient,
+        ends: SenderEnds,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Log>,
+        rng: Rng,
+    ) -> TelegramSender {
+        TelegramSender { client, ends, lanes: Lanes::new(rng), typing: HashMap::new(), outbox_open: true, clock, log }
+    }
+
+    /// Runs until the outbox is closed and nothing more can be sent at once.
+    pub fn run(mut self) -> Result<(), String> {
+        loop {
+            self.take_new();
+            let now = self.clock.mono();
+            let step = match self.lanes.step(now) {
+                Step::Send(attempt) => self.send(&attempt),
+                Step::GiveUp { turn, chat } => self.give_up(turn, &chat),
+                Step::Wait { .. } if !self.outbox_open => return Ok(()),
+                Step::Wait { until } => {
+                    if !self.show_typing(now) {
+                        self.wait(until);
+                    }
+                    Ok(())
+                }
+            };
+            if step.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what came meanwhile. A turn's "typing" was queued before its reply, so it is taken after it.
+    fn take_new(&mut self) {
+        let replies: Vec<Outbound> = self.ends.outbox.try_iter().collect();
+        self.take_typing();
+        replies.into_iter().for_each(|outbound| self.take_reply(outbound));
+    }
+
+    fn take_typing(&mut self) {
+        let now = self.clock.mono();
+        for (turn, chat) in self.ends.typing.try_iter() {
+            self.typing.insert(turn, Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) });
+        }
+    }
+
+    fn take_reply(&mut self, outbound: Outbound) {
+        self.typing.remove(&outbound.turn);
+        self.lanes.push(outbound);
+    }
+
+    /// Waits for a reply, for somebody to be answered, or for the next thing that is due.
+    fn wait(&mut self, until: Option<Mono>) {
+        const LONG: Duration = Duration::from_secs(60);
+        let typing = self.typing.values().map(|typing| typing.due);
+        let due = until.into_iter().chain(typing).min();
+        let now = self.clock.mono();
+        let left = due.map_or(LONG, |due| now.until(due).max(Duration::from_millis(1)));
+        let received = select! {
+            recv(self.ends.outbox) -> received => received.map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.ends.typing) -> typing => {
+                match typing {
+                    Ok((turn, chat)) => {
+                        self.typing.insert(turn, Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) });
+                        Err(RecvTimeoutError::Timeout)
+                    }
+                    // The dispatcher has left: only the outbox matters from here on.
+                    Err(_) => self.ends.outbox.recv_timeout(left),
+                }
+            }
+            default(left) => Err(RecvTimeoutError::Timeout),
+        };
+        match received {
+            Ok(outbound) => {
+                self.take_typing();
+                self.take_reply(outbound);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.outbox_open = false,
+        }
+    }
+
+    /// Shows "typing" for one turn that is due; `false` if none is.
+    fn show_typing(&mut self, now: Mono) -> bool {
+        self.typing.retain(|_, typing| now < typing.until);
+        let Some(typing) = self.typing.values_mut().filter(|typing| typing.due <= now).min_by_key(|typing| typing.due)
+        else {
+            return false;
+        };
+        typing.due = now.after(TYPING_EVERY);
+        let body = api::typing(&typing.chat);
+        // Only a courtesy: whether it worked makes no difference.
+        let _ = self.client.call("sendChatAction", &body, SEND_TIMEOUT);
+        true
+    }
+
+    fn send(&mut self, attempt: &Attempt) -> Result<(), WriterGone> {
+        let Attempt { turn, part, resends, .. } = *attempt;
+        let lane = self.ends.lane_number;
+        self.tell(Delivery::Sending { turn, part, resends, lane })?;
+        self.ends.lane.recv().map_err(|_| WriterGone)?;
+        let outcome = self.client.call("sendMessage", &api::send_message(&attempt.chat, &attempt.text), SEND_TIMEOUT);
+        let sent = api::send_outcome(&outcome);
+        let error = match &outcome {
+            Ok((head, _)) => format!("status {}", head.status),
+            Err(error) => error.to_string(),
+        };
+        self.log_trouble(attempt, &sent, error);
+        for report in self.lanes.on_sent(&attempt.chat.id, sent, self.clock.mono()) {
+            self.tell(match report {
+                Report::Sent { part, message_id } => Delivery::Sent { turn, part, message_id },
+                Report::Unsent { part, ambiguous, resends } => Delivery::Unsent { turn, part, ambiguous, resends },
+                Report::Close { outcome, why } => Delivery::Close { turn, outcome, why },
+            })?;
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, turn: TurnId, chat: &str) -> Result<(), WriterGone> {
+        self.lanes.on_given_up(chat);
+        self.tell(Delivery::Close {
+            turn,
+            outcome: Outcome::Dead,
+            why: "its delivery stayed unknown too often".to_owned(),
+        })
+    }
+
+    fn tell(&self, delivery: Delivery) -> Result<(), WriterGone> {
+        self.ends.deliveries.send(delivery).map_err(|_| WriterGone)
+    }
+
+    fn log_trouble(&self, attempt: &Attempt, sent: &Sent, error: String) {
+        let action = match sent {
+            Sent::Confirmed { .. } => return,
+            Sent::Nothing { .. } => "retry",
+            Sent::Unknown => "resend_marked",
+            Sent::Refused { .. } => "give_up",
+            Sent::Moved { .. } => "follow",
+        };
+        let event = Event::ChannelSendError {
+            channel: ChannelId::Telegram,
+            chat_id: attempt.chat.id.clone(),
+            request_id: attempt.turn.to_string(),
+            error: if let Sent::Refused { why } = sent { why.clone() } else { error },
+            action,
+        };
+        self.log.emit(self.clock.wall(), &event);
+    }
+}

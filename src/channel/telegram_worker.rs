@@ -1,0 +1,300 @@
+//! The `tg-poll` thread: finds out who the bot is, polls, hands messages over, and waits until they are on disk before
+//! it polls on. What it decides stands in `telegram.rs` and `telegram_api.rs`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::select;
+
+use crate::base::clock::{Clock, Mono};
+use crate::base::id::{ChannelId, TurnId};
+use crate::base::message::Inbound;
+use crate::base::rng::Rng;
+use crate::channel::allowlist::Allowlist;
+use crate::channel::ends::ReaderEnds;
+use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
+use crate::channel::telegram_api::{self as api, Incoming, Update};
+use crate::channel::telegram_client::TelegramClient;
+use crate::observe::event::{Event, Log};
+
+/// Limit of `getMe` and `getWebhookInfo`.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a reader without room looks whether there is some.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a parked reader says so.
+const PARKED_EVERY: Duration = Duration::from_secs(60);
+
+/// A denied sender is logged once in this time; so many senders are remembered.
+const DENIED_EVERY: Duration = Duration::from_secs(3600);
+const DENIED_REMEMBERED_MAX: usize = 1024;
+
+/// What the reader is told at start.
+pub struct ReaderSettings {
+    /// Who is answered.
+    pub allowlist: Allowlist,
+    /// How long the server may hold a poll.
+    pub poll_timeout: Duration,
+    /// How long a poll may take in all.
+    pub request_timeout: Duration,
+    /// By bot, the position behind the last message on disk.
+    pub next_positions: std::collections::BTreeMap<u64, u64>,
+}
+
+/// The thread's state.
+pub struct Reader {
+    client: TelegramClient,
+    settings: ReaderSettings,
+    ends: ReaderEnds,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+    rng: Rng,
+    denied: VecDeque<(String, Mono)>,
+    parked_said: Option<Mono>,
+}
+
+impl Reader {
+    /// A reader that has asked nothing yet.
+    pub fn new(
+        client: TelegramClient,
+        settings: ReaderSettings,
+        ends: ReaderEnds,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Log>,
+        rng: Rng,
+    ) -> Reader {
+        Reader { client, settings, ends, clock, log, rng, denied: VecDeque::new(), parked_said: None }
+    }
+
+    /// Runs until the order to stop.
+    pub fn run(mut self) -> Result<(), String> {
+        if self.settings.allowlist.is_empty() {
+            self.say_parked(
+                "allowlist_empty",
+                "set RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM to the ids that may write",
+                Duration::ZERO,
+            );
+        }
+        let Some(bot) = self.introduce() else { return Ok(()) };
+        let mut poller = Poller::new(self.settings.next_positions.get(&bot).copied(), self.rng.split());
+        while !self.ends.stop.requested() {
+            match poller.step(self.clock.mono()) {
+                Step::Wait { until } => self.wait(&mut poller, until),
+                Step::Poll { offset } => self.poll(&mut poller, bot, offset),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks who the bot is and whether a webhook is set, until both answers let us poll. `None`: we are stopping.
+    fn introduce(&mut self) -> Option<u64> {
+        let mut poller = Poller::new(None, self.rng.split());
+        loop {
+            let outcome = self.who_am_i();
+            if self.ends.stop.requested() {
+                return None;
+            }
+            match outcome {
+                Ok(me) => {
+                    self.emit(&Event::ChannelConnected { channel: ChannelId::Telegram, account: me.id, name: me.name });
+                    return Some(me.id);
+                }
+                Err((failure, error)) => self.failed(&mut poller, failure, error),
+            }
+            while let Step::Wait { until } = poller.step(self.clock.mono()) {
+                self.wait(&mut poller, until);
+                if self.ends.stop.requested() {
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn who_am_i(&mut self) -> Result<api::Me, (PollFailure, String)> {
+        let body = self.ask("getMe")?;
+        let me = api::me(&body).ok_or((PollFailure::Transient, "getMe: not a bot".to_owned()))?;
+        let body = self.ask("getWebhookInfo")?;
+        match api::has_webhook(&body) {
+            Some(false) => Ok(me),
+            Some(true) => Err((PollFailure::Webhook, "getWebhookInfo: a webhook is set".to_owned())),
+            None => Err((PollFailure::Transient, "getWebhookInfo: not understood".to_owned())),
+        }
+    }
+
+    fn ask(&mut self, method: &str) -> Result<Vec<u8>, (PollFailure, String)> {
+        let (head, body) = self
+            .client
+            .call(method, b"{}", CALL_TIMEOUT)
+            .map_err(|error| (PollFailure::Transient, format!("{method}: {error}")))?;
+        match api::poll_failure(&head, &body) {
+            Some(failure) => Err((failure, format!("{method}: status {}", head.status))),
+            None => Ok(body),
+        }
+    }
+
+    fn poll(&mut self, poller: &mut Poller, bot: u64, offset: Option<u64>) {
+        let room = self.ends.room.load(Ordering::SeqCst);
+        if room == 0 {
+            self.ends.stop.wait(ROOM_PAUSE);
+            return;
+        }
+        let body = api::get_updates(offset, self.settings.poll_timeout, room.min(BATCH_MAX));
+        let begun = self.clock.mono();
+        let outcome = self.client.call("getUpdates", &body, self.settings.request_timeout);
+        if self.ends.stop.requested() {
+            return;
+        }
+        match outcome {
+            Err(error) => self.failed(poller, PollFailure::Transient, format!("getUpdates: {error}")),
+            Ok((head, body)) => match (api::poll_failure(&head, &body), api::updates(&body)) {
+                (Some(failure), _) => self.failed(poller, failure, format!("getUpdates: status {}", head.status)),
+                (None, None) => self.failed(poller, PollFailure::Transient, "getUpdates: not understood".to_owned()),
+                (None, Some((updates, unnamed))) => self.batch(poller, bot, updates, unnamed, begun),
+            },
+        }
+    }
+
+    fn batch(&mut self, poller: &mut Poller, bot: u64, updates: Vec<Update>, unnamed: usize, begun: Mono) {
+        if unnamed > 0 {
+            self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: 0, reason: "undecodable" });
+        }
+        let last = updates.iter().map(Update::id).max();
+        if self.hand_over(bot, updates).is_none() {
+            return;
+        }
+        let now = self.clock.mono();
+        if poller.parked().is_some() {
+            self.parked_said = None;
+            self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+        }
+        poller.on_batch(last, begun.until(now), now);
+    }
+
+    /// Gives every message that is to be answered to the dispatcher, then waits until all are on disk. `None`: we are
+    /// stopping, and the server has to send them again.
+    fn hand_over(&mut self, bot: u64, updates: Vec<Update>) -> Option<()> {
+        let mut expected: HashMap<u64, usize> = HashMap::new();
+        for update in updates {
+            match update {
+                Update::Ignored { id, why } => {
+                    self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: id, reason: why });
+                }
+                Update::Text(incoming) if !self.settings.allowlist.allows(&incoming.sender, &incoming.chat.id) => {
+                    self.denied(&incoming);
+                }
+                Update::Text(incoming) => {
+                    *expected.entry(incoming.id).or_default() += 1;
+                    let inbound = self.inbound(bot, incoming);
+                    select! {
+                        send(self.ends.inbox, inbound) -> sent => sent.ok()?,
+                        recv(self.ends.stop.receiver()) -> _ => return None,
+                    }
+                }
+            }
+        }
+        while !expected.is_empty() {
+            let origin = select! {
+                recv(self.ends.receipts) -> receipt => receipt.ok()?,
+                recv(self.ends.stop.receiver()) -> _ => return None,
+            };
+            if let Some(count) = expected.get_mut(&origin) {
+                *count -= 1;
+                if *count == 0 {
+                    expected.remove(&origin);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn inbound(&mut self, bot: u64, incoming: Incoming) -> Inbound {
+        let received = self.clock.wall();
+        Inbound {
+            turn: TurnId::mint(received, &mut self.rng),
+            channel: ChannelId::Telegram,
+            account: bot,
+            origin: incoming.id,
+            key: format!("tg:{bot}:{}:{}", incoming.chat.id, incoming.message_id),
+            chat: incoming.chat,
+            sender: incoming.sender,
+            text: incoming.text,
+            received,
+        }
+    }
+
+    fn denied(&mut self, incoming: &Incoming) {
+        let now = self.clock.mono();
+        while self.denied.front().is_some_and(|(_, at)| at.after(DENIED_EVERY) <= now) {
+            self.denied.pop_front();
+        }
+        if self.denied.iter().any(|(sender, _)| *sender == incoming.sender) {
+            return;
+        }
+        if self.denied.len() >= DENIED_REMEMBERED_MAX {
+            self.denied.pop_front();
+        }
+        self.denied.push_back((incoming.sender.clone(), now));
+        self.emit(&Event::ChannelDenied {
+            channel: ChannelId::Telegram,
+            sender_id: incoming.sender.clone(),
+            chat_id: incoming.chat.id.clone(),
+            reason: if self.settings.allowlist.is_empty() { "allowlist_empty" } else { "not_on_allowlist" },
+        });
+    }
+
+    fn failed(&mut self, poller: &mut Poller, failure: PollFailure, error: String) {
+        let delay = poller.on_failure(failure, self.clock.mono());
+        let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.emit(&Event::ChannelPollError {
+            channel: ChannelId::Telegram,
+            error,
+            failures: poller.failures(),
+            retry_ms,
+        });
+        self.remind_if_parked(poller);
+    }
+
+    fn remind_if_parked(&mut self, poller: &Poller) {
+        let now = self.clock.mono();
+        let Some(parked) = poller.parked() else { return };
+        if self.parked_said.is_some_and(|said| now < said.after(PARKED_EVERY)) {
+            return;
+        }
+        let until = match poller.step(now) {
+            Step::Wait { until } => until,
+            Step::Poll { .. } => now,
+        };
+        self.say_parked(parked.name(), parked.remedy(), now.until(until));
+    }
+
+    fn say_parked(&mut self, reason: &str, remedy: &str, retry: Duration) {
+        self.parked_said = Some(self.clock.mono());
+        self.emit(&Event::ChannelParked {
+            channel: ChannelId::Telegram,
+            reason: reason.to_owned(),
+            remedy: remedy.to_owned(),
+            retry_ms: u64::try_from(retry.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// Waits until `until`, the order to stop, or a reload; says once a minute why, while parked.
+    fn wait(&mut self, poller: &mut Poller, until: Mono) {
+        let left = self.clock.mono().until(until).min(PARKED_EVERY);
+        select! {
+            recv(self.ends.reload) -> reload => match reload {
+                Ok(()) => poller.on_reload(),
+                // Nobody is left who could reload: the order to stop comes next.
+                Err(_) => drop(self.ends.stop.wait(left)),
+            },
+            recv(self.ends.stop.receiver()) -> _ => {}
+            default(left) => self.remind_if_parked(poller),
+        }
+    }
+
+    fn emit(&self, event: &Event) {
+        self.log.emit(self.clock.wall(), event);
+    }
+}

@@ -1,0 +1,122 @@
+//! The operator's side of the conversation: a parsed command to a function, an error to an exit code.
+//!
+//! Standard output carries results only. Standard error carries one JSON object per line, but for usage errors, which
+//! are a sentence. A reader that closes our output early is no error.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::flags::{Id, Parsed};
+
+/// `channels telegram`.
+pub mod channels;
+/// `doctor`.
+pub mod doctor;
+/// The environment and the files it names.
+pub mod environment;
+/// Commands and options, declared once.
+pub mod flags;
+/// `--help`, from `flags.rs`.
+pub mod help;
+/// A turn outside a worker.
+pub mod one_shot;
+/// `session`.
+pub mod session;
+/// What every command starts with.
+pub mod setup;
+/// `stats`.
+pub mod stats;
+/// `run`, `repl`, `tools`.
+pub mod talk;
+
+/// Every way a command can fail, with the sentence for the operator. The exit code follows from the kind.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// 1: the command did its work and the result is bad.
+    Failed(String),
+    /// 2: the arguments do not fit.
+    Usage(String),
+    /// 70: a bug.
+    Bug(String),
+    /// 74: the disk failed.
+    Storage(String),
+    /// 75: another process holds the lock.
+    Locked(String),
+    /// 78: the configuration does not fit.
+    Configuration(String),
+}
+
+impl Failure {
+    /// As in `sysexits.h`, where it has a number.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::Failed(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Bug(_) => 70,
+            Failure::Storage(_) => 74,
+            Failure::Locked(_) => 75,
+            Failure::Configuration(_) => 78,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::Failed(text)
+        | Failure::Usage(text)
+        | Failure::Bug(text)
+        | Failure::Storage(text)
+        | Failure::Locked(text)
+        | Failure::Configuration(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let outcome = flags::parse(std::env::args_os().skip(1)).map_err(Failure::Usage).and_then(|parsed| run(&parsed));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(parsed: &Parsed) -> Result<(), Failure> {
+    match parsed.id {
+        Id::Version => print(concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n")),
+        Id::Help => print(&help::text(parsed.topic.as_deref())),
+        Id::Doctor => doctor::run(),
+        Id::Run => talk::run(parsed),
+        Id::Repl => talk::repl(parsed),
+        Id::Session => session::run(parsed),
+        Id::Stats => stats::run(),
+        Id::ToolsList => talk::list_tools(),
+        Id::ToolsRun => talk::run_tool(parsed),
+        Id::ChannelsTelegram => channels::telegram(parsed),
+    }
+}
+
+/// Writes a result. A reader that has closed its end has seen enough.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn report(failure: &Failure) {
+    let text = match failure {
+        Failure::Failed(text) if text.is_empty() => return,
+        Failure::Usage(text) => format!("rusty-pinch: {text}\nTry 'rusty-pinch --help'.\n"),
+        other => setup::fatal_line(&other.to_string()) + "\n",
+    };
+    // There is nowhere left to complain if this fails.
+    let _ = io::stderr().write_all(text.as_bytes());
+}

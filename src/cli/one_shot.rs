@@ -1,0 +1,89 @@
+//! A turn outside a worker. There is no journal: the two session lines, appended together under the folder's lock and
+//! flushed, are its commit. A process killed before that leaves nothing.
+
+use std::sync::Arc;
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::Clock;
+use crate::base::id::{ChannelId, SessionId, TurnId};
+use crate::base::message::{INBOUND_BYTES_MAX, Reply};
+use crate::base::rng::Rng;
+use crate::cli::Failure;
+use crate::cli::setup::Setup;
+use crate::observe::event::{Event, Log, TurnRecord};
+use crate::observe::telemetry::Delta;
+use crate::observe::telemetry_file;
+use crate::provider::caller::Caller;
+use crate::store::directory::Directory;
+use crate::store::sessions::Sessions;
+use crate::store::transcript::Line;
+use crate::sys::stop::{self, Stopper};
+use crate::turn::answer::{Answerer, Question};
+
+/// Answers messages one after another.
+pub struct OneShot {
+    answerer: Answerer,
+    sessions: Sessions,
+    telemetry_file: std::path::PathBuf,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+    rng: Rng,
+    /// Never dropped before the end: nobody asks a one-shot command to stop but by a signal.
+    _stopper: Stopper,
+}
+
+impl OneShot {
+    /// Opens the sessions.
+    pub fn new(setup: Setup) -> Result<OneShot, Failure> {
+        let Setup { config, clock, log, mut rng, .. } = setup;
+        let (stopper, stop) = stop::pair();
+        let folder = config.data.join("sessions");
+        let storage =
+            Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
+        let caller = Caller::new(&config, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
+        let answerer = Answerer::new(&config, caller, Box::new(Directory::reading(&folder)), Arc::clone(&clock));
+        let sessions = Sessions::new(Box::new(storage));
+        Ok(OneShot { answerer, sessions, telemetry_file: config.telemetry_file, clock, log, rng, _stopper: stopper })
+    }
+
+    /// Answers `text`. The reply of a failed turn says so in its summary; an error here means that it is not on disk.
+    pub fn turn(&mut self, session: &SessionId, text: &str) -> Result<Reply, Failure> {
+        if text.len() > INBOUND_BYTES_MAX {
+            return Err(Failure::Usage(format!(
+                "the message is longer than {INBOUND_BYTES_MAX} bytes: send it in parts"
+            )));
+        }
+        let received = self.clock.wall();
+        let turn = TurnId::mint(received, &mut self.rng);
+        let question = Question { turn, session, text, received, interrupted: 0 };
+        let reply = self.answerer.answer(&question, &Cancel::new()).expect("nobody cancels a one-shot turn");
+        let answered = self.clock.wall();
+        let error = reply.summary.error.as_deref();
+        let mut lines = Line::pair(&turn.to_string(), (&reply.user_text, received), (&reply.text, answered), error);
+        let written = self.sessions.append(session, &mut lines, answered.0 / 1000).and_then(|repaired| {
+            self.sessions.sync()?;
+            Ok(repaired)
+        });
+        let repaired = written.map_err(|error| Failure::Storage(format!("session {}: {error}", session.stem())))?;
+        if let Some(repaired) = repaired {
+            self.emit(&Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes });
+        }
+        self.record(turn, session, &reply);
+        Ok(reply)
+    }
+
+    fn record(&self, turn: TurnId, session: &SessionId, reply: &Reply) {
+        let mut record = TurnRecord::new(turn, session.name(), reply.summary.clone(), self.clock.wall());
+        record.channel = Some(ChannelId::Console);
+        let mut delta = Delta::default();
+        delta.add(&record);
+        self.emit(&Event::Turn(Box::new(record)));
+        if let Err(error) = telemetry_file::add(&self.telemetry_file, &delta, self.clock.as_ref()) {
+            self.emit(&Event::TelemetryError { message: error.to_string() });
+        }
+    }
+
+    fn emit(&self, event: &Event) {
+        self.log.emit(self.clock.wall(), event);
+    }
+}

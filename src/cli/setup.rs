@@ -1,0 +1,44 @@
+//! What every command starts with: the configuration, a clock, and a log that knows the secrets.
+
+use std::sync::Arc;
+
+use crate::base::clock::Clock;
+use crate::base::rng::Rng;
+use crate::cli::{Failure, environment};
+use crate::config::settings::Config;
+use crate::observe::event::{Event, Log};
+use crate::observe::redact::Redactor;
+use crate::observe::sink::Sink;
+use crate::sys::system_clock::SystemClock;
+use crate::sys::{entropy, files};
+
+/// The common parts of a running command.
+pub struct Setup {
+    /// The checked configuration.
+    pub config: Config,
+    /// The real clock.
+    pub clock: Arc<dyn Clock>,
+    /// Standard error.
+    pub log: Arc<dyn Log>,
+    /// Seeded by the system, or by the operator.
+    pub rng: Rng,
+    /// What it was seeded with.
+    pub seed: u64,
+}
+
+/// Reads and checks everything. Files created from here on are private.
+pub fn load() -> Result<Setup, Failure> {
+    files::private_by_default();
+    let environment = environment::read()?;
+    let config = Config::load(&environment).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let redactor = Redactor::new(config.secrets().iter());
+    let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock)));
+    let seed = config.seed.unwrap_or_else(entropy::seed);
+    Ok(Setup { config, clock, log, rng: Rng::from_seed(seed), seed })
+}
+
+/// A fatal event as a line, for errors that come before there is a log.
+pub fn fatal_line(reason: &str) -> String {
+    Redactor::default().clean(&Event::Fatal { reason: reason.to_owned() }.to_line(SystemClock::new().wall()))
+}

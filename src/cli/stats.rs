@@ -1,0 +1,25 @@
+//! `stats`: prints the counters and the latest turn as JSON, with the keys of contract §3.2. Reads only.
+
+use serde_json::{Value, json};
+
+use crate::cli::{Failure, print, setup};
+use crate::observe::telemetry_file;
+
+/// Prints the snapshot. `bus` and `prompt_cache` count nothing any more.
+pub fn run() -> Result<(), Failure> {
+    let setup = setup::load()?;
+    let path = setup.config.telemetry_file;
+    let snapshot = telemetry_file::read(&path).map_err(|error| {
+        Failure::Failed(format!("{}: {error}; the next turn keeps the file aside and counts anew", path.display()))
+    })?;
+    let mut telemetry = serde_json::to_value(&snapshot).expect("counters are JSON");
+    let last_turn = telemetry.as_object_mut().and_then(|object| object.remove("last_turn")).unwrap_or(Value::Null);
+    telemetry["file"] = path.display().to_string().into();
+    let stats = json!({
+        "bus": {"consumed": 0, "depth": 0, "dropped": 0, "published": 0},
+        "last_turn": last_turn,
+        "prompt_cache": {"hits": 0, "misses": 0},
+        "telemetry": telemetry,
+    });
+    print(&format!("{stats:#}\n"))
+}

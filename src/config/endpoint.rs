@@ -1,0 +1,160 @@
+//! [`Endpoint`]: an `http://` or `https://` base, parsed once. Plain HTTP is for this machine and the private network
+//! unless the operator allows more; a user name or password inside a URL is refused, because URLs end up in logs.
+
+use std::fmt;
+
+use core::net::IpAddr;
+
+/// A base URL without a trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    text: String,
+    host: String,
+    secure: bool,
+}
+
+/// Why a base is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointError {
+    /// Not `http://` or `https://` with a host.
+    NotHttp,
+    /// User name or password in the URL.
+    HasUserInfo,
+    /// White space or a control character.
+    HasSpace,
+    /// A query or a fragment.
+    HasQuery,
+    /// A port that is not one.
+    BadPort,
+    /// Plain HTTP to a host outside this machine and the private network.
+    Insecure,
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EndpointError::NotHttp => "must start with http:// or https:// and name a host",
+            EndpointError::HasUserInfo => "must not hold a user name or password: put the key in its own variable",
+            EndpointError::HasSpace => "must not hold white space",
+            EndpointError::HasQuery => "must not hold '?' or '#'",
+            EndpointError::BadPort => "has a port that is not a number from 1 to 65535",
+            EndpointError::Insecure => {
+                "uses plain http outside the private network: use https, or set RUSTY_PINCH_ALLOW_INSECURE_HTTP=true"
+            }
+        })
+    }
+}
+
+impl Endpoint {
+    /// Checks `text`. With `allow_insecure`, plain HTTP may go anywhere.
+    pub fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, EndpointError> {
+        let text = text.trim_end_matches('/');
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(EndpointError::HasSpace);
+        }
+        if text.contains(['?', '#']) {
+            return Err(EndpointError::HasQuery);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(EndpointError::NotHttp)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(EndpointError::NotHttp),
+        };
+        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+        if authority.contains('@') {
+            return Err(EndpointError::HasUserInfo);
+        }
+        let host = host_of(authority)?;
+        if !secure && !allow_insecure && !is_near(&host) {
+            return Err(EndpointError::Insecure);
+        }
+        Ok(Endpoint { text: text.to_owned(), host, secure })
+    }
+
+    /// The base, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The host, without brackets or port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether it is `https://`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether the host is an address, so that no name has to be looked up.
+    pub fn is_address(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok()
+    }
+}
+
+fn host_of(authority: &str) -> Result<String, EndpointError> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or(EndpointError::NotHttp)?;
+            (host, after.strip_prefix(':'))
+        }
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return Err(EndpointError::NotHttp);
+    }
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|number| number > 0)) {
+        return Err(EndpointError::BadPort);
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// This machine or a private network: loopback, RFC 1918, link-local, unique local, and names without a dot (the
+/// service names of Compose).
+fn is_near(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        Err(_) => !host.contains('.') || host.ends_with(".localhost") || host.ends_with(".local"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: Result<&str, EndpointError>) {
+        let got = Endpoint::parse(text, false);
+        assert_eq!(got.as_ref().map(Endpoint::as_str).map_err(|error| *error), want, "{text}");
+    }
+
+    #[test]
+    fn good_bases_lose_their_trailing_slash() {
+        check("https://api.openai.com/v1/", Ok("https://api.openai.com/v1"));
+        check("http://127.0.0.1:8080/v1", Ok("http://127.0.0.1:8080/v1"));
+        check("http://[::1]:8080", Ok("http://[::1]:8080"));
+        check("http://localhost:11434/v1", Ok("http://localhost:11434/v1"));
+        check("http://192.168.1.2/v1", Ok("http://192.168.1.2/v1"));
+    }
+
+    #[test]
+    fn bad_bases_say_why() {
+        check("", Err(EndpointError::NotHttp));
+        check("ftp://x", Err(EndpointError::NotHttp));
+        check("https://", Err(EndpointError::NotHttp));
+        check("https://user:pass@host/v1", Err(EndpointError::HasUserInfo));
+        check("https://host/v 1", Err(EndpointError::HasSpace));
+        check("https://host/v1?key=1", Err(EndpointError::HasQuery));
+        check("https://host:0/v1", Err(EndpointError::BadPort));
+        check("https://host:99999/v1", Err(EndpointError::BadPort));
+        check("http://api.example.org/v1", Err(EndpointError::Insecure));
+        check("http://8.8.8.8/v1", Err(EndpointError::Insecure));
+    }
+
+    #[test]
+    fn insecure_bases_pass_when_allowed() {
+        assert!(Endpoint::parse("http://api.example.org/v1", true).is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! What the operator decided, checked once at start. The environment arrives as a value; nothing here reads the world.
+
+/// `http://` and `https://` bases, and where plain HTTP is allowed.
+pub mod endpoint;
+/// The grammar of `.env` files.
+pub mod env_file;
+/// Every variable, declared once.
+pub mod keys;
+/// Values that cannot be printed.
+pub mod secret;
+/// The checked configuration.
+pub mod settings;

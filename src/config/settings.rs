@@ -1,0 +1,426 @@
+//! [`Config`]: the checked configuration. `Config::load` turns an [`Environment`] into it or names what is wrong.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::endpoint::Endpoint;
+use crate::config::keys::{Environment, KeyError, Reader, Source};
+use crate::config::secret::Secret;
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// The Codex program.
+    Codex,
+    /// openrouter.ai.
+    OpenRouter,
+    /// api.openai.com.
+    OpenAi,
+    /// api.groq.com.
+    Groq,
+    /// A vLLM server.
+    Vllm,
+    /// Any server that speaks chat completions.
+    Compatible,
+    /// An echo, for smoke tests.
+    Local,
+}
+
+/// A key, and the variable and source it came from.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The key.
+    pub secret: Secret,
+    /// The variable.
+    pub name: &'static str,
+    /// Where its value came from.
+    pub source: Source,
+}
+
+/// Settings of provider calls.
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// Who answers.
+    pub kind: ProviderKind,
+    /// The name as configured (`offline` is another name of `local`).
+    pub name: String,
+    /// The model; never empty.
+    pub model: String,
+    /// Base URL of an HTTP provider.
+    pub base: Option<Endpoint>,
+    /// Key of an HTTP provider.
+    pub key: Option<Credential>,
+    /// Longest silence within an attempt; `None`: only the deadline counts.
+    pub silence: Option<Duration>,
+    /// Attempts in all; at least 1.
+    pub attempts: u32,
+    /// Largest first delay between attempts.
+    pub backoff: Duration,
+    /// Largest delay between attempts.
+    pub backoff_max: Duration,
+    /// Time for the whole turn.
+    pub deadline: Duration,
+    /// Sampling temperature, if one is to be sent.
+    pub temperature: Option<f64>,
+}
+
+/// Settings of the Codex program.
+#[derive(Clone, Debug)]
+pub struct CodexSettings {
+    /// Whether it may run at all.
+    pub enabled: bool,
+    /// The program.
+    pub binary: String,
+    /// Its first arguments.
+    pub arguments: Vec<String>,
+    /// The flag before the model; empty: the model stands alone.
+    pub model_flag: String,
+    /// The model, if one is to be named.
+    pub model: Option<String>,
+    /// Time for one run.
+    pub timeout: Duration,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Settings of the Telegram worker.
+#[derive(Clone, Debug)]
+pub struct TelegramSettings {
+    /// Whether the worker may run.
+    pub enabled: bool,
+    /// The bot's token.
+    pub token: Option<Secret>,
+    /// Who is answered.
+    pub allow_from: Vec<String>,
+    /// Base URL of the Bot API.
+    pub base: Endpoint,
+    /// How long the server may hold a poll.
+    pub poll_timeout: Duration,
+    /// How long a poll may take in all.
+    pub request_timeout: Duration,
+}
+
+/// How much of a conversation the model sees.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryLimits {
+    /// Lines.
+    pub lines: usize,
+    /// Bytes of their contents.
+    pub bytes: usize,
+}
+
+/// Everything the operator decided.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Provider calls.
+    pub provider: ProviderSettings,
+    /// The Codex program.
+    pub codex: CodexSettings,
+    /// The Telegram worker.
+    pub telegram: TelegramSettings,
+    /// Prompt building.
+    pub history: HistoryLimits,
+    /// Sessions, journal, telemetry.
+    pub data: PathBuf,
+    /// The operator's files.
+    pub workspace: PathBuf,
+    /// Counters.
+    pub telemetry_file: PathBuf,
+    /// Turns at the same time.
+    pub workers: usize,
+    /// Longest stop.
+    pub drain: Duration,
+    /// Whether a worker stays up, not working, on a fault that only a person can mend.
+    pub park_on_fatal: bool,
+    /// Seed of jitter.
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// Checks every value. The first one that is wrong is the error.
+    pub fn load(environment: &Environment) -> Result<Config, KeyError> {
+        let reader = Reader(environment);
+        let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
+        let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
+        let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
+            Some((file, _)) => PathBuf::from(file),
+            None => data.join("telemetry").join("latest.json"),
+        };
+        let provider = provider(&reader, insecure)?;
+        Ok(Config {
+            codex: codex(&reader, &provider)?,
+            provider,
+            telegram: telegram(&reader, insecure)?,
+            history: HistoryLimits {
+                lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
+                bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),
+            },
+            data,
+            workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
+            telemetry_file,
+            workers: size(reader.number("RUSTY_PINCH_WORKERS")?),
+            drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
+            park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
+            seed: reader.count("RUSTY_PINCH_SEED")?,
+        })
+    }
+
+    /// Every secret, so that no output ever holds one.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let keys = self.provider.key.iter().map(|key| key.secret.clone());
+        let of_codex = self.codex.environment.iter().filter(|(name, _)| name == "CODEX_API_KEY");
+        self.telegram
+            .token
+            .iter()
+            .cloned()
+            .chain(keys)
+            .chain(of_codex.map(|(_, key)| Secret::new(key.clone())))
+            .collect()
+    }
+}
+
+fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, KeyError> {
+    let name = reader.choice("RUSTY_PINCH_PROVIDER")?;
+    let kind = match name.as_str() {
+        "openrouter" => ProviderKind::OpenRouter,
+        "openai" => ProviderKind::OpenAi,
+        "groq" => ProviderKind::Groq,
+        "vllm" => ProviderKind::Vllm,
+        "compatible" => ProviderKind::Compatible,
+        "local" | "offline" => ProviderKind::Local,
+        _ => ProviderKind::Codex,
+    };
+    let silence = reader.seconds("RUSTY_PINCH_REQUEST_TIMEOUT_SECS")?;
+    let (base_names, base_default) = base_names(kind);
+    let base = match base_names.iter().find_map(|name| reader.text(name).map(|found| (*name, found))) {
+        Some((name, (text, source))) => Some(endpoint(name, &text, source, insecure)?),
+        None => {
+            base_default.map(|text| endpoint("RUSTY_PINCH_API_BASE", text, Source::Default, insecure)).transpose()?
+        }
+    };
+    let backoff = reader.millis("RUSTY_PINCH_RETRY_BACKOFF_MS")?;
+    Ok(ProviderSettings {
+        kind,
+        model: reader.text("RUSTY_PINCH_MODEL").map_or_else(|| default_model(kind).to_owned(), |(model, _)| model),
+        name,
+        base,
+        key: key_names(kind).iter().find_map(|name| credential(reader, name)),
+        silence: (!silence.is_zero()).then_some(silence),
+        attempts: u32::try_from(reader.number("RUSTY_PINCH_REQUEST_RETRIES")?).unwrap_or(0) + 1,
+        backoff,
+        backoff_max: reader.millis("RUSTY_PINCH_RETRY_MAX_BACKOFF_MS")?.max(backoff),
+        deadline: reader.seconds("RUSTY_PINCH_TURN_DEADLINE_SECS")?,
+        temperature: reader.decimal("RUSTY_PINCH_TEMPERATURE")?,
+    })
+}
+
+fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
+    reader.text(name).map(|(value, source)| Credential { secret: Secret::new(value), name, source })
+}
+
+/// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of
+/// another vendor is never sent to an arbitrary host.
+pub fn key_names(kind: ProviderKind) -> &'static [&'static str] {
+    match kind {
+        ProviderKind::OpenAi => &[
+            "RUSTY_PINCH_OPENAI_API_KEY",
+            "RUSTY_PINCH_API_KEY",
+            "OPENAI_API_KEY",
+            "PICOCLAW_PROVIDERS_OPENAI_API_KEY",
+        ],
+        ProviderKind::OpenRouter => &[
+            "RUSTY_PINCH_OPENROUTER_API_KEY",
+            "RUSTY_PINCH_API_KEY",
+            "OPENROUTER_API_KEY",
+            "PICOCLAW_PROVIDERS_OPENROUTER_API_KEY",
+        ],
+        ProviderKind::Groq => {
+            &["RUSTY_PINCH_GROQ_API_KEY", "RUSTY_PINCH_API_KEY", "GROQ_API_KEY", "PICOCLAW_PROVIDERS_GROQ_API_KEY"]
+        }
+        ProviderKind::Compatible | ProviderKind::Vllm => &["RUSTY_PINCH_COMPATIBLE_API_KEY", "RUSTY_PINCH_API_KEY"],
+        ProviderKind::Codex | ProviderKind::Local => &[],
+    }
+}
+
+/// Base variables in order of precedence (contract §4.3), and the default.
+fn base_names(kind: ProviderKind) -> (&'static [&'static str], Option<&'static str>) {
+    match kind {
+        ProviderKind::OpenAi => (
+            &[
+                "RUSTY_PINCH_API_BASE",
+                "RUSTY_PINCH_OPENAI_API_BASE",
+                "OPENAI_API_BASE",
+                "PICOCLAW_PROVIDERS_OPENAI_API_BASE",
+            ],
+            Some("https://api.openai.com/v1"),
+        ),
+        ProviderKind::OpenRouter => (
+            &[
+                "RUSTY_PINCH_API_BASE",
+                "RUSTY_PINCH_OPENROUTER_API_BASE",
+                "OPENROUTER_API_BASE",
+                "PICOCLAW_PROVIDERS_OPENROUTER_API_BASE",
+            ],
+            Some("https://openrouter.ai/api/v1"),
+        ),
+        ProviderKind::Groq => (
+            &["RUSTY_PINCH_API_BASE", "RUSTY_PINCH_GROQ_API_BASE", "GROQ_API_BASE", "PICOCLAW_PROVIDERS_GROQ_API_BASE"],
+            Some("https://api.groq.com/openai/v1"),
+        ),
+        ProviderKind::Compatible | ProviderKind::Vllm => (
+            &[
+                "RUSTY_PINCH_COMPATIBLE_API_BASE",
+                "RUSTY_PINCH_API_BASE",
+                "RUSTY_PINCH_OPENAI_API_BASE",
+                "RUSTY_PINCH_OPENROUTER_API_BASE",
+                "OPENAI_API_BASE",
+                "OPENROUTER_API_BASE",
+                "PICOCLAW_PROVIDERS_OPENAI_API_BASE",
+                "PICOCLAW_PROVIDERS_OPENROUTER_API_BASE",
+            ],
+            None,
+        ),
+        ProviderKind::Codex | ProviderKind::Local => (&[], None),
+    }
+}
+
+fn default_model(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::Codex => "gpt-5-codex",
+        ProviderKind::OpenAi => "gpt-4o-mini",
+        _ => "openrouter/qwen/qwen3-coder",
+    }
+}
+
+fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
+    let own = |name| reader.text(name).map(|(value, _)| value);
+    let model = own("RUSTY_PINCH_CODEX_MODEL");
+    Ok(CodexSettings {
+        enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
+        binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
+        arguments: own("RUSTY_PINCH_CODEX_CLI_ARGS")
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
+        model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
+        model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
+        timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
+        environment: codex_environment(reader, own("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV").as_deref()),
+    })
+}
+
+/// What Codex needs of our environment, and nothing else: its model can run commands that see it.
+fn codex_environment(reader: &Reader<'_>, key_variable: Option<&str>) -> Vec<(String, String)> {
+    #[rustfmt::skip]
+    const PASSED: &[&str] = &[
+        "PATH", "HOME", "CODEX_HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    ];
+    let value = |name: &str| reader.0.get(name).map(|(value, _)| value.clone());
+    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?)));
+    let key = value(key_variable.unwrap_or("CODEX_API_KEY")).filter(|key| !key.trim().is_empty());
+    passed.chain(key.map(|key| ("CODEX_API_KEY".to_owned(), key.trim().to_owned()))).collect()
+}
+
+fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, KeyError> {
+    const BASE: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE";
+    const TOKEN: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
+    let (base, source) = reader.text(BASE).unwrap_or((String::new(), Source::Default));
+    let poll_timeout = reader.seconds("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_TIMEOUT_SECS")?;
+    let token = reader.text(TOKEN);
+    if let Some((value, source)) = &token
+        && !is_token(value)
+    {
+        let problem = "must look like 123456:AbC-dEf as BotFather gave it, without spaces or slashes".to_owned();
+        return Err(KeyError { name: TOKEN.to_owned(), source: source.clone(), problem });
+    }
+    Ok(TelegramSettings {
+        enabled: reader.flag("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED")?,
+        token: token.map(|(value, _)| Secret::new(value)),
+        allow_from: reader.list("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM"),
+        base: endpoint(BASE, &base, source, insecure)?,
+        poll_timeout,
+        // The server may hold a poll for its whole timeout; ten seconds more tell a slow server from a dead one.
+        request_timeout: reader
+            .seconds("RUSTY_PINCH_CHANNELS_TELEGRAM_REQUEST_TIMEOUT_SECS")?
+            .max(poll_timeout + Duration::from_secs(10)),
+    })
+}
+
+/// The token becomes part of a URL, so nothing that would change the URL's meaning may be in it.
+fn is_token(text: &str) -> bool {
+    let Some((bot, secret)) = text.split_once(':') else { return false };
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !bot.is_empty() && bot.bytes().all(|byte| byte.is_ascii_digit()) && !secret.is_empty() && secret.chars().all(plain)
+}
+
+fn endpoint(name: &str, text: &str, source: Source, insecure: bool) -> Result<Endpoint, KeyError> {
+    Endpoint::parse(text, insecure).map_err(|error| KeyError {
+        name: name.to_owned(),
+        source,
+        problem: error.to_string(),
+    })
+}
+
+fn path(reader: &Reader<'_>, name: &str) -> PathBuf {
+    PathBuf::from(reader.text(name).map(|(value, _)| value).unwrap_or_default())
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, KeyError> {
+        let environment = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), ((*value).to_owned(), Source::Environment)))
+            .collect();
+        Config::load(&environment)
+    }
+
+    #[test]
+    fn nothing_set_is_a_complete_configuration() {
+        let config = load(&[]).expect("defaults fit");
+        assert_eq!((config.provider.kind, config.provider.model.as_str()), (ProviderKind::Codex, "gpt-5-codex"));
+        assert_eq!(config.codex.arguments, ["exec", "--skip-git-repo-check"]);
+        assert_eq!(config.telemetry_file, PathBuf::from("./data/telemetry/latest.json"));
+        assert_eq!(config.telegram.base.as_str(), "https://api.telegram.org");
+    }
+
+    #[test]
+    fn the_providers_own_key_beats_the_common_one() {
+        let keys =
+            [("RUSTY_PINCH_PROVIDER", "OpenAI"), ("RUSTY_PINCH_API_KEY", "b"), ("RUSTY_PINCH_OPENAI_API_KEY", "a")];
+        let key = load(&keys).expect("loads").provider.key.expect("a key");
+        assert_eq!((key.name, key.secret.reveal()), ("RUSTY_PINCH_OPENAI_API_KEY", "a"));
+    }
+
+    #[test]
+    fn another_vendors_key_is_not_sent_to_a_compatible_host() {
+        let keys =
+            [("RUSTY_PINCH_PROVIDER", "compatible"), ("OPENAI_API_KEY", "x"), ("RUSTY_PINCH_OPENAI_API_KEY", "y")];
+        assert!(load(&keys).expect("loads").provider.key.is_none());
+    }
+
+    #[track_caller]
+    fn refuse(name: &str, value: &str, part: &str) {
+        let error = load(&[(name, value)]).expect_err("refused").to_string();
+        assert!(error.starts_with(name) && error.contains(part) && !error.contains("canary"), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_are_named_and_secrets_are_not_shown() {
+        refuse("RUSTY_PINCH_PROVIDER", "antropic", "must be one of: codex, openrouter");
+        refuse("RUSTY_PINCH_REQUEST_RETRIES", "4294967295", "from 0 to 5");
+        refuse("RUSTY_PINCH_REQUEST_TIMEOUT_SECS", "-1", "from 0 to 3600");
+        refuse("RUSTY_PINCH_TEMPERATURE", "NaN", "from 0 to 2");
+        refuse("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED", "y", "true or false");
+        refuse("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", "1:canary/../x", "BotFather");
+        refuse("RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE", "http://example.org", "plain http");
+    }
+}

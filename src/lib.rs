@@ -1,0 +1,28 @@
+//! The assistant runtime, as a library for its one binary and its tests.
+//!
+//! Modules in reading order; a module imports only from those above it (docs/architecture.md, "Folders").
+
+/// Words that everyone speaks.
+pub mod base;
+/// Ways in and out.
+pub mod channel;
+/// The operator's side of the conversation.
+pub mod cli;
+/// What the operator decided.
+pub mod config;
+/// Protocol parts shared by channels and providers.
+pub mod net;
+/// What the program says about itself.
+pub mod observe;
+/// Asking a model.
+pub mod provider;
+/// Every thread, every queue, and the order of ending.
+pub mod runtime;
+/// The commit journal, the session transcripts, and their one writer.
+pub mod store;
+/// The operating system, wrapped.
+pub mod sys;
+/// Local deterministic tools.
+pub mod tool;
+/// From accepted message to reply.
+pub mod turn;

@@ -1,0 +1,8 @@
+//! Protocol parts shared by channels and providers.
+
+/// Retry or give up: a decision, not a loop.
+pub mod backoff;
+/// What an exchange is, without the crate that does it.
+pub mod http;
+/// The exchange, over the one HTTP crate.
+pub mod http_client;

@@ -1,0 +1,243 @@
+//! [`Event`]: all that is ever logged, one JSON object per line. Text of a conversation is never in it; ids are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Wall;
+use crate::base::id::{ChannelId, TurnId};
+use crate::base::message::{Outcome, Path, Summary};
+
+/// Longest free text in an event, in characters.
+pub const DETAIL_CHARS_MAX: usize = 500;
+
+/// Where events go. Must not fail its caller.
+pub trait Log: Send + Sync {
+    /// Writes one line.
+    fn emit(&self, at: Wall, event: &Event);
+}
+
+/// How serious an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Work as usual.
+    Info,
+    /// Something that mends itself, or that nobody has to mend at once.
+    Warn,
+    /// A person should look.
+    Error,
+}
+
+/// `event=turn`: exactly one per accepted message, when its turn is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnRecord {
+    /// When the turn was closed.
+    pub timestamp: String,
+    /// The turn's name everywhere.
+    pub request_id: String,
+    /// The session as the channel names it.
+    pub session_id: String,
+    /// `provider` or `tool`.
+    pub path: Path,
+    /// `ok` or `error`.
+    pub status: String,
+    /// The configured provider.
+    pub provider: String,
+    /// The configured model.
+    pub model: String,
+    /// The tool of a `/tool` message.
+    pub tool_name: Option<String>,
+    /// Provider attempts.
+    pub attempts: Option<u32>,
+    /// Milliseconds in provider calls.
+    pub latency_ms: Option<u64>,
+    /// Characters of the message.
+    pub user_chars: u64,
+    /// Characters of the reply.
+    pub response_chars: u64,
+    /// The error class of a failed turn.
+    pub error: Option<String>,
+    /// One phrase more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<String>,
+    /// The channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelId>,
+    /// How the reply ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Outcome>,
+    /// Milliseconds from receipt to the start of work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_ms: Option<u64>,
+    /// Milliseconds from the durable reply to its confirmation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_ms: Option<u64>,
+    /// Tokens of the prompt.
+    #[serde(default, rename = "gen_ai.usage.input_tokens", skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens of the answer.
+    #[serde(default, rename = "gen_ai.usage.output_tokens", skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+}
+
+impl TurnRecord {
+    /// The record of a turn closed `at`, without the facts only a channel knows.
+    pub fn new(turn: TurnId, session: &str, summary: Summary, at: Wall) -> TurnRecord {
+        TurnRecord {
+            timestamp: at.rfc3339(),
+            request_id: turn.to_string(),
+            session_id: session.to_owned(),
+            path: summary.path.unwrap_or(Path::Provider),
+            status: if summary.error.is_none() { "ok" } else { "error" }.to_owned(),
+            provider: summary.provider,
+            model: summary.model,
+            tool_name: summary.tool_name,
+            attempts: summary.attempts,
+            latency_ms: summary.latency_ms,
+            user_chars: summary.user_chars,
+            response_chars: summary.response_chars,
+            error: summary.error,
+            error_detail: summary.error_detail,
+            channel: None,
+            delivery: None,
+            queue_ms: summary.queue_ms,
+            send_ms: None,
+            input_tokens: summary.input_tokens,
+            output_tokens: summary.output_tokens,
+        }
+    }
+}
+
+/// All that is ever logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "field names are the documented names of the log lines")]
+pub enum Event {
+    /// A turn was closed.
+    Turn(Box<TurnRecord>),
+    /// A worker begins.
+    ChannelStart {
+        channel: ChannelId,
+        allow_from_count: usize,
+        max_messages: Option<u64>,
+        poll_timeout_secs: u64,
+        workers: usize,
+        seed: u64,
+        version: &'static str,
+    },
+    /// The channel's account is known: the bot's id and name.
+    ChannelConnected { channel: ChannelId, account: u64, name: String },
+    /// A worker ends as it was asked to.
+    ChannelStop { channel: ChannelId, reason: &'static str },
+    /// A signal was taken.
+    ChannelSignal { signal: &'static str, action: &'static str },
+    /// Reading messages failed; it is tried again after `retry_ms`.
+    ChannelPollError { channel: ChannelId, error: String, failures: u32, retry_ms: u64 },
+    /// A reply, or a part of it, was not delivered by this attempt.
+    ChannelSendError { channel: ChannelId, chat_id: String, request_id: String, error: String, action: &'static str },
+    /// Only a person can mend this; said again once a minute while it lasts.
+    ChannelParked { channel: ChannelId, reason: String, remedy: String, retry_ms: u64 },
+    /// What parked the channel is over.
+    ChannelResumed { channel: ChannelId },
+    /// Somebody who is not on the allowlist wrote; at most once an hour for each.
+    ChannelDenied { channel: ChannelId, sender_id: String, chat_id: String, reason: &'static str },
+    /// Updates that are no messages to answer, by reason.
+    ChannelIgnored { channel: ChannelId, update_id: u64, reason: &'static str },
+    /// A provider attempt failed and another one follows.
+    ProviderRetry { request_id: String, provider: String, attempt: u32, error: String, retry_ms: u64 },
+    /// What a start found on disk.
+    Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
+    /// The journal was damaged; the files were kept.
+    JournalDamage { channel: ChannelId, detail: String },
+    /// A session file had a damaged end, which was kept aside.
+    SessionRepaired { session: String, bytes: u64 },
+    /// A session line could not be written yet; it stays owed.
+    SessionAppendError { session: String, error: String },
+    /// Counters could not be written; they are kept and tried again.
+    TelemetryError { message: String },
+    /// The program cannot keep its promises and ends.
+    Fatal { reason: String },
+    /// A line of the `log` crate.
+    Log { target: String, message: String },
+}
+
+impl Event {
+    /// How serious it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Event::Fatal { .. } | Event::JournalDamage { .. } | Event::ChannelParked { .. } => Level::Error,
+            Event::ChannelPollError { .. }
+            | Event::ChannelSendError { .. }
+            | Event::ChannelDenied { .. }
+            | Event::ProviderRetry { .. }
+            | Event::SessionRepaired { .. }
+            | Event::SessionAppendError { .. }
+            | Event::TelemetryError { .. } => Level::Warn,
+            Event::Turn(record) if record.error.is_some() => Level::Warn,
+            _ => Level::Info,
+        }
+    }
+
+    /// The line, without its newline.
+    pub fn to_line(&self, at: Wall) -> String {
+        line(self, self.level(), at)
+    }
+}
+
+/// Any event as a line. A turn has its own timestamp; every other event gets one.
+pub fn line(event: &Event, level: Level, at: Wall) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        v: u8,
+        level: Level,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        timestamp: Option<String>,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    let timestamp = (!matches!(event, Event::Turn(_))).then(|| at.rfc3339());
+    serde_json::to_string(&Line { v: 1, level, timestamp, event }).expect("events hold only text and numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newline_in_a_field_does_not_make_a_second_record() {
+        let event = Event::Log { target: "x".into(), message: "one\n{\"event\":\"turn\"}".into() };
+        let line = event.to_line(Wall(0));
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["event"], "log");
+    }
+
+    #[test]
+    fn a_turn_line_has_every_field_of_the_contract_also_when_it_is_null() {
+        let summary = Summary { path: Some(Path::Tool), error: Some("tool".into()), ..Summary::default() };
+        let record =
+            TurnRecord::new(TurnId::parse("rp-00000000000000000000000001").expect("an id"), "s", summary, Wall(0));
+        let line: serde_json::Value =
+            serde_json::from_str(&Event::Turn(Box::new(record)).to_line(Wall(5))).expect("JSON");
+        for field in [
+            "timestamp",
+            "request_id",
+            "session_id",
+            "path",
+            "status",
+            "provider",
+            "model",
+            "tool_name",
+            "attempts",
+            "latency_ms",
+            "user_chars",
+            "response_chars",
+            "error",
+            "event",
+        ] {
+            assert!(line.get(field).is_some(), "{field} is missing in {line}");
+        }
+        assert_eq!(
+            (&line["status"], &line["event"], &line["attempts"]),
+            (&"error".into(), &"turn".into(), &serde_json::Value::Null)
+        );
+    }
+}

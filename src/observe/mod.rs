@@ -1,0 +1,12 @@
+//! What the program says about itself: events on standard error, counters on disk.
+
+/// Every event, and the fields of each.
+pub mod event;
+/// Taking secrets out of text.
+pub mod redact;
+/// Where events go.
+pub mod sink;
+/// Events folded into the counters of `stats`.
+pub mod telemetry;
+/// The counters' file.
+pub mod telemetry_file;

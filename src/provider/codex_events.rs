@@ -1,0 +1,238 @@
+//! The events of `codex exec --json`: bytes in, an answer or a class out. One JSON object per line on standard output;
+//! unknown types are passed over. The answer is the last `agent_message`, and only if the turn was completed.
+//!
+//! A program that prints no event at all is read as plain text: what it printed is the answer.
+
+use std::ops::ControlFlow;
+
+use serde::Deserialize;
+
+use crate::provider::class::Class;
+use crate::provider::{Completion, ProviderError};
+
+/// Largest output accepted.
+pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
+
+/// Longest line accepted.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// What the output has said so far.
+#[derive(Debug, Default)]
+pub struct Events {
+    line: Vec<u8>,
+    total: usize,
+    plain: Vec<u8>,
+    any_event: bool,
+    message: Option<String>,
+    completed: Option<Usage>,
+    failed: Option<String>,
+    flooded: bool,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    item: Option<Item>,
+    usage: Option<Usage>,
+    error: Option<Failure>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+struct Item {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+}
+
+#[derive(Deserialize, Default, Debug, Clone, Copy)]
+#[serde(default)]
+struct Usage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+struct Failure {
+    message: String,
+}
+
+impl Events {
+    /// Takes the next bytes. `Break` when there are more than we accept.
+    pub fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.total += bytes.len();
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            self.flooded |= self.line.len() > LINE_BYTES_MAX || self.total > OUTPUT_BYTES_MAX;
+            if self.flooded {
+                return ControlFlow::Break(());
+            }
+            if piece.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        match serde_json::from_slice::<Event>(&line) {
+            Ok(event) if !event.kind.is_empty() => self.event(event),
+            _ if self.any_event => {}
+            _ => self.plain.extend_from_slice(&line),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.any_event = true;
+        match event.kind.as_str() {
+            "item.completed" => {
+                let item = event.item.unwrap_or_default();
+                if item.kind == "agent_message" {
+                    self.message = item.text;
+                }
+            }
+            "turn.completed" => self.completed = Some(event.usage.unwrap_or_default()),
+            "turn.failed" => self.failed = Some(event.error.unwrap_or_default().message),
+            _ => {}
+        }
+    }
+
+    /// Whether more came than we accept.
+    pub fn flooded(&self) -> bool {
+        self.flooded
+    }
+
+    /// What a program that exited with `code` has answered.
+    pub fn finish(mut self, code: i32) -> Result<Completion, ProviderError> {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+        if let Some(message) = &self.failed {
+            let class = class_of(message);
+            return Err(ProviderError::new(class, format!("codex reported a failed turn, exit code {code}")));
+        }
+        if code != 0 {
+            return Err(ProviderError::new(Class::Exit, format!("codex exited with code {code}")));
+        }
+        if !self.any_event {
+            return self.plain_answer();
+        }
+        match (self.message, self.completed) {
+            (Some(text), Some(usage)) if !text.trim().is_empty() => Ok(Completion {
+                text: text.trim().to_owned(),
+                input_tokens: usage.input_tokens,
+                output_tokens: usage.output_tokens,
+            }),
+            (_, None) => Err(ProviderError::new(Class::StreamCut, "codex ended without completing the turn")),
+            (_, Some(_)) => Err(ProviderError::new(Class::Malformed, "codex completed the turn without a message")),
+        }
+    }
+
+    fn plain_answer(self) -> Result<Completion, ProviderError> {
+        let text = String::from_utf8_lossy(&self.plain).trim().to_owned();
+        if text.is_empty() {
+            return Err(ProviderError::new(Class::Malformed, "codex printed nothing"));
+        }
+        Ok(Completion { text, input_tokens: None, output_tokens: None })
+    }
+}
+
+/// The class of a failed turn's message, from the phrases that codex 0.169 itself makes (never from what a server may
+/// have said further on in it, hence the beginnings).
+fn class_of(message: &str) -> Class {
+    #[rustfmt::skip]
+    const BEGINNINGS: &[(&str, Class)] = &[
+        ("unexpected status 401", Class::Auth), ("unexpected status 402", Class::Quota), ("unexpected status 403", Class::Forbidden),
+        ("unexpected status 404", Class::ModelNotFound), ("unexpected status 413", Class::ContextLength),
+        ("unexpected status 429", Class::RateLimited), ("unexpected status 4", Class::InvalidRequest), ("unexpected status 5", Class::Server),
+        ("exceeded retry limit, last status: 401", Class::Auth), ("exceeded retry limit, last status: 429", Class::RateLimited),
+        ("exceeded retry limit", Class::Server), ("rate limit exceeded", Class::RateLimited),
+        ("Quota exceeded", Class::Quota), ("You've hit your usage limit", Class::Quota), ("To use Codex with your ChatGPT plan", Class::Quota),
+        ("Codex ran out of room", Class::ContextLength), ("stream disconnected before completion", Class::StreamCut),
+        ("We\u{2019}re currently experiencing high demand", Class::Overloaded), ("Connection failed", Class::Connect),
+        ("Missing environment variable", Class::Auth), ("Not logged in", Class::Auth), ("Your access token could not be refreshed", Class::Auth),
+        ("error sending request", Class::Connect), ("request timed out", Class::TimeoutFirstByte),
+    ];
+    BEGINNINGS
+        .iter()
+        .find(|(beginning, _)| message.starts_with(beginning))
+        .map_or(Class::InvalidRequest, |(_, class)| *class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTED: &str = "{\"type\":\"thread.started\",\"thread_id\":\"x\"}\n{\"type\":\"turn.started\"}\n";
+    const MESSAGE: &str =
+        "{\"type\":\"item.completed\",\"item\":{\"id\":\"i\",\"type\":\"agent_message\",\"text\":\"hello\"}}\n";
+    const COMPLETED: &str = "{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}\n";
+
+    fn read(output: &str, code: i32, piece: usize) -> Result<Completion, ProviderError> {
+        let mut events = Events::default();
+        for bytes in output.as_bytes().chunks(piece) {
+            assert!(events.push(bytes).is_continue());
+        }
+        events.finish(code)
+    }
+
+    #[track_caller]
+    fn check(output: &str, code: i32, want: Result<&str, Class>) {
+        for piece in [1, 7, 4096] {
+            let got = read(output, code, piece);
+            assert_eq!(
+                got.as_ref().map(|done| done.text.as_str()).map_err(|error| error.class),
+                want,
+                "pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_answer_is_the_last_message_of_a_completed_turn() {
+        let noise =
+            "{\"type\":\"item.completed\",\"item\":{\"type\":\"error\",\"message\":\"Model metadata not found\"}}\n";
+        check(&[STARTED, noise, "{\"type\":\"news\"}\n", MESSAGE, COMPLETED].concat(), 0, Ok("hello"));
+        let done = read(&[MESSAGE, COMPLETED].concat(), 0, 9).expect("answered");
+        assert_eq!((done.input_tokens, done.output_tokens), (Some(5), Some(2)));
+    }
+
+    #[test]
+    fn a_turn_that_was_not_completed_has_no_answer() {
+        check(&[STARTED, MESSAGE].concat(), 0, Err(Class::StreamCut));
+        check(&[STARTED, MESSAGE, COMPLETED].concat(), 1, Err(Class::Exit));
+        check(&[STARTED, COMPLETED].concat(), 0, Err(Class::Malformed));
+        check("", 0, Err(Class::Malformed));
+        check("", 1, Err(Class::Exit));
+    }
+
+    #[test]
+    fn failures_are_classified_by_what_codex_says_first() {
+        let failed =
+            |message: &str| format!("{STARTED}{{\"type\":\"turn.failed\",\"error\":{{\"message\":\"{message}\"}}}}\n");
+        check(&failed("unexpected status 401 Unauthorized: quota, url: x"), 1, Err(Class::Auth));
+        check(&failed("exceeded retry limit, last status: 429 Too Many Requests"), 1, Err(Class::RateLimited));
+        check(&failed("Quota exceeded. Check your plan and billing details."), 1, Err(Class::Quota));
+        check(&failed("stream disconnected before completion: idle timeout"), 1, Err(Class::StreamCut));
+        check(&failed("something the server said: unexpected status 401"), 1, Err(Class::InvalidRequest));
+    }
+
+    #[test]
+    fn a_program_without_events_is_read_as_text() {
+        check("two\nlines\n\n", 0, Ok("two\nlines"));
+        check("{\"answer\":1}", 0, Ok("{\"answer\":1}"));
+    }
+
+    #[test]
+    fn a_flood_is_noticed() {
+        let mut events = Events::default();
+        assert!(events.push(&vec![b'x'; LINE_BYTES_MAX + 1]).is_break() && events.flooded());
+        let mut events = Events::default();
+        let line = [vec![b'x'; 1000], vec![b'\n']].concat();
+        assert!((0..9000).any(|_| events.push(&line).is_break()));
+    }
+}

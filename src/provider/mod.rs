@@ -1,0 +1,80 @@
+//! Asking a model: the trait [`Provider`], what goes in ([`Prompt`]) and what comes out.
+//!
+//! A provider makes one attempt; [`caller`] decides about more. Upstream text never leaves this folder except as an
+//! answer: errors carry a [`class::Class`] and a phrase of our own.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::Mono;
+use crate::base::id::TurnId;
+use crate::base::message::Message;
+use crate::provider::class::Class;
+
+/// A provider with retries, a deadline and the turn's measurements.
+pub mod caller;
+/// What can go wrong, and what each kind of wrong means.
+pub mod class;
+/// The Codex program.
+pub mod codex;
+/// The Codex program's events.
+pub mod codex_events;
+/// An echo.
+pub mod local;
+/// Chat completions over HTTP.
+pub mod openai;
+
+/// What the model is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Prompt<'a> {
+    /// The turn, for tracing at the other side.
+    pub turn: TurnId,
+    /// Instructions.
+    pub system: &'a str,
+    /// The conversation; the last one is what is asked now.
+    pub messages: &'a [Message],
+    /// How many lines the session has.
+    pub ordinal: u64,
+}
+
+/// What the model answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// Never blank.
+    pub text: String,
+    /// Tokens of the prompt, if the other side counted.
+    pub input_tokens: Option<u64>,
+    /// Tokens of the answer, if the other side counted.
+    pub output_tokens: Option<u64>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderError {
+    /// Decides everything that follows.
+    pub class: Class,
+    /// How long the other side asked us to wait.
+    pub retry_after: Option<Duration>,
+    /// A phrase of our own for the log, such as `status 500`.
+    pub detail: String,
+}
+
+impl ProviderError {
+    /// An error without a wish for patience.
+    pub fn new(class: Class, detail: impl Into<String>) -> ProviderError {
+        ProviderError { class, retry_after: None, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.class.name(), self.detail)
+    }
+}
+
+/// One attempt. No retry here.
+pub trait Provider: Send {
+    /// Asks, and waits for the answer until `deadline` at most.
+    fn complete(&mut self, prompt: &Prompt<'_>, deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError>;
+}

@@ -1,0 +1,6 @@
+//! The wiring: every thread, every queue, and the order of ending.
+
+/// What main waits for.
+pub mod supervise;
+/// Every queue with its bound, every thread, in one function.
+pub mod topology;

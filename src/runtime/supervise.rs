@@ -1,0 +1,145 @@
+//! What main waits for: signals, exits, and the end of its patience. There is no supervision tree: any thread that ends
+//! early ends the process, and the next start recovers. Nothing is saved by stopping well that is lost by being killed;
+//! a polite stop only makes the next start shorter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::{Clock, Mono};
+use crate::base::id::ChannelId;
+use crate::observe::event::{Event, Log};
+use crate::sys::signal::Signal;
+use crate::sys::stop::Stopper;
+use crate::sys::thread::{Ending, Exit};
+
+/// How long a provider call under way may still take once we are stopping.
+const CALL_GRACE: Duration = Duration::from_secs(5);
+
+/// The last part of the grace time is left for ending the process itself.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// Why the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Signal,
+    /// A bounded run has answered its messages.
+    MaxMessages,
+    /// A thread panicked.
+    Panicked,
+    /// The disk failed.
+    Storage,
+}
+
+/// What is supervised.
+pub struct Supervised {
+    /// Which channel the events name.
+    pub channel: ChannelId,
+    /// Where threads report.
+    pub exits: Receiver<Exit>,
+    /// How many will.
+    pub threads: usize,
+    /// What the operator asks.
+    pub signals: Receiver<Signal>,
+    /// Dropping it is the order to stop.
+    pub stopper: Stopper,
+    /// Ends the poll under way.
+    pub poll: Cancel,
+    /// Ends the provider calls under way.
+    pub calls: Vec<Cancel>,
+    /// Makes the reader look again.
+    pub reload: Sender<()>,
+    /// How long a stop may take.
+    pub drain: Duration,
+}
+
+/// Waits until every thread has ended, or for as long as a stop may take.
+pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn Log>) -> Ended {
+    let Supervised { channel, exits, threads, signals, stopper, poll, calls, reload, drain } = supervised;
+    let emit = |event: &Event| log.emit(clock.wall(), event);
+    let mut stopper = Some(stopper);
+    let mut ended: Option<Ended> = None;
+    let mut left = threads;
+    let mut stop_begun: Option<Mono> = None;
+    while left > 0 {
+        let now = clock.mono();
+        let (calls_end, patience_end) = match stop_begun {
+            Some(begun) => (begun.after(CALL_GRACE.min(drain / 2)), begun.after(drain.saturating_sub(MARGIN))),
+            None => (Mono(u64::MAX), Mono(u64::MAX)),
+        };
+        if now >= patience_end {
+            break;
+        }
+        if now >= calls_end {
+            calls.iter().for_each(Cancel::cancel);
+        }
+        let next = if now < calls_end { calls_end } else { patience_end };
+        let patience = now.until(next).min(Duration::from_secs(3600));
+        let mut stop_now = false;
+        select! {
+            recv(exits) -> exit => if let Ok(exit) = exit {
+                left -= 1;
+                stop_now = true;
+                let reason = reason(&exit, stop_begun.is_some());
+                if !matches!(exit.ending, Ending::Done) {
+                    emit(&Event::Fatal { reason: format!("thread {} ended: {:?}", exit.name, exit.ending) });
+                }
+                ended = worse(ended, reason);
+            },
+            recv(signals) -> signal => match signal {
+                Ok(Signal::Terminate { name }) => {
+                    emit(&Event::ChannelSignal { signal: name, action: "graceful_stop" });
+                    ended = worse(ended, Some(Ended::Signal));
+                    stop_now = true;
+                }
+                // One that is waiting already is as good as two.
+                Ok(Signal::Reload) => drop(reload.try_send(())),
+                // The signal thread lives as long as the process.
+                Err(_) => stop_now = true,
+            },
+            default(patience) => {}
+        }
+        if stop_now && stop_begun.is_none() {
+            stop_begun = Some(clock.mono());
+            stopper = None;
+            poll.cancel();
+        }
+    }
+    drop(stopper);
+    let ended = ended.unwrap_or(Ended::Signal);
+    let reason = match ended {
+        Ended::Signal => "signal",
+        Ended::MaxMessages => "max_messages",
+        Ended::Panicked => "panic",
+        Ended::Storage => "storage",
+    };
+    emit(&Event::ChannelStop { channel, reason });
+    ended
+}
+
+/// What an exit means: the dispatcher leaves by itself only when a bounded run is over.
+fn reason(exit: &Exit, stopping: bool) -> Option<Ended> {
+    match (&exit.ending, exit.name.as_str()) {
+        (Ending::Panicked(_), _) => Some(Ended::Panicked),
+        (Ending::Failed(_), _) => Some(Ended::Storage),
+        (Ending::Done, "dispatcher") if !stopping => Some(Ended::MaxMessages),
+        (Ending::Done, _) => None,
+    }
+}
+
+/// A bug outweighs a failed disk, which outweighs everything polite; the first polite reason stays.
+fn worse(known: Option<Ended>, new: Option<Ended>) -> Option<Ended> {
+    let rank = |ended: Ended| match ended {
+        Ended::Panicked => 2,
+        Ended::Storage => 1,
+        Ended::Signal | Ended::MaxMessages => 0,
+    };
+    match (known, new) {
+        (Some(known), Some(new)) if rank(new) > rank(known) => Some(new),
+        (None, new) => new,
+        (known, _) => known,
+    }
+}

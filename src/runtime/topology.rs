@@ -1,0 +1,169 @@
+//! Every queue with its bound, every thread, in one function.
+//!
+//! ```text
+//! reader ─inbox─▶ dispatcher ─jobs─▶ turn workers        waits point one way: anyone may wait for the writer, and the
+//!    ▲ receipts      │  ▲ notices        │               writer waits only for the disk. What points back (receipts,
+//!    └───────────────┘  │ appends        │ appends       notices, lanes) is as long as what can fill it, and is never
+//!                       └──── writer ◀───┘               waited on.
+//!                               │  ▲ deliveries
+//!                        outbox ▼  │
+//!                             senders
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::Clock;
+use crate::base::id::ChannelId;
+use crate::channel::ends::{ReaderEnds, SenderEnds};
+use crate::observe::event::Log;
+use crate::store::ledger::Ledger;
+use crate::store::recover::Reopened;
+use crate::store::writer::{Writer, WriterEnds, sender_of};
+use crate::sys::queue::push;
+use crate::sys::stop::Stop;
+use crate::sys::thread::{Exit, spawn};
+use crate::turn::answer::Answerer;
+use crate::turn::dispatcher::{self, ChannelEnds, DispatcherEnds};
+use crate::turn::machine::Names;
+use crate::turn::schedule::Limits;
+use crate::turn::worker::{self, WorkerEnds};
+
+/// Bounds of the queues that may make somebody wait, and of the one that drops.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Messages not yet accepted. Full: the reader waits, so we stop polling.
+    pub inbox: usize,
+    /// Records not yet written. Full: the dispatcher and the turn workers wait for the disk.
+    pub appends: usize,
+    /// Deliveries not yet written. Full: senders wait for the disk.
+    pub deliveries: usize,
+    /// Somebody is being answered. Full: dropped.
+    pub typing: usize,
+    /// Messages a reader hands over before it waits for their receipts.
+    pub batch: usize,
+}
+
+/// The bounds of the product.
+pub const BOUNDS: Bounds = Bounds { inbox: 16, appends: 16, deliveries: 64, typing: 64, batch: 100 };
+
+/// Open turns of one channel.
+pub const CREDITS: usize = 256;
+
+/// Threads that send, each with its own chats.
+pub const SENDERS: usize = 2;
+
+/// Work of a thread that holds the ends `E`.
+pub type Work<E> = Box<dyn FnOnce(E) -> Result<(), String> + Send>;
+
+/// A channel's threads.
+pub struct Channel {
+    /// Which one.
+    pub id: ChannelId,
+    /// Reads messages.
+    pub reader: Work<ReaderEnds>,
+    /// Send replies.
+    pub senders: Vec<Work<SenderEnds>>,
+}
+
+/// Everything that `start` wires.
+pub struct Plan {
+    /// What the schedule keeps to.
+    pub limits: Limits,
+    /// What the queues hold.
+    pub bounds: Bounds,
+    /// The journal and the sessions.
+    pub ledger: Ledger,
+    /// What an earlier process left.
+    pub reopened: Vec<Reopened>,
+    /// One for each turn worker, and what ends its turn early.
+    pub answerers: Vec<(Answerer, Cancel)>,
+    /// What refusals name.
+    pub names: Names,
+    /// The way in and out.
+    pub channel: Channel,
+    /// Where counters are kept.
+    pub telemetry_file: PathBuf,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where events go.
+    pub log: Arc<dyn Log>,
+    /// The order to stop.
+    pub stop: Stop,
+}
+
+/// What was started.
+pub struct Started {
+    /// Threads that will each report their exit.
+    pub threads: usize,
+    /// Makes the reader look again at what parks it.
+    pub reload: Sender<()>,
+}
+
+/// Wires and starts everything. Unfinished business takes its credits before the first reader starts.
+pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
+    let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, clock, log, stop } = plan;
+    // After a power cut more turns may be open than there are credits.
+    let open_max = limits.credits + reopened.len();
+    let senders = channel.senders.len();
+    let workers = answerers.len();
+
+    let (inbox, inbox_out) = bounded(bounds.inbox);
+    let (appends, appends_out) = bounded(bounds.appends);
+    let (deliveries, deliveries_out) = bounded(bounds.deliveries);
+    let (jobs, jobs_out) = bounded(workers);
+    let (notices, notices_out) = bounded(3 * open_max);
+    let (receipts, receipts_out) = bounded(bounds.batch);
+    let (reload, reload_out) = bounded(1);
+    let (outboxes, outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
+    let (typing, typing_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(bounds.typing)).unzip();
+    let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers).map(|_| bounded(1)).unzip();
+    let room = Arc::new(AtomicUsize::new(0));
+
+    for reopened in &reopened {
+        if let Some(outbound) = &reopened.reply {
+            push(&outboxes[sender_of(&outbound.chat, senders)], outbound.clone());
+        }
+    }
+    let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes };
+    let writer = Writer::new(ledger, writer_ends, telemetry_file, Arc::clone(&clock), log);
+    spawn("writer", exits.clone(), move || writer.run());
+
+    let mut lanes_out = lanes_out.into_iter().enumerate();
+    for (number, (work, (outbox, typing))) in
+        channel.senders.into_iter().zip(outboxes_out.into_iter().zip(typing_out)).enumerate()
+    {
+        let (lane_number, lane) = lanes_out.next().expect("there is a lane for every sender");
+        let ends = SenderEnds { outbox, typing, deliveries: deliveries.clone(), lane, lane_number };
+        spawn(&format!("send-{number}"), exits.clone(), move || work(ends));
+    }
+    // The writer ends when every sender has left, so nobody else may hold this end.
+    drop(deliveries);
+
+    for (number, (answerer, cancel)) in answerers.into_iter().enumerate() {
+        let (lane_number, lane) = lanes_out.next().expect("there is a lane for every worker");
+        let ends = WorkerEnds {
+            jobs: jobs_out.clone(),
+            appends: appends.clone(),
+            lane,
+            lane_number,
+            cancel,
+            stop: stop.clone(),
+        };
+        spawn(&format!("turn-{number}"), exits.clone(), move || worker::run(answerer, &ends));
+    }
+
+    let ends = ChannelEnds { channel: channel.id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
+    let ends =
+        DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
+    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, ends));
+
+    let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
+    let reader = channel.reader;
+    spawn("poll", exits.clone(), move || reader(ends));
+    Started { threads: 3 + senders + workers, reload }
+}

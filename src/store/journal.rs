@@ -1,0 +1,412 @@
+//! [`Journal`]: records folded into what is open, what was seen, and where each account stands. A pure state: it never
+//! touches a disk, and applying a record twice changes nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use crate::base::clock::Wall;
+use crate::base::id::TurnId;
+use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome};
+use crate::store::record::{Answer, Checkpoint, OpenRecord, Received, Record, Start};
+
+/// Messages remembered for telling copies apart. Telegram never uses a message id twice in a chat, so the ring needs
+/// no expiry.
+pub const RING_KEYS_MAX: usize = 4096;
+
+/// Starts remembered for seeing a crash loop.
+pub const STARTS_MAX: usize = 16;
+
+/// An accepted message that is not closed, or whose session lines are still owed.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The message.
+    pub received: Received,
+    /// Attempts begun and not taken back.
+    pub tries: u32,
+    /// The answer.
+    pub answer: Option<Answer>,
+    /// Whether the session lines may not be on disk.
+    pub line_owed: bool,
+    /// Parts whose sending was begun.
+    pub sending: u16,
+    /// Parts confirmed.
+    pub acked: u16,
+    /// Resends of the current part.
+    pub resends: u8,
+    /// How it was closed.
+    pub closed: Option<Outcome>,
+}
+
+/// What the records say.
+#[derive(Debug, Default)]
+pub struct Journal {
+    next: BTreeMap<u64, u64>,
+    /// By arrival: two messages of one millisecond must not change places over a restart.
+    open: BTreeMap<u64, Open>,
+    arrival: HashMap<TurnId, u64>,
+    arrivals: u64,
+    ring: Ring,
+    starts: VecDeque<Start>,
+}
+
+impl Journal {
+    /// Applies one record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Rx(received) => self.received(received.clone()),
+            Record::Try { id, n } => self.change(*id, |open| open.tries = *n),
+            Record::Rep(answer) => self.change(answer.id, |open| {
+                open.answer = Some(answer.clone());
+                open.line_owed = true;
+            }),
+            Record::Snd { id, i, k } => self.change(*id, |open| {
+                open.sending = open.sending.max(i + 1);
+                open.resends = *k;
+            }),
+            Record::Uns { id, i } => self.change(*id, |open| open.sending = open.sending.min(*i)),
+            Record::Ack { id, i, .. } => self.change(*id, |open| {
+                open.acked = open.acked.max(i + 1);
+                open.sending = open.sending.max(i + 1);
+                open.resends = 0;
+            }),
+            Record::Fin { id, outcome } => self.finished(*id, *outcome),
+            Record::Boot(start) => {
+                self.starts.push_back(start.clone());
+                let excess = self.starts.len().saturating_sub(STARTS_MAX);
+                self.starts.drain(..excess);
+            }
+            Record::Ckp(checkpoint) => *self = Journal::from_checkpoint(checkpoint),
+        }
+    }
+
+    fn received(&mut self, received: Received) {
+        self.next.insert(received.acct, received.upd + 1);
+        if self.ring.insert(key_hash(&received.key)) {
+            let open = Open {
+                received,
+                tries: 0,
+                answer: None,
+                line_owed: false,
+                sending: 0,
+                acked: 0,
+                resends: 0,
+                closed: None,
+            };
+            self.add(open);
+        }
+    }
+
+    fn add(&mut self, open: Open) {
+        self.arrivals += 1;
+        self.arrival.insert(open.received.id, self.arrivals);
+        self.open.insert(self.arrivals, open);
+    }
+
+    fn change(&mut self, id: TurnId, change: impl FnOnce(&mut Open)) {
+        if let Some(open) = self.arrival.get(&id).and_then(|arrival| self.open.get_mut(arrival)) {
+            change(open);
+        }
+    }
+
+    fn finished(&mut self, id: TurnId, outcome: Outcome) {
+        self.change(id, |open| open.closed = Some(outcome));
+        self.forget_settled(id);
+    }
+
+    /// The session lines of a turn are in its file.
+    pub fn line_written(&mut self, id: TurnId) {
+        self.change(id, |open| open.line_owed = false);
+        self.forget_settled(id);
+    }
+
+    fn forget_settled(&mut self, id: TurnId) {
+        if self.get(id).is_some_and(|open| open.closed.is_some() && !open.line_owed)
+            && let Some(arrival) = self.arrival.remove(&id)
+        {
+            self.open.remove(&arrival);
+        }
+    }
+
+    /// Whether this message, or a copy of it, was received before.
+    pub fn has_seen(&self, key: &str) -> bool {
+        self.ring.contains(key_hash(key))
+    }
+
+    /// By account, the position behind the last message received for it.
+    pub fn next_positions(&self) -> &BTreeMap<u64, u64> {
+        &self.next
+    }
+
+    /// One open turn.
+    pub fn get(&self, id: TurnId) -> Option<&Open> {
+        self.open.get(self.arrival.get(&id)?)
+    }
+
+    /// Every turn that is not settled, in the order they were received.
+    pub fn open(&self) -> impl Iterator<Item = &Open> {
+        self.open.values()
+    }
+
+    /// The last starts, oldest first.
+    pub fn starts(&self) -> impl Iterator<Item = &Start> {
+        self.starts.iter()
+    }
+
+    /// All of it, as the first record of the next file.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            next: self.next.iter().map(|(account, next)| (*account, *next)).collect(),
+            open: self.open.values().map(Open::record).collect(),
+            ring: self.ring.to_text(),
+            starts: self.starts.iter().cloned().collect(),
+        }
+    }
+
+    fn from_checkpoint(checkpoint: &Checkpoint) -> Journal {
+        let mut journal = Journal {
+            next: checkpoint.next.iter().copied().collect(),
+            ring: Ring::from_text(&checkpoint.ring),
+            starts: checkpoint.starts.iter().cloned().collect(),
+            ..Journal::default()
+        };
+        checkpoint.open.iter().for_each(|record| journal.add(Open::from_record(record)));
+        journal
+    }
+}
+
+impl Open {
+    fn record(&self) -> OpenRecord {
+        OpenRecord {
+            rx: self.received.clone(),
+            n: self.tries,
+            rep: self.answer.clone(),
+            owed: self.line_owed,
+            snd: self.sending,
+            ack: self.acked,
+            k: self.resends,
+            fin: self.closed,
+        }
+    }
+
+    fn from_record(record: &OpenRecord) -> Open {
+        Open {
+            received: record.rx.clone(),
+            tries: record.n,
+            answer: record.rep.clone(),
+            line_owed: record.owed,
+            sending: record.snd,
+            acked: record.ack,
+            resends: record.k,
+            closed: record.fin,
+        }
+    }
+
+    /// The work it is.
+    pub fn job(&self) -> Job {
+        Job { inbound: self.received.inbound(), interrupted: self.tries, carried_over: true }
+    }
+
+    /// What is left to send of its answer, as seen from boot `boot`. A part is ambiguous if its sending was begun and
+    /// not confirmed, or if the kernel has been restarted since: the note that it was begun may then be lost.
+    pub fn outbound(&self, boot: &str) -> Option<Outbound> {
+        let answer = self.answer.as_ref()?;
+        Some(Outbound {
+            turn: self.received.id,
+            channel: self.received.ch,
+            chat: Chat { id: self.received.chat.clone(), thread: self.received.thread },
+            parts: answer.parts(),
+            next: self.acked,
+            ambiguous: self.sending > self.acked || answer.boot != boot,
+            resends: self.resends,
+        })
+    }
+}
+
+impl Answer {
+    /// What is sent.
+    pub fn parts(&self) -> Vec<String> {
+        if self.parts.is_empty() { vec![self.asst.clone()] } else { self.parts.clone() }
+    }
+}
+
+impl Received {
+    /// The record of a message.
+    pub fn new(inbound: &Inbound) -> Received {
+        Received {
+            id: inbound.turn,
+            key: inbound.key.clone(),
+            acct: inbound.account,
+            upd: inbound.origin,
+            ch: inbound.channel,
+            chat: inbound.chat.id.clone(),
+            thread: inbound.chat.thread,
+            from: inbound.sender.clone(),
+            text: inbound.text.clone(),
+            ts: inbound.received.0,
+        }
+    }
+
+    /// The message of the record.
+    pub fn inbound(&self) -> Inbound {
+        Inbound {
+            turn: self.id,
+            channel: self.ch,
+            account: self.acct,
+            origin: self.upd,
+            key: self.key.clone(),
+            chat: Chat { id: self.chat.clone(), thread: self.thread },
+            sender: self.from.clone(),
+            text: self.text.clone(),
+            received: Wall(self.ts),
+        }
+    }
+}
+
+/// The last [`RING_KEYS_MAX`] keys, as hashes.
+#[derive(Debug, Default)]
+struct Ring {
+    order: VecDeque<u64>,
+    known: HashSet<u64>,
+}
+
+impl Ring {
+    /// `false` if it was there.
+    fn insert(&mut self, hash: u64) -> bool {
+        if !self.known.insert(hash) {
+            return false;
+        }
+        self.order.push_back(hash);
+        if self.order.len() > RING_KEYS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        self.known.contains(&hash)
+    }
+
+    fn to_text(&self) -> String {
+        self.order.iter().map(|hash| format!("{hash:016x}")).collect()
+    }
+
+    /// The inverse; a damaged text cannot get here, because its frame's checksum held.
+    fn from_text(text: &str) -> Ring {
+        let mut ring = Ring::default();
+        for digits in text.as_bytes().chunks(16) {
+            if let Some(hash) = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            {
+                ring.insert(hash);
+            }
+        }
+        ring
+    }
+}
+
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): the same in every version of the program, unlike
+/// the hasher of the standard library. Keys come from the channel's server, not from strangers.
+fn key_hash(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::ChannelId;
+    use crate::base::message::Summary;
+    use crate::base::rng::Rng;
+
+    fn received(number: u64) -> Received {
+        Received {
+            id: TurnId::mint(Wall(number), &mut Rng::from_seed(number)),
+            key: format!("tg:1:2:{number}"),
+            acct: 1,
+            upd: number,
+            ch: ChannelId::Telegram,
+            chat: "2".into(),
+            thread: None,
+            from: "3".into(),
+            text: "hello".into(),
+            ts: number,
+        }
+    }
+
+    fn answer(id: TurnId, boot: &str) -> Record {
+        Record::Rep(Answer {
+            id,
+            boot: boot.into(),
+            user: None,
+            asst: "hi".into(),
+            parts: vec![],
+            sum: Summary::default(),
+            ts: 0,
+        })
+    }
+
+    fn journal(records: &[Record]) -> Journal {
+        let mut journal = Journal::default();
+        records.iter().for_each(|record| journal.apply(record));
+        journal
+    }
+
+    #[test]
+    fn a_copy_is_not_opened_again_and_the_position_follows_the_last_message() {
+        let journal = journal(&[Record::Rx(received(9)), Record::Rx(received(4)), Record::Rx(received(9))]);
+        assert_eq!(journal.open().count(), 2);
+        assert!(journal.has_seen("tg:1:2:4") && !journal.has_seen("tg:1:2:5"));
+        // Never the largest: the server may have started over with lower numbers.
+        assert_eq!(journal.next_positions().get(&1), Some(&10));
+    }
+
+    #[test]
+    fn only_a_begun_and_unconfirmed_part_or_another_boot_is_ambiguous() {
+        let rx = received(1);
+        let id = rx.id;
+        let mut log = journal(&[Record::Rx(rx), answer(id, "one")]);
+        let ambiguous = |log: &Journal, boot| log.get(id).and_then(|open| open.outbound(boot)).map(|out| out.ambiguous);
+        assert_eq!((ambiguous(&log, "one"), ambiguous(&log, "two")), (Some(false), Some(true)));
+        log.apply(&Record::Snd { id, i: 0, k: 0 });
+        assert_eq!(ambiguous(&log, "one"), Some(true));
+        log.apply(&Record::Uns { id, i: 0 });
+        assert_eq!(ambiguous(&log, "one"), Some(false));
+        log.apply(&Record::Snd { id, i: 0, k: 0 });
+        log.apply(&Record::Ack { id, i: 0, mid: 5 });
+        assert_eq!(ambiguous(&log, "one"), Some(false));
+    }
+
+    #[test]
+    fn a_closed_turn_stays_until_its_lines_are_written() {
+        let rx = received(1);
+        let id = rx.id;
+        let mut log = journal(&[Record::Rx(rx), answer(id, "b"), Record::Fin { id, outcome: Outcome::Sent }]);
+        assert_eq!(log.open().count(), 1);
+        log.line_written(id);
+        assert_eq!(log.open().count(), 0);
+    }
+
+    #[test]
+    fn a_checkpoint_holds_everything() {
+        let rx = received(1);
+        let id = rx.id;
+        let records = [
+            Record::Rx(rx),
+            Record::Try { id, n: 2 },
+            answer(id, "b"),
+            Record::Snd { id, i: 0, k: 1 },
+            Record::Rx(received(2)),
+        ];
+        let before = journal(&records);
+        let after = journal(&[Record::Ckp(Box::new(before.checkpoint()))]);
+        assert_eq!(before.checkpoint(), after.checkpoint());
+        assert!(after.has_seen("tg:1:2:1"));
+    }
+
+    #[test]
+    fn the_ring_forgets_the_oldest() {
+        let mut ring = Ring::default();
+        (0..RING_KEYS_MAX as u64 + 1).for_each(|hash| assert!(ring.insert(hash)));
+        assert!(!ring.contains(0) && ring.contains(1));
+        assert_eq!(ring.order.len(), ring.known.len());
+    }
+}

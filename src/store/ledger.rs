@@ -1,0 +1,351 @@
+//! [`Ledger`]: a batch of work made durable, and what follows from it. Owns the commit log, the sessions and the state
+//! folded from them; the writer thread is a loop around it.
+//!
+//! Two steps, so that nobody waits for a flush who need not: [`Ledger::write`] puts the batch into the page cache and
+//! releases those who only need that; [`Ledger::sync`] flushes once for all the others (group commit). Session lines
+//! are appended after the flush of their answer and before anyone is told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use serde::Serialize;
+
+use crate::base::clock::Wall;
+use crate::base::id::TurnId;
+use crate::base::message::{Delivery, Inbound, Job, Outcome, Reply};
+use crate::observe::event::{Event, TurnRecord};
+use crate::store::commit_log::{CommitLog, LogError};
+use crate::store::exchange::{Append, Effect, Input, Notice};
+use crate::store::journal::Journal;
+use crate::store::record::{Answer, Received, Record, Start};
+use crate::store::recover::{self, Owed, Reopened};
+use crate::store::sessions::{Repaired, Sessions};
+use crate::store::storage::Storage;
+use crate::store::transcript::Line;
+
+/// What opening found.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// Turns to go on with, oldest first.
+    pub reopened: Vec<Reopened>,
+    /// By account, the position behind the last message received for it.
+    pub next_positions: BTreeMap<u64, u64>,
+    /// Frames read.
+    pub frames: u64,
+    /// Turns whose session lines had to be appended again.
+    pub lines_restored: usize,
+    /// Damage, for a person.
+    pub damage: Option<String>,
+    /// Session files repaired on the way.
+    pub repaired: Vec<Repaired>,
+}
+
+/// The three folders of a channel.
+pub struct Folders {
+    /// `journal/<channel>`.
+    pub journal: Box<dyn Storage>,
+    /// `sessions`.
+    pub sessions: Box<dyn Storage>,
+    /// `dead`.
+    pub dead: Box<dyn Storage>,
+}
+
+/// The state and the means to change it.
+pub struct Ledger {
+    log: CommitLog,
+    journal: Journal,
+    sessions: Sessions,
+    dead: Box<dyn Storage>,
+    boot: String,
+    /// Somebody waits for a flush.
+    sync_wanted: bool,
+    /// Answers written since the last flush.
+    replied: Vec<TurnId>,
+    /// Effects that wait for the flush.
+    after_sync: Vec<Effect>,
+    /// Answers whose session lines could not be written yet.
+    owed: BTreeSet<TurnId>,
+}
+
+impl Ledger {
+    /// Opens the journal, repairs and completes the session files, and says what is to be gone on with.
+    pub fn open(folders: Folders, boot: &str, now: Wall) -> Result<(Ledger, Opening), LogError> {
+        let (log, found) = CommitLog::open(folders.journal, boot, now.0 / 1000)?;
+        let replay = recover::replay(&found.records);
+        let mut ledger = Ledger {
+            log,
+            journal: replay.journal,
+            sessions: Sessions::new(folders.sessions),
+            dead: folders.dead,
+            boot: boot.to_owned(),
+            sync_wanted: false,
+            replied: Vec::new(),
+            after_sync: Vec::new(),
+            owed: BTreeSet::new(),
+        };
+        let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
+        if opening.damage.is_some() {
+            ledger.log.switch(&ledger.journal.checkpoint())?;
+        }
+        ledger.restore_lines(&replay.answered, &mut opening, now);
+        let mut records = vec![Record::Boot(Start { ts: now.0, boot: boot.to_owned() })];
+        for owed in recover::owed(&ledger.journal, boot) {
+            match owed {
+                Owed::Resume(reopened) => opening.reopened.push(reopened),
+                Owed::Close(id) => records.push(Record::Fin { id, outcome: Outcome::Sent }),
+            }
+        }
+        opening.next_positions = ledger.journal.next_positions().clone();
+        ledger.commit_records(&records)?;
+        ledger.log.sync()?;
+        Ok((ledger, opening))
+    }
+
+    /// Appends every answered turn's lines that its session file does not have. What fails stays owed.
+    fn restore_lines(&mut self, answered: &[(Received, Answer)], opening: &mut Opening, now: Wall) {
+        let mut stems: Vec<String> = answered.iter().map(|(received, _)| stem(received)).collect();
+        stems.sort();
+        stems.dedup();
+        for stem_wanted in stems {
+            let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
+            let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
+            // A file that cannot be read now is treated as one without the lines: the append will say what is wrong.
+            let present = self.sessions.holds(&stem_wanted, &turns).unwrap_or_default();
+            for (received, answer) in of_session {
+                if present.contains(&received.id.to_string()) {
+                    self.journal.line_written(received.id);
+                } else if let Ok(repaired) = self.append_lines(received, answer, now) {
+                    opening.lines_restored += 1;
+                    opening.repaired.extend(repaired);
+                } else {
+                    self.owed.insert(received.id);
+                }
+            }
+        }
+    }
+
+    fn append_lines(&mut self, received: &Received, answer: &Answer, now: Wall) -> io::Result<Option<Repaired>> {
+        let user = answer.user.as_deref().unwrap_or(&received.text);
+        let rid = received.id.to_string();
+        let error = answer.sum.error.as_deref();
+        let mut lines = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
+        let repaired = self.sessions.append(&received.inbound().session(), &mut lines, now.0 / 1000)?;
+        self.journal.line_written(received.id);
+        self.owed.remove(&received.id);
+        Ok(repaired)
+    }
+
+    /// Puts a batch into the page cache.
+    ///
+    /// # Errors
+    /// Any error means that nothing more can be promised: the caller ends the process.
+    pub fn write(&mut self, batch: impl IntoIterator<Item = Input>, now: Wall) -> Result<Vec<Effect>, LogError> {
+        let mut records = Vec::new();
+        let mut effects = Vec::new();
+        for input in batch {
+            match input {
+                Input::Append(append) => self.stage_append(append, now, &mut records, &mut effects),
+                Input::Delivery(delivery) => self.stage_delivery(delivery, now, &mut records, &mut effects),
+            }
+        }
+        self.commit_records(&records)?;
+        Ok(effects)
+    }
+
+    fn stage_append(&mut self, append: Append, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
+        match append {
+            Append::Accept(inbound) | Append::Refuse { inbound, .. } if self.journal.has_seen(&inbound.key) => {
+                // The first copy may have come in this very batch, so this too is only said after the flush.
+                self.sync_wanted = true;
+                self.after_sync.push(Effect::Notice(Notice::Duplicate(inbound)));
+            }
+            Append::Accept(inbound) => {
+                self.stage(Record::Rx(Received::new(&inbound)), records);
+                self.sync_wanted = true;
+                self.after_sync.push(Effect::Notice(Notice::Accepted(Job {
+                    inbound,
+                    interrupted: 0,
+                    carried_over: false,
+                })));
+            }
+            Append::Refuse { inbound, reply, told } => self.stage_refusal(inbound, *reply, told, now, records),
+            Append::Begin { turn, lane } => {
+                let n = self.journal.get(turn).map_or(1, |open| open.tries + 1);
+                self.stage(Record::Try { id: turn, n }, records);
+                // From the second attempt on the count decides about giving up, so it must survive a power cut.
+                self.sync_wanted |= n > 1;
+                effects.extend(lane.map(Effect::Answer));
+            }
+            Append::Abandon { turn } => {
+                let n = self.journal.get(turn).map_or(0, |open| open.tries.saturating_sub(1));
+                self.stage(Record::Try { id: turn, n }, records);
+            }
+            Append::Reply(reply) => {
+                self.replied.push(reply.turn);
+                self.stage(Record::Rep(self.answer(*reply, now)), records);
+                self.sync_wanted = true;
+            }
+        }
+    }
+
+    fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {
+        let turn = inbound.turn;
+        self.stage(Record::Rx(Received::new(&inbound)), records);
+        self.stage(Record::Rep(self.answer(reply, now)), records);
+        self.sync_wanted = true;
+        self.replied.push(turn);
+        self.after_sync.push(Effect::Notice(Notice::Refused(inbound)));
+        if !told {
+            self.close(turn, Outcome::Refused, now, records);
+        }
+    }
+
+    fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
+        self.after_sync.extend(self.closed(turn, outcome, now));
+        self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
+        self.stage(Record::Fin { id: turn, outcome }, records);
+    }
+
+    fn answer(&self, reply: Reply, now: Wall) -> Answer {
+        let received = self.journal.get(reply.turn).map(|open| open.received.text.as_str());
+        Answer {
+            id: reply.turn,
+            boot: self.boot.clone(),
+            user: (received != Some(reply.user_text.as_str())).then_some(reply.user_text),
+            parts: if reply.parts.len() == 1 && reply.parts[0] == reply.text { Vec::new() } else { reply.parts },
+            asst: reply.text,
+            sum: reply.summary,
+            ts: now.0,
+        }
+    }
+
+    fn stage_delivery(&mut self, delivery: Delivery, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
+        match delivery {
+            Delivery::Sending { turn, part, resends, lane } => {
+                self.stage(Record::Snd { id: turn, i: part, k: resends }, records);
+                effects.push(Effect::Answer(lane));
+            }
+            Delivery::Unsent { turn, part, ambiguous: true, resends } => {
+                self.stage(Record::Snd { id: turn, i: part, k: resends }, records);
+            }
+            Delivery::Unsent { turn, part, .. } => self.stage(Record::Uns { id: turn, i: part }, records),
+            Delivery::Sent { turn, part, message_id } => {
+                self.stage(Record::Ack { id: turn, i: part, mid: message_id }, records);
+            }
+            Delivery::Close { turn, outcome, why } => {
+                if outcome == Outcome::Dead {
+                    effects.extend(self.write_dead_letter(turn, &why));
+                }
+                self.close(turn, outcome, now, records);
+            }
+        }
+    }
+
+    fn stage(&mut self, record: Record, records: &mut Vec<Record>) {
+        self.journal.apply(&record);
+        records.push(record);
+    }
+
+    fn closed(&self, turn: TurnId, outcome: Outcome, now: Wall) -> Option<Effect> {
+        let open = self.journal.get(turn)?;
+        let answer = open.answer.as_ref()?;
+        let inbound = open.received.inbound();
+        let mut record = TurnRecord::new(turn, inbound.session().name(), answer.sum.clone(), now);
+        record.channel = Some(inbound.channel);
+        record.delivery = Some(outcome);
+        record.send_ms = Some(now.0.saturating_sub(answer.ts));
+        Some(Effect::Closed(Box::new(record)))
+    }
+
+    fn commit_records(&mut self, records: &[Record]) -> Result<(), LogError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = records.iter().map(Record::to_line).collect();
+        if self.log.fits(lines.iter().map(String::len).sum()) {
+            return self.log.append(&lines);
+        }
+        // The other file begins with everything open, these records included. The session lines of what is closed
+        // must be on the medium before the records that could restore them are given up.
+        self.sessions.sync()?;
+        self.log.switch(&self.journal.checkpoint())
+    }
+
+    /// Whether somebody waits for a flush.
+    pub fn sync_wanted(&self) -> bool {
+        self.sync_wanted
+    }
+
+    /// Whether a flush would change anything.
+    pub fn is_dirty(&self) -> bool {
+        self.log.is_dirty() || !self.after_sync.is_empty() || !self.replied.is_empty()
+    }
+
+    /// Flushes once for everything written so far.
+    ///
+    /// # Errors
+    /// As [`Ledger::write`]. A flush is never tried again.
+    pub fn sync(&mut self, now: Wall) -> Result<Vec<Effect>, LogError> {
+        self.log.sync()?;
+        self.sync_wanted = false;
+        let mut effects = Vec::new();
+        for turn in std::mem::take(&mut self.replied) {
+            let Some(open) = self.journal.get(turn) else { continue };
+            if open.closed.is_some() {
+                effects.extend(self.write_lines(turn, now));
+                continue;
+            }
+            let outbound = open.outbound(&self.boot);
+            let weight = outbound.as_ref().map_or(0, |outbound| outbound.parts.iter().map(String::len).sum());
+            effects.extend(self.write_lines(turn, now));
+            effects.push(Effect::Notice(Notice::Replied { turn, weight }));
+            effects.extend(outbound.map(Effect::Outbound));
+        }
+        effects.append(&mut self.after_sync);
+        Ok(effects)
+    }
+
+    /// Tries again what could not be appended to a session file.
+    pub fn retry_owed(&mut self, now: Wall) -> Vec<Effect> {
+        let owed: Vec<TurnId> = self.owed.iter().copied().collect();
+        owed.into_iter().filter_map(|turn| self.write_lines(turn, now)).collect()
+    }
+
+    fn write_lines(&mut self, turn: TurnId, now: Wall) -> Option<Effect> {
+        let open = self.journal.get(turn)?;
+        let (received, answer) = (open.received.clone(), open.answer.clone()?);
+        match self.append_lines(&received, &answer, now) {
+            Ok(repaired) => repaired.map(|repaired| {
+                Effect::Event(Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes })
+            }),
+            Err(error) => {
+                // Said once; it is tried again with every idle moment until it succeeds.
+                let first = self.owed.insert(turn);
+                first.then(|| {
+                    Effect::Event(Event::SessionAppendError { session: stem(&received), error: error.to_string() })
+                })
+            }
+        }
+    }
+
+    fn write_dead_letter(&mut self, turn: TurnId, why: &str) -> Option<Effect> {
+        #[derive(Serialize)]
+        struct DeadLetter<'a> {
+            why: &'a str,
+            sent_parts: u16,
+            received: &'a Received,
+            answer: Option<&'a Answer>,
+        }
+        let open = self.journal.get(turn)?;
+        let letter = DeadLetter { why, sent_parts: open.acked, received: &open.received, answer: open.answer.as_ref() };
+        let name = format!("{turn}.json");
+        let bytes = serde_json::to_vec_pretty(&letter).expect("a dead letter is text and numbers");
+        let written = self.dead.write_at(&name, 0, &bytes).and_then(|()| self.dead.sync(&name));
+        // The reply is in the session file all the same; a missing copy is reported and stops nothing.
+        written.err().map(|error| Effect::Event(Event::SessionAppendError { session: name, error: error.to_string() }))
+    }
+}
+
+fn stem(received: &Received) -> String {
+    received.inbound().session().stem().to_owned()
+}

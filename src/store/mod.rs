@@ -1,0 +1,32 @@
+//! Durability: the commit journal, the session transcripts, and their one writer.
+//!
+//! ```text
+//!  Append, Delivery ─▶ writer ─▶ ledger ─▶ journal (what is open)  ─▶ commit_log ─▶ frame ─▶ storage
+//!                                   └────▶ sessions ─▶ transcript  ──────────────────────────▶ storage
+//! ```
+//! The journal is the only thing that must be durable; everything else can be derived from it.
+
+/// The two recycled files of frames.
+pub mod commit_log;
+/// Storage over real files.
+pub mod directory;
+/// What goes into the ledger and what comes out.
+pub mod exchange;
+/// One commit frame: encode, check, scan.
+pub mod frame;
+/// Records folded into what is open.
+pub mod journal;
+/// One batch of work made durable, and what follows from it.
+pub mod ledger;
+/// The records inside frames.
+pub mod record;
+/// What a restart owes.
+pub mod recover;
+/// Session files: appending, repairing, reading from the end.
+pub mod sessions;
+/// What we ask of a disk.
+pub mod storage;
+/// One line of a session file.
+pub mod transcript;
+/// The session-writer thread.
+pub mod writer;

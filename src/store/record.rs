@@ -1,0 +1,213 @@
+//! The records inside frames. Each is one JSON object with its kind in `t`; applying a record twice is the same as
+//! applying it once, so recovery may always be repeated.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::id::{ChannelId, TurnId};
+use crate::base::message::{Outcome, Summary};
+
+/// What happened. Short names, because every turn writes six of these to an SD card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum Record {
+    /// A message was received. Also says that the channel may forget everything up to it.
+    Rx(Received),
+    /// Attempt `n` at an answer begins (or, when a stop took the last one back, `n` attempts had begun).
+    Try {
+        /// The turn.
+        id: TurnId,
+        /// Attempts so far.
+        n: u32,
+    },
+    /// The answer: the commit point. From here on the provider is not asked again.
+    Rep(Answer),
+    /// Part `i` is about to be sent.
+    Snd {
+        /// The turn.
+        id: TurnId,
+        /// The part.
+        i: u16,
+        /// How often this part is sent again after an ambiguous end.
+        k: u8,
+    },
+    /// Part `i` was certainly not sent.
+    Uns {
+        /// The turn.
+        id: TurnId,
+        /// The part.
+        i: u16,
+    },
+    /// Part `i` was confirmed.
+    Ack {
+        /// The turn.
+        id: TurnId,
+        /// The part.
+        i: u16,
+        /// The channel's id of the sent message.
+        mid: i64,
+    },
+    /// The turn is closed.
+    Fin {
+        /// The turn.
+        id: TurnId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A process started.
+    Boot(Start),
+    /// Everything that was open when the journal changed files; always the first record of a file.
+    Ckp(Box<Checkpoint>),
+}
+
+/// A received message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// The turn.
+    pub id: TurnId,
+    /// The same for every copy of the message.
+    pub key: String,
+    /// Our account; Telegram's bot id.
+    pub acct: u64,
+    /// The channel's position; Telegram's update id.
+    pub upd: u64,
+    /// The channel.
+    pub ch: ChannelId,
+    /// The chat.
+    pub chat: String,
+    /// The topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<i64>,
+    /// The person.
+    pub from: String,
+    /// The text.
+    pub text: String,
+    /// Milliseconds since 1970.
+    pub ts: u64,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The turn.
+    pub id: TurnId,
+    /// The boot of the kernel it was written in.
+    pub boot: String,
+    /// The user's line, if it is not the received text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The assistant's line.
+    pub asst: String,
+    /// What is sent, if it is more than one part or not the assistant's line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+    /// Facts for log and telemetry.
+    pub sum: Summary,
+    /// Milliseconds since 1970.
+    pub ts: u64,
+}
+
+/// One start of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Milliseconds since 1970.
+    pub ts: u64,
+    /// The boot of the kernel.
+    pub boot: String,
+}
+
+/// A message that was open at a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRecord {
+    /// The message.
+    pub rx: Received,
+    /// Attempts begun.
+    pub n: u32,
+    /// The answer, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rep: Option<Answer>,
+    /// Whether the session lines of the answer may not be on disk.
+    pub owed: bool,
+    /// Parts begun.
+    pub snd: u16,
+    /// Parts confirmed.
+    pub ack: u16,
+    /// Resends of the current part.
+    pub k: u8,
+    /// How it was closed, if only the session lines are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fin: Option<Outcome>,
+}
+
+/// Everything that was open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Next position by account.
+    pub next: Vec<(u64, u64)>,
+    /// Open messages, oldest first.
+    pub open: Vec<OpenRecord>,
+    /// The dedupe ring, oldest first: 16 hexadecimal digits a key.
+    pub ring: String,
+    /// The last starts.
+    pub starts: Vec<Start>,
+}
+
+impl Record {
+    /// The line, with its newline.
+    pub fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(self).expect("records are text and numbers");
+        line.push('\n');
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_round_trip_through_their_lines() {
+        let id = TurnId::parse("rp-00000000000000000000000009").expect("an id");
+        let rx = Received {
+            id,
+            key: "tg:1:2:3".into(),
+            acct: 1,
+            upd: 7,
+            ch: ChannelId::Telegram,
+            chat: "2".into(),
+            thread: None,
+            from: "5".into(),
+            text: "line\nbreak \u{1f600}".into(),
+            ts: 9,
+        };
+        let rep = Answer {
+            id,
+            boot: "b".into(),
+            user: None,
+            asst: "a".into(),
+            parts: vec![],
+            sum: Summary::default(),
+            ts: 1,
+        };
+        let open =
+            OpenRecord { rx: rx.clone(), n: 1, rep: Some(rep.clone()), owed: true, snd: 1, ack: 0, k: 0, fin: None };
+        let records = [
+            Record::Rx(rx),
+            Record::Try { id, n: 2 },
+            Record::Rep(rep),
+            Record::Snd { id, i: 0, k: 1 },
+            Record::Ack { id, i: 0, mid: -4 },
+            Record::Fin { id, outcome: Outcome::SentAfterRetry },
+            Record::Ckp(Box::new(Checkpoint {
+                next: vec![(1, 8)],
+                open: vec![open],
+                ring: "00".into(),
+                starts: vec![],
+            })),
+        ];
+        for record in records {
+            let line = record.to_line();
+            assert_eq!(line.matches('\n').count(), 1);
+            assert_eq!(serde_json::from_str::<Record>(&line).expect("parses"), record);
+        }
+    }
+}

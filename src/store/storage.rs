@@ -1,0 +1,37 @@
+//! [`Storage`]: what we ask of a disk. The product implements it over real files (`directory.rs`); tests implement it
+//! with crash images and failures at call *n*.
+
+use std::io;
+
+/// A flat folder of files. A file that does not exist reads as empty.
+pub trait Storage: Send {
+    /// Names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Bytes in a file; 0 when it does not exist.
+    fn len(&self, name: &str) -> io::Result<u64>;
+    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes`, creating the file if need be. In the page cache when it returns.
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Writes all of `bytes` behind the end of the file, creating it if need be, in one system call.
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts a file.
+    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()>;
+    /// The file's content is on the medium when this returns.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+    /// The folder's entries are on the medium when this returns.
+    fn sync_dir(&mut self) -> io::Result<()>;
+    /// Keeps other processes from writing here, waiting a bounded time for one that does. `false`: it still does.
+    fn lock(&mut self) -> io::Result<bool>;
+    /// Lets them again.
+    fn unlock(&mut self);
+}
+
+/// Reads a whole file, or its first `bytes_max` bytes.
+pub fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(storage.len(name)?.min(bytes_max)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let read = storage.read_at(name, 0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

@@ -1,0 +1,203 @@
+//! The session-writer thread: a loop around [`Ledger`]. Everyone may wait for it; it waits only for the disk.
+//!
+//! It drains what is waiting, writes one frame, flushes once if anyone waits for durability, and then tells them.
+//! What nobody waits for is flushed [`FLUSH_AFTER`] after it was written. Ends when its two queues are closed: first the
+//! one of appends (then the outboxes are closed, so that senders finish), then the one of deliveries.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
+
+use crate::base::clock::{Clock, Mono};
+use crate::base::message::{Chat, Delivery, Outbound};
+use crate::observe::event::{Event, Log};
+use crate::observe::telemetry::Delta;
+use crate::observe::telemetry_file;
+use crate::store::commit_log::LogError;
+use crate::store::exchange::{Append, Effect, Input, Notice};
+use crate::store::ledger::Ledger;
+use crate::sys::queue::push;
+
+/// Longest time a record that nobody waits for stays in the page cache only.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(250);
+
+/// Shortest time between two writes of the counters.
+const TELEMETRY_EVERY: Duration = Duration::from_secs(10);
+
+/// Shortest time between two tries at what could not be written.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Items taken into one frame at most.
+const BATCH_MAX: usize = 64;
+
+/// The writer's ends of the queues.
+pub struct WriterEnds {
+    /// From the dispatcher and the turn workers.
+    pub appends: Receiver<Append>,
+    /// From the senders.
+    pub deliveries: Receiver<Delivery>,
+    /// To the dispatcher.
+    pub notices: Sender<Notice>,
+    /// To the senders; a chat always goes to the same one.
+    pub outboxes: Vec<Sender<Outbound>>,
+    /// To those who wait for the page cache.
+    pub lanes: Vec<Sender<()>>,
+}
+
+/// Which sender serves a chat.
+pub fn sender_of(chat: &Chat, senders: usize) -> usize {
+    let sum = chat.id.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    sum % senders.max(1)
+}
+
+/// The thread's state.
+pub struct Writer {
+    ledger: Ledger,
+    ends: WriterEnds,
+    telemetry_path: PathBuf,
+    delta: Delta,
+    telemetry_due: Mono,
+    retry_due: Mono,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+}
+
+impl Writer {
+    /// A writer that has done nothing yet.
+    pub fn new(
+        ledger: Ledger,
+        ends: WriterEnds,
+        telemetry_path: PathBuf,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Log>,
+    ) -> Writer {
+        let now = clock.mono();
+        Writer { ledger, ends, telemetry_path, delta: Delta::default(), telemetry_due: now, retry_due: now, clock, log }
+    }
+
+    /// Runs until both queues are closed.
+    ///
+    /// # Errors
+    /// A sentence, when nothing more can be promised.
+    pub fn run(mut self) -> Result<(), String> {
+        let outcome = self.serve();
+        // Whatever happened, what was counted is not forgotten.
+        self.write_telemetry();
+        outcome.map_err(|error| {
+            let reason = format!("journal: {error}");
+            self.log.emit(self.clock.wall(), &Event::Fatal { reason: reason.clone() });
+            reason
+        })
+    }
+
+    fn serve(&mut self) -> Result<(), LogError> {
+        let mut flush_due: Option<Mono> = None;
+        while let Some(batch) = self.next_batch(flush_due)? {
+            let effects = self.ledger.write(batch, self.clock.wall())?;
+            self.perform(effects);
+            let now = self.clock.mono();
+            if self.ledger.is_dirty() && flush_due.is_none() {
+                flush_due = Some(now.after(FLUSH_AFTER));
+            }
+            if self.ledger.sync_wanted() || flush_due.is_some_and(|due| now >= due) {
+                flush_due = None;
+                let effects = self.ledger.sync(self.clock.wall())?;
+                self.perform(effects);
+            }
+            self.periodic(now);
+        }
+        let effects = self.ledger.sync(self.clock.wall())?;
+        self.perform(effects);
+        Ok(())
+    }
+
+    /// Waits for the first item, then takes what else is there. `None`: both queues are closed.
+    fn next_batch(&mut self, flush_due: Option<Mono>) -> Result<Option<Vec<Input>>, LogError> {
+        let appends_open = !self.ends.outboxes.is_empty();
+        let patience = flush_due.map_or(RETRY_EVERY, |due| self.clock.mono().until(due));
+        let mut batch = Vec::new();
+        if appends_open {
+            let mut select = Select::new();
+            select.recv(&self.ends.appends);
+            select.recv(&self.ends.deliveries);
+            // Timing out is no news: the caller looks at what is due.
+            let _ = select.ready_timeout(patience);
+            self.drain(&mut batch)?;
+        } else {
+            match self.ends.deliveries.recv_timeout(patience) {
+                Ok(delivery) => batch.push(Input::Delivery(delivery)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+            batch.extend(self.ends.deliveries.try_iter().take(BATCH_MAX).map(Input::Delivery));
+        }
+        Ok(Some(batch))
+    }
+
+    fn drain(&mut self, batch: &mut Vec<Input>) -> Result<(), LogError> {
+        batch.extend(self.ends.deliveries.try_iter().take(BATCH_MAX).map(Input::Delivery));
+        for _ in 0..BATCH_MAX {
+            match self.ends.appends.try_recv() {
+                Ok(append) => batch.push(Input::Append(append)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return self.close_outboxes_after(batch),
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends are over. What they held goes out first, then the senders may end.
+    fn close_outboxes_after(&mut self, batch: &mut Vec<Input>) -> Result<(), LogError> {
+        let now = self.clock.wall();
+        let effects = self.ledger.write(std::mem::take(batch), now)?;
+        self.perform(effects);
+        let effects = self.ledger.sync(now)?;
+        self.perform(effects);
+        self.ends.outboxes.clear();
+        Ok(())
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Notice(notice) => push(&self.ends.notices, notice),
+                Effect::Answer(lane) => push(&self.ends.lanes[lane], ()),
+                Effect::Outbound(outbound) => {
+                    let sender = sender_of(&outbound.chat, self.ends.outboxes.len());
+                    if let Some(outbox) = self.ends.outboxes.get(sender) {
+                        push(outbox, outbound);
+                    }
+                }
+                Effect::Closed(record) => {
+                    self.delta.add(&record);
+                    self.log.emit(self.clock.wall(), &Event::Turn(record));
+                }
+                Effect::Event(event) => self.log.emit(self.clock.wall(), &event),
+            }
+        }
+    }
+
+    fn periodic(&mut self, now: Mono) {
+        if now >= self.telemetry_due {
+            self.telemetry_due = now.after(TELEMETRY_EVERY);
+            self.write_telemetry();
+        }
+        if now >= self.retry_due {
+            self.retry_due = now.after(RETRY_EVERY);
+            let effects = self.ledger.retry_owed(self.clock.wall());
+            self.perform(effects);
+        }
+    }
+
+    fn write_telemetry(&mut self) {
+        if self.delta.is_empty() {
+            return;
+        }
+        match telemetry_file::add(&self.telemetry_path, &self.delta, self.clock.as_ref()) {
+            Ok(()) => self.delta = Delta::default(),
+            Err(error) => self.log.emit(self.clock.wall(), &Event::TelemetryError { message: error.to_string() }),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Files with the modes, locks and atomic replacement we insist on: folders 0700, files 0600, no symbolic links.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::process::umask;
+
+use crate::base::clock::Clock;
+use crate::sys::stop::Stop;
+
+/// Everything the process creates is for its owner alone. Called once, before the first thread.
+pub fn private_by_default() {
+    umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Creates a folder and its parents, each with mode 0700 unless it exists.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Opens a file of ours for reading and writing, creating it with mode 0600. Never through a symbolic link.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_follow())
+        .open(path)
+}
+
+/// Opens a file of ours for appending, creating it with mode 0600. Never through a symbolic link.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow()).open(path)
+}
+
+/// Opens an existing file of ours for reading. Never through a symbolic link.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(no_follow()).open(path)
+}
+
+fn no_follow() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
+}
+
+/// Reads a file of at most `bytes_max`; a longer one is an error, not a cut.
+pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("is larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Replaces a file in one step: readers see the old content or the new. Not flushed: what is written this way can
+/// be counted again.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = Path::new(&temporary);
+    let written = open(temporary).and_then(|mut file| {
+        file.set_len(0)?;
+        file.write_all(content)
+    });
+    let outcome = written.and_then(|()| fs::rename(temporary, path));
+    if outcome.is_err() {
+        let _ = fs::remove_file(temporary);
+    }
+    outcome
+}
+
+/// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.
+pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock, stop: Option<&Stop>) -> io::Result<Option<File>> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let file = open(path)?;
+    let last = clock.mono().after(patience);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if clock.mono() >= last => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        match stop {
+            Some(stop) if stop.wait(PAUSE) => return Ok(None),
+            Some(_) => {}
+            None => pause(PAUSE),
+        }
+    }
+}
+
+/// A short wait for callers that have no [`Stop`]: one-shot commands.
+pub fn pause(delay: Duration) {
+    let (_stopper, stop) = crate::sys::stop::pair();
+    stop.wait(delay);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::system_clock::SystemClock;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn replacing_leaves_one_private_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("latest.json");
+        replace(&path, b"one").expect("written");
+        replace(&path, b"two").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"two");
+        assert_eq!(fs::metadata(&path).expect("known").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_lock_has_one_holder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("LOCK");
+        let clock = SystemClock::new();
+        let held = lock(&path, Duration::ZERO, &clock, None).expect("no error");
+        assert!(held.is_some());
+        assert!(lock(&path, Duration::ZERO, &clock, None).expect("no error").is_none());
+        drop(held);
+        assert!(lock(&path, Duration::ZERO, &clock, None).expect("no error").is_some());
+    }
+
+    #[test]
+    fn links_are_not_followed_and_large_files_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        fs::write(&target, b"12345").expect("written");
+        std::os::unix::fs::symlink(&target, &link).expect("linked");
+        assert!(open(&link).is_err());
+        assert_eq!(read_bounded(&target, 5).expect("read"), b"12345");
+        assert_eq!(read_bounded(&target, 4).map_err(|error| error.kind()), Err(io::ErrorKind::FileTooLarge));
+    }
+}

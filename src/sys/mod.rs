@@ -1,0 +1,18 @@
+//! The operating system, wrapped: each file owns one thing that the rest may only use through it.
+
+/// A child process in its own group, with pipes read under a deadline.
+pub mod child;
+/// The seed of everything random.
+pub mod entropy;
+/// Files with the modes, locks and atomic replacement we insist on.
+pub mod files;
+/// Queues that must never be full.
+pub mod queue;
+/// Signals as a queue.
+pub mod signal;
+/// Shutdown as a closed queue, and the program's only sleep.
+pub mod stop;
+/// The real clock.
+pub mod system_clock;
+/// Named threads that report how they ended.
+pub mod thread;

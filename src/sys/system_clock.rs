@@ -1,0 +1,34 @@
+//! The real clock: the only caller of `now()`.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::base::clock::{Clock, Mono, Wall};
+
+/// Counts from its creation.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock that stands at zero now.
+    #[expect(clippy::new_without_default, reason = "a default that depends on the moment would surprise")]
+    pub fn new() -> SystemClock {
+        #[expect(clippy::disallowed_methods, reason = "the one reader of the monotonic clock")]
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn mono(&self) -> Mono {
+        #[expect(clippy::disallowed_methods, reason = "the one reader of the monotonic clock")]
+        Mono(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn wall(&self) -> Wall {
+        #[expect(clippy::disallowed_methods, reason = "the one reader of the calendar clock")]
+        let now = SystemTime::now();
+        // A host whose clock stands before 1970 is taken to stand at 1970.
+        Wall(now.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    }
+}

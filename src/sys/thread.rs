@@ -1,0 +1,76 @@
+//! Threads with names (≤ 15 letters, as the kernel shows them) that always report how they ended.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::Sender;
+
+/// Stack of every thread of ours. Deep recursion does not occur: JSON nesting is limited to 64.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// How a thread ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its work was over.
+    Done,
+    /// It could not go on, and says why.
+    Failed(String),
+    /// A bug; the message of the panic.
+    Panicked(String),
+}
+
+/// A thread's last word.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The thread.
+    pub name: String,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// Starts a thread. Its exit is reported on `exits`, also when it panics. The queue must have room for every
+/// thread, so that reporting never waits.
+///
+/// # Panics
+/// When the system has no thread left to give: nothing useful can run then.
+pub fn spawn<F>(name: &str, exits: Sender<Exit>, work: F) -> JoinHandle<()>
+where
+    F: FnOnce() -> Result<(), String> + Send + 'static,
+{
+    let reported = name.to_owned();
+    let run = move || {
+        let ending = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(())) => Ending::Done,
+            Ok(Err(reason)) => Ending::Failed(reason),
+            Err(panic) => Ending::Panicked(message_of(panic.as_ref())),
+        };
+        let _ = exits.try_send(Exit { name: reported, ending });
+    };
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts threads")]
+    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run).expect("the system gives us a thread")
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "no message".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn every_ending_is_reported() {
+        let (exits, reports) = bounded(3);
+        let _ = spawn("a", exits.clone(), || Ok(())).join();
+        let _ = spawn("b", exits.clone(), || Err("no disk".to_owned())).join();
+        let _ = spawn("c", exits, || panic!("a bug")).join();
+        let endings: Vec<Ending> = reports.try_iter().map(|exit| exit.ending).collect();
+        assert_eq!(endings, [Ending::Done, Ending::Failed("no disk".into()), Ending::Panicked("a bug".into())]);
+    }
+}

@@ -1,0 +1,200 @@
+//! [`Answerer`]: one turn from question to reply. The channel workers and the one-shot commands share it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::{Clock, Mono, Wall};
+use crate::base::id::{SessionId, TurnId};
+use crate::base::message::{Message, REPLY_BYTES_MAX, Reply, Summary};
+use crate::base::text;
+use crate::config::settings::{Config, HistoryLimits};
+use crate::observe::redact::Redactor;
+use crate::provider::caller::{Caller, Effort};
+use crate::provider::class::Class;
+use crate::provider::{Prompt, ProviderError};
+use crate::store::sessions::{self, History};
+use crate::store::storage::Storage;
+use crate::tool::{self, Context, Tail, TailLine};
+use crate::turn::machine::{Answered, Step, Turn, given_up};
+use crate::turn::prompt;
+
+/// Attempts that the end of a process cut off, before a message is given up.
+pub const INTERRUPTIONS_MAX: u32 = 3;
+
+/// What stands behind a reply that was too long to keep.
+const CUT: &str = "\n\n(This reply was cut: it was too long.)";
+
+/// What stands for a reply of white space only.
+const EMPTY: &str = "(empty response)";
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The turn.
+    pub turn: TurnId,
+    /// The conversation.
+    pub session: &'a SessionId,
+    /// The person's text.
+    pub text: &'a str,
+    /// When it was received.
+    pub received: Wall,
+    /// Attempts that the end of a process cut off.
+    pub interrupted: u32,
+}
+
+/// Answers questions, one at a time.
+pub struct Answerer {
+    caller: Caller,
+    provider: String,
+    model: String,
+    system: String,
+    history: HistoryLimits,
+    deadline: Duration,
+    sessions: Box<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    redactor: Redactor,
+}
+
+impl Answerer {
+    /// `sessions` is read only.
+    pub fn new(config: &Config, caller: Caller, sessions: Box<dyn Storage>, clock: Arc<dyn Clock>) -> Answerer {
+        let (provider, model) = (config.provider.name.clone(), config.provider.model.clone());
+        let system = prompt::system(&provider, &model);
+        let (history, deadline) = (config.history, config.provider.deadline);
+        Answerer {
+            caller,
+            provider,
+            model,
+            system,
+            history,
+            deadline,
+            sessions,
+            clock,
+            redactor: Redactor::new(config.secrets().iter()),
+        }
+    }
+
+    /// The reply; `None` if the work was cancelled before there was one.
+    pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Option<Reply> {
+        let queued = self.clock.wall().0.saturating_sub(question.received.0);
+        let mut turn = Turn::begin(question.text);
+        let mut effort = Effort::default();
+        let mut failure = None;
+        let answered = if question.interrupted >= INTERRUPTIONS_MAX {
+            self.give_up(question)
+        } else {
+            self.work(question, &mut turn, &mut effort, &mut failure, cancel)?
+        };
+        let asked = answered.path == crate::base::message::Path::Provider;
+        let summary = Summary {
+            path: Some(answered.path),
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            tool_name: answered.tool,
+            attempts: asked.then_some(effort.attempts),
+            latency_ms: asked.then_some(effort.latency_ms),
+            user_chars: question.text.chars().count() as u64,
+            response_chars: if answered.error.is_some() { 0 } else { answered.text.chars().count() as u64 },
+            error: answered.error.map(str::to_owned),
+            error_detail: failure.map(|error: ProviderError| error.detail),
+            queue_ms: Some(queued),
+            input_tokens: effort.input_tokens,
+            output_tokens: effort.output_tokens,
+        };
+        Some(reply(question.turn, turn.user_text(question.text), answered.text, summary))
+    }
+
+    fn work(
+        &mut self,
+        question: &Question<'_>,
+        turn: &mut Turn,
+        effort: &mut Effort,
+        failure: &mut Option<ProviderError>,
+        cancel: &Cancel,
+    ) -> Option<Answered> {
+        let deadline = self.clock.mono().after(self.deadline);
+        let reference = question.turn.to_string();
+        loop {
+            match turn.next().clone() {
+                Step::Reply(answered) => return Some(answered),
+                Step::Run { name, arguments } => turn.on_tool(self.run_tool(question, &name, &arguments)),
+                Step::Ask => {
+                    let outcome = self.ask(question, turn.follow_up(), deadline, effort, cancel);
+                    *failure = outcome.as_ref().err().cloned();
+                    if outcome.as_ref().is_err_and(|error| error.class == Class::Cancelled) {
+                        return None;
+                    }
+                    turn.on_answer(outcome.map_err(|error| error.class), &reference);
+                }
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        question: &Question<'_>,
+        follow_up: &[Message],
+        deadline: Mono,
+        effort: &mut Effort,
+        cancel: &Cancel,
+    ) -> Result<String, ProviderError> {
+        // A session that cannot be read is a conversation that starts anew; the append that follows reports why.
+        let history = self.read(question.session, self.history, &prompt::belongs).unwrap_or_default();
+        let ordinal = history.last_ordinal;
+        let messages = prompt::messages(history.lines, question.text, follow_up);
+        let prompt = Prompt { turn: question.turn, system: &self.system, messages: &messages, ordinal };
+        // A server that repeats our key does not get it into the chat.
+        self.caller
+            .ask(&prompt, deadline, cancel, effort)
+            .map(|completion| self.redactor.without_known(&completion.text))
+    }
+
+    fn read(
+        &self,
+        session: &SessionId,
+        limits: HistoryLimits,
+        wanted: &dyn Fn(&crate::store::transcript::Line) -> bool,
+    ) -> std::io::Result<History> {
+        sessions::history(self.sessions.as_ref(), session, limits.lines, limits.bytes, wanted)
+    }
+
+    fn run_tool(&self, question: &Question<'_>, name: &str, arguments: &str) -> Result<String, String> {
+        let tail = |count| {
+            let limits = HistoryLimits { lines: count, bytes: usize::MAX };
+            let history = self.read(question.session, limits, &|_| true).ok()?;
+            let line = |line: crate::store::transcript::Line| TailLine {
+                role: line.role,
+                content: line.content,
+                timestamp: line.timestamp,
+            };
+            Some(Tail { lines: history.lines.into_iter().map(line).collect(), total: history.last_ordinal })
+        };
+        let context = Context {
+            provider: &self.provider,
+            model: &self.model,
+            session: question.session.name(),
+            now: self.clock.wall(),
+            tail: &tail,
+        };
+        tool::run(name, arguments, &context).map_err(|error| error.to_string())
+    }
+
+    fn give_up(&self, question: &Question<'_>) -> Answered {
+        Answered {
+            text: given_up(&question.turn.to_string()),
+            path: crate::base::message::Path::Provider,
+            tool: None,
+            error: Some("interrupted"),
+        }
+    }
+}
+
+/// Keeps the reply within its limits and cuts it into parts.
+fn reply(turn: TurnId, user_text: &str, text: String, summary: Summary) -> Reply {
+    let whole = if text.trim().is_empty() { EMPTY.to_owned() } else { text };
+    let kept = text::fit_json(&whole, REPLY_BYTES_MAX - 2 * CUT.len());
+    let text = if kept.len() < whole.len() { format!("{kept}{CUT}") } else { whole };
+    let parts = text::split(&text, text::PART_UNITS_MAX, text::PARTS_MAX);
+    Reply { turn, user_text: user_text.to_owned(), text, parts, summary }
+}

@@ -1,0 +1,151 @@
+//! The dispatcher thread: waits for messages and notices, lets [`Schedule`] decide, and passes the orders on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Select, Sender};
+
+use crate::base::clock::Clock;
+use crate::base::id::{ChannelId, TurnId};
+use crate::base::message::{Chat, Inbound, Job};
+use crate::store::exchange::{Append, Notice};
+use crate::store::recover::Reopened;
+use crate::sys::queue::push;
+use crate::sys::stop::Stop;
+use crate::turn::machine::{Names, refusal};
+use crate::turn::schedule::{Action, CHAT_OPEN_MAX, Limits, Schedule};
+
+/// The dispatcher's ends to one channel.
+pub struct ChannelEnds {
+    /// The channel.
+    pub channel: ChannelId,
+    /// From its reader.
+    pub inbox: Receiver<Inbound>,
+    /// To its reader: the origin of a message that is now durable.
+    pub receipts: Sender<u64>,
+    /// How many more messages it may bring; its reader looks before it asks for more.
+    pub room: Arc<AtomicUsize>,
+    /// To its senders, by chat: somebody is being answered. Dropped when full.
+    pub typing: Vec<Sender<(TurnId, Chat)>>,
+}
+
+/// The dispatcher's ends of the queues.
+pub struct DispatcherEnds {
+    /// Every channel of the process.
+    pub channels: Vec<ChannelEnds>,
+    /// From the writer.
+    pub notices: Receiver<Notice>,
+    /// To the writer.
+    pub appends: Sender<Append>,
+    /// To the turn workers.
+    pub jobs: Sender<Job>,
+    /// The order to stop.
+    pub stop: Stop,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What refusals name.
+    pub names: Names,
+}
+
+/// Why the dispatcher left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Stopped,
+    Finished,
+}
+
+/// Runs until the order to stop, or until a bounded run has answered its messages.
+///
+/// # Errors
+/// When the writer has left before us.
+pub fn run(limits: Limits, reopened: Vec<Reopened>, ends: DispatcherEnds) -> Result<(), String> {
+    let mut schedule = Schedule::new(limits);
+    for Reopened { job, reply } in reopened {
+        let weight = reply.map(|outbound| outbound.parts.iter().map(String::len).sum());
+        schedule.on_reopened(job, weight);
+    }
+    serve(&mut schedule, &ends).map(|_| ())
+}
+
+fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<Left, String> {
+    let by_id: HashMap<ChannelId, &ChannelEnds> =
+        ends.channels.iter().map(|channel| (channel.channel, channel)).collect();
+    loop {
+        while let Some(action) = schedule.next_action() {
+            perform(action, &by_id, ends)?;
+        }
+        for channel in &ends.channels {
+            channel.room.store(schedule.room(channel.channel), Ordering::SeqCst);
+        }
+        if schedule.is_finished() {
+            return Ok(Left::Finished);
+        }
+        let wanted: Vec<&ChannelEnds> =
+            ends.channels.iter().filter(|channel| schedule.room(channel.channel) > 0).collect();
+        let mut select = Select::new();
+        select.recv(ends.stop.receiver());
+        select.recv(&ends.notices);
+        wanted.iter().for_each(|channel| {
+            select.recv(&channel.inbox);
+        });
+        let ready = select.ready();
+        if ends.stop.requested() {
+            return Ok(Left::Stopped);
+        }
+        match ready {
+            0 => {}
+            1 => match ends.notices.try_recv() {
+                Ok(notice) => apply(schedule, notice),
+                Err(error) if error.is_disconnected() => return Err("the writer has left".to_owned()),
+                Err(_) => {}
+            },
+            number => {
+                // A reader that has left is noticed by the supervisor, not here.
+                let received = wanted.get(number - 2).and_then(|channel| channel.inbox.try_recv().ok());
+                received.into_iter().for_each(|inbound| schedule.on_inbound(inbound, ends.clock.mono()));
+            }
+        }
+    }
+}
+
+fn apply(schedule: &mut Schedule, notice: Notice) {
+    match notice {
+        Notice::Accepted(job) => schedule.on_accepted(job),
+        Notice::Refused(inbound) => schedule.on_refused(&inbound),
+        Notice::Duplicate(inbound) => schedule.on_duplicate(&inbound),
+        Notice::Replied { turn, weight } => schedule.on_replied(turn, weight),
+        Notice::Delivered(turn) => schedule.on_delivered(turn),
+    }
+}
+
+fn perform(action: Action, channels: &HashMap<ChannelId, &ChannelEnds>, ends: &DispatcherEnds) -> Result<(), String> {
+    match action {
+        Action::Accept(inbound) => append(ends, Append::Accept(inbound))?,
+        Action::Refuse { inbound, told } => {
+            let reply = Box::new(refusal(&inbound, CHAT_OPEN_MAX, &ends.names));
+            append(ends, Append::Refuse { inbound, reply, told })?;
+        }
+        Action::Receipt { channel, origin } => {
+            if let Some(channel) = channels.get(&channel) {
+                push(&channel.receipts, origin);
+            }
+        }
+        Action::Start(job) => {
+            if let Some(channel) = channels.get(&job.inbound.channel) {
+                let sender = crate::store::writer::sender_of(&job.inbound.chat, channel.typing.len());
+                // Only a courtesy: a full queue drops it.
+                let _ = channel
+                    .typing
+                    .get(sender)
+                    .map(|typing| typing.try_send((job.inbound.turn, job.inbound.chat.clone())));
+            }
+            push(&ends.jobs, job);
+        }
+    }
+    Ok(())
+}
+
+fn append(ends: &DispatcherEnds, append: Append) -> Result<(), String> {
+    ends.appends.send(append).map_err(|_| "the writer has left".to_owned())
+}

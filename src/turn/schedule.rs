@@ -1,0 +1,406 @@
+//! Which turn next: one at a time in each session, sessions in turn, at most so many at once, and no more open turns
+//! than a channel has credits. Pure: it is told what happened and says what to do.
+//!
+//! Limits and what happens at each:
+//! - [`Limits::credits`] open turns and [`OPEN_BYTES_MAX`] bytes of open messages a channel: its inbox is not listened to;
+//! - [`REPLIES_BYTES_MAX`] bytes of undelivered replies: no further turn starts until some are delivered;
+//! - [`CHAT_OPEN_MAX`] open turns of one session: further messages are refused, told at most every [`REFUSAL_EVERY`];
+//! - a message whose answering ended the process before runs alone, so that it cannot take others with it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use crate::base::clock::Mono;
+use crate::base::id::{ChannelId, TurnId};
+use crate::base::message::{Inbound, Job, REPLY_BYTES_MAX};
+
+/// Bytes of open messages of one channel.
+pub const OPEN_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of replies that are not delivered, running turns counted at their largest.
+pub const REPLIES_BYTES_MAX: usize = 1 << 20;
+
+/// Open turns of one session.
+pub const CHAT_OPEN_MAX: usize = 32;
+
+/// Shortest time between two refusals that one session is told.
+pub const REFUSAL_EVERY: Duration = Duration::from_secs(10);
+
+/// How much may go on at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Turns worked on.
+    pub workers: usize,
+    /// Open turns of one channel.
+    pub credits: usize,
+    /// Messages to answer before the worker ends; `None`: it goes on.
+    pub messages_max: Option<u64>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make a message durable.
+    Accept(Inbound),
+    /// Make a message durable together with its refusal.
+    Refuse {
+        /// The message.
+        inbound: Inbound,
+        /// Whether the chat is told.
+        told: bool,
+    },
+    /// Work on a turn.
+    Start(Job),
+    /// Tell the reader that its message is durable.
+    Receipt {
+        /// The channel.
+        channel: ChannelId,
+        /// What the reader calls the message.
+        origin: u64,
+    },
+}
+
+#[derive(Debug)]
+struct OpenTurn {
+    channel: ChannelId,
+    session: String,
+    weight: usize,
+    reply_weight: usize,
+}
+
+#[derive(Debug, Default)]
+struct Use {
+    turns: usize,
+    bytes: usize,
+}
+
+/// The state of all open turns.
+#[derive(Debug)]
+pub struct Schedule {
+    limits: Limits,
+    channels: HashMap<ChannelId, Use>,
+    turns: HashMap<TurnId, OpenTurn>,
+    waiting: HashMap<String, VecDeque<Job>>,
+    /// Sessions with waiting turns and none running, in the order they are served.
+    ready: VecDeque<String>,
+    running: HashSet<TurnId>,
+    /// Open turns by session.
+    open: HashMap<String, usize>,
+    /// Sessions that were told of a refusal, and when.
+    refused: HashMap<String, Mono>,
+    reply_bytes: usize,
+    /// Waiting or running turns that ended a process before.
+    suspects: HashSet<TurnId>,
+    admitted: u64,
+    delivered: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Schedule {
+    /// Nothing is open.
+    pub fn new(limits: Limits) -> Schedule {
+        Schedule {
+            limits,
+            channels: HashMap::new(),
+            turns: HashMap::new(),
+            waiting: HashMap::new(),
+            ready: VecDeque::new(),
+            running: HashSet::new(),
+            open: HashMap::new(),
+            refused: HashMap::new(),
+            reply_bytes: 0,
+            suspects: HashSet::new(),
+            admitted: 0,
+            delivered: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// How many more messages a channel may bring. Its inbox is listened to only if this is not zero.
+    pub fn room(&self, channel: ChannelId) -> usize {
+        let used = self.channels.get(&channel);
+        if used.is_some_and(|used| used.bytes >= OPEN_BYTES_MAX) {
+            return 0;
+        }
+        let credits = self.limits.credits.saturating_sub(used.map_or(0, |used| used.turns));
+        match self.limits.messages_max {
+            Some(most) => credits.min(usize::try_from(most.saturating_sub(self.admitted)).unwrap_or(usize::MAX)),
+            None => credits,
+        }
+    }
+
+    /// Whether as many messages were answered as were asked for.
+    pub fn is_finished(&self) -> bool {
+        self.limits.messages_max.is_some_and(|most| self.delivered >= most)
+    }
+
+    /// A reader handed over a message. It takes a credit.
+    pub fn on_inbound(&mut self, inbound: Inbound, now: Mono) {
+        let session = inbound.session().stem().to_owned();
+        let refuse = self.open.get(&session).is_some_and(|open| *open >= CHAT_OPEN_MAX);
+        self.take_credit(&inbound, 0);
+        if !refuse {
+            self.actions.push_back(Action::Accept(inbound));
+            return;
+        }
+        self.refused.retain(|_, told| told.after(REFUSAL_EVERY) > now);
+        let told = !self.refused.contains_key(&session);
+        if told {
+            self.refused.insert(session, now);
+        }
+        self.actions.push_back(Action::Refuse { inbound, told });
+    }
+
+    /// The message and its refusal are durable.
+    pub fn on_refused(&mut self, inbound: &Inbound) {
+        self.actions.push_back(Action::Receipt { channel: inbound.channel, origin: inbound.origin });
+    }
+
+    /// The message is durable.
+    pub fn on_accepted(&mut self, job: Job) {
+        self.actions.push_back(Action::Receipt { channel: job.inbound.channel, origin: job.inbound.origin });
+        self.enqueue(job);
+    }
+
+    /// An earlier process accepted the message, and perhaps answered it.
+    pub fn on_reopened(&mut self, job: Job, reply_weight: Option<usize>) {
+        self.take_credit(&job.inbound, reply_weight.unwrap_or(0));
+        if reply_weight.is_none() {
+            self.enqueue(job);
+        }
+    }
+
+    /// The message is a copy; nothing more happens to it.
+    pub fn on_duplicate(&mut self, inbound: &Inbound) {
+        self.actions.push_back(Action::Receipt { channel: inbound.channel, origin: inbound.origin });
+        self.admitted = self.admitted.saturating_sub(1);
+        self.return_credit(inbound.turn);
+    }
+
+    /// The answer is durable and holds `weight` bytes until it is delivered.
+    pub fn on_replied(&mut self, turn: TurnId, weight: usize) {
+        let Some(open) = self.turns.get_mut(&turn) else { return };
+        self.reply_bytes = self.reply_bytes - open.reply_weight + weight;
+        open.reply_weight = weight;
+        let session = open.session.clone();
+        self.suspects.remove(&turn);
+        // A refusal is a reply, too, but nothing of its session was running for it.
+        if self.running.remove(&turn) && self.waiting.contains_key(&session) {
+            self.ready.push_back(session);
+        }
+    }
+
+    /// The turn is closed.
+    pub fn on_delivered(&mut self, turn: TurnId) {
+        self.delivered += 1;
+        self.return_credit(turn);
+    }
+
+    /// What to do now, one at a time.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front().or_else(|| self.start_next().map(Action::Start))
+    }
+
+    fn take_credit(&mut self, inbound: &Inbound, reply_weight: usize) {
+        let used = self.channels.entry(inbound.channel).or_default();
+        used.turns += 1;
+        used.bytes += inbound.weight();
+        self.admitted += 1;
+        self.reply_bytes += reply_weight;
+        let open = OpenTurn {
+            channel: inbound.channel,
+            session: inbound.session().stem().to_owned(),
+            weight: inbound.weight(),
+            reply_weight,
+        };
+        *self.open.entry(open.session.clone()).or_default() += 1;
+        self.turns.insert(inbound.turn, open);
+    }
+
+    fn return_credit(&mut self, turn: TurnId) {
+        let Some(open) = self.turns.remove(&turn) else { return };
+        self.reply_bytes -= open.reply_weight;
+        if let Some(count) = self.open.get_mut(&open.session) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&open.session);
+            }
+        }
+        if let Some(used) = self.channels.get_mut(&open.channel) {
+            used.turns -= 1;
+            used.bytes -= open.weight;
+        }
+    }
+
+    fn enqueue(&mut self, job: Job) {
+        let session = job.inbound.session().stem().to_owned();
+        if job.interrupted > 0 {
+            self.suspects.insert(job.inbound.turn);
+        }
+        let busy = self.running.iter().any(|turn| self.turns.get(turn).is_some_and(|open| open.session == session));
+        let queue = self.waiting.entry(session.clone()).or_default();
+        queue.push_back(job);
+        if queue.len() == 1 && !busy {
+            self.ready.push_back(session);
+        }
+    }
+
+    fn start_next(&mut self) -> Option<Job> {
+        let most = if self.suspects.is_empty() { self.limits.workers } else { 1 };
+        if self.running.len() >= most || self.reply_bytes + REPLY_BYTES_MAX > REPLIES_BYTES_MAX {
+            return None;
+        }
+        let at = self.ready.iter().position(|session| self.may_start(session))?;
+        let session = self.ready.remove(at)?;
+        let queue = self.waiting.get_mut(&session)?;
+        let job = queue.pop_front()?;
+        if queue.is_empty() {
+            self.waiting.remove(&session);
+        }
+        if let Some(open) = self.turns.get_mut(&job.inbound.turn) {
+            open.reply_weight = REPLY_BYTES_MAX;
+            self.reply_bytes += REPLY_BYTES_MAX;
+        }
+        self.running.insert(job.inbound.turn);
+        Some(job)
+    }
+
+    /// While there are suspects, only sessions that have one behind nothing but themselves or other turns of theirs.
+    fn may_start(&self, session: &str) -> bool {
+        self.suspects.is_empty()
+            || self
+                .waiting
+                .get(session)
+                .is_some_and(|queue| queue.iter().any(|job| self.suspects.contains(&job.inbound.turn)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Wall;
+    use crate::base::message::Chat;
+    use crate::base::rng::Rng;
+
+    const LIMITS: Limits = Limits { workers: 2, credits: 4, messages_max: None };
+
+    fn inbound(number: u64, chat: &str) -> Inbound {
+        Inbound {
+            turn: TurnId::mint(Wall(number), &mut Rng::from_seed(number)),
+            channel: ChannelId::Telegram,
+            account: 1,
+            origin: number,
+            key: format!("{number}"),
+            chat: Chat { id: chat.into(), thread: None },
+            sender: "7".into(),
+            text: format!("text {number}"),
+            received: Wall(number),
+        }
+    }
+
+    fn accept(schedule: &mut Schedule, number: u64, chat: &str) {
+        schedule.on_inbound(inbound(number, chat), Mono(0));
+        schedule.on_accepted(Job { inbound: inbound(number, chat), interrupted: 0, carried_over: false });
+    }
+
+    /// The origins of the turns that start now.
+    fn started(schedule: &mut Schedule) -> Vec<u64> {
+        let mut origins = Vec::new();
+        while let Some(action) = schedule.next_action() {
+            if let Action::Start(job) = action {
+                origins.push(job.inbound.origin);
+            }
+        }
+        origins
+    }
+
+    fn turn(number: u64) -> TurnId {
+        inbound(number, "").turn
+    }
+
+    #[test]
+    fn a_session_has_one_turn_at_a_time_and_sessions_take_turns() {
+        let mut schedule = Schedule::new(LIMITS);
+        for (number, chat) in [(1, "10"), (2, "10"), (3, "20")] {
+            accept(&mut schedule, number, chat);
+        }
+        assert_eq!(started(&mut schedule), [1, 3]);
+        schedule.on_replied(turn(1), 10);
+        assert_eq!(started(&mut schedule), [2]);
+    }
+
+    #[test]
+    fn a_channel_without_credits_is_not_listened_to_until_one_returns() {
+        let mut schedule = Schedule::new(LIMITS);
+        (1..=4).for_each(|number| accept(&mut schedule, number, &format!("{number}0")));
+        assert_eq!(schedule.room(ChannelId::Telegram), 0);
+        assert_eq!(started(&mut schedule), [1, 2]);
+        schedule.on_replied(turn(1), 5);
+        assert_eq!(schedule.room(ChannelId::Telegram), 0);
+        schedule.on_delivered(turn(1));
+        assert_eq!(schedule.room(ChannelId::Telegram), 1);
+    }
+
+    #[test]
+    fn a_copy_gives_its_credit_back_and_gets_its_receipt() {
+        let mut schedule = Schedule::new(LIMITS);
+        let copy = inbound(1, "10");
+        schedule.on_inbound(copy.clone(), Mono(0));
+        assert_eq!(schedule.next_action(), Some(Action::Accept(copy.clone())));
+        schedule.on_duplicate(&copy);
+        assert_eq!(schedule.next_action(), Some(Action::Receipt { channel: ChannelId::Telegram, origin: 1 }));
+        assert_eq!((schedule.next_action(), schedule.room(ChannelId::Telegram)), (None, 4));
+    }
+
+    #[test]
+    fn a_chat_with_too_many_open_turns_is_refused_and_told_now_and_then() {
+        let mut schedule = Schedule::new(Limits { credits: 256, ..LIMITS });
+        (1..=32).for_each(|number| accept(&mut schedule, number, "10"));
+        accept(&mut schedule, 33, "20");
+        assert_eq!(started(&mut schedule), [1, 33]);
+        for (number, now, want) in [(34, 0, true), (35, 9_999, false), (36, 10_000, true)] {
+            schedule.on_inbound(inbound(number, "10"), Mono(now));
+            assert!(matches!(schedule.next_action(), Some(Action::Refuse { told, .. }) if told == want), "{number}");
+        }
+        schedule.on_replied(turn(34), 9);
+        assert!(started(&mut schedule).is_empty());
+    }
+
+    #[test]
+    fn what_ended_a_process_runs_alone_and_first() {
+        let mut schedule = Schedule::new(LIMITS);
+        for (number, interrupted) in [(1, 0), (2, 1), (3, 2)] {
+            let inbound = inbound(number, &format!("{number}0"));
+            schedule.on_reopened(Job { inbound, interrupted, carried_over: true }, None);
+        }
+        assert_eq!(started(&mut schedule), [2]);
+        schedule.on_replied(turn(2), 5);
+        assert_eq!(started(&mut schedule), [3]);
+        schedule.on_replied(turn(3), 5);
+        assert_eq!(started(&mut schedule), [1]);
+    }
+
+    #[test]
+    fn undelivered_replies_hold_back_new_turns() {
+        let mut schedule = Schedule::new(Limits { workers: 64, credits: 256, messages_max: None });
+        (1..=40).for_each(|number| accept(&mut schedule, number, &format!("{number}0")));
+        let at_once = started(&mut schedule);
+        assert_eq!(at_once.len(), REPLIES_BYTES_MAX / REPLY_BYTES_MAX);
+        at_once.iter().for_each(|number| schedule.on_replied(turn(*number), 100));
+        assert_eq!(started(&mut schedule).len(), REPLIES_BYTES_MAX / REPLY_BYTES_MAX - 1);
+    }
+
+    #[test]
+    fn a_bounded_run_takes_no_message_too_many() {
+        let mut schedule = Schedule::new(Limits { messages_max: Some(2), ..LIMITS });
+        let reopened = inbound(1, "10");
+        schedule.on_reopened(Job { inbound: reopened, interrupted: 0, carried_over: true }, Some(3));
+        assert_eq!(schedule.room(ChannelId::Telegram), 1);
+        accept(&mut schedule, 2, "20");
+        assert_eq!(schedule.room(ChannelId::Telegram), 0);
+        schedule.on_delivered(turn(1));
+        assert!(!schedule.is_finished());
+        schedule.on_delivered(turn(2));
+        assert!(schedule.is_finished());
+    }
+}

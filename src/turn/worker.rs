@@ -1,0 +1,63 @@
+//! A turn worker: the loop around [`Answerer`]. Takes a job, answers it, hands the answer to the writer.
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::base::cancel::Cancel;
+use crate::base::message::Job;
+use crate::store::exchange::Append;
+use crate::sys::stop::Stop;
+use crate::turn::answer::{Answerer, Question};
+
+/// A worker's ends of the queues.
+pub struct WorkerEnds {
+    /// From the dispatcher.
+    pub jobs: Receiver<Job>,
+    /// To the writer.
+    pub appends: Sender<Append>,
+    /// The writer's answer to a `Begin`.
+    pub lane: Receiver<()>,
+    /// Which lane that is.
+    pub lane_number: usize,
+    /// How the turn under way is ended early.
+    pub cancel: Cancel,
+    /// The order to stop.
+    pub stop: Stop,
+}
+
+/// Runs until the dispatcher has left. A job not begun by then stays on disk and is reopened by the next process.
+pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
+    for job in &ends.jobs {
+        if ends.stop.requested() {
+            continue;
+        }
+        // The writer leaves before us only if the disk failed; it says so itself.
+        if work(&mut answerer, &job, ends).is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// `None`: the writer has left.
+fn work(answerer: &mut Answerer, job: &Job, ends: &WorkerEnds) -> Option<()> {
+    let turn = job.inbound.turn;
+    // An attempt at what an earlier process accepted is on record before it begins: it may be what ended that process.
+    let lane = (job.carried_over || job.interrupted > 0).then_some(ends.lane_number);
+    ends.appends.send(Append::Begin { turn, lane }).ok()?;
+    if lane.is_some() {
+        ends.lane.recv().ok()?;
+    }
+    let session = job.inbound.session();
+    let question = Question {
+        turn,
+        session: &session,
+        text: &job.inbound.text,
+        received: job.inbound.received,
+        interrupted: job.interrupted,
+    };
+    let append = match answerer.answer(&question, &ends.cancel) {
+        Some(reply) => Append::Reply(Box::new(reply)),
+        None => Append::Abandon { turn },
+    };
+    ends.appends.send(append).ok()
+}

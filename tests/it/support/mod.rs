@@ -1,0 +1,21 @@
+//! What the tests share: fake ends of every wire, a process under test, and the judge.
+//!
+//! Nothing here uses the product's code, so that a mistake in the product cannot hide behind the same mistake here.
+//! `waiting` is the only file that reads a clock, waits or starts a thread; `cases` is the only one that reads the
+//! environment of the test run.
+#![allow(dead_code, reason = "each test file uses its own part of what is offered here")]
+
+pub mod cases;
+pub mod checker;
+mod checker_chat;
+mod checker_proof;
+pub mod fake_http;
+pub mod fake_http_request;
+pub mod fake_provider;
+pub mod fake_telegram;
+mod fakes_proof;
+pub mod scene;
+pub mod telegram_script;
+mod telegram_server;
+pub mod waiting;
+pub mod world;

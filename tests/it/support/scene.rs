@@ -1,0 +1,133 @@
+//! A Telegram worker between its two fake servers: the stage of most tests.
+
+use std::time::Duration;
+
+use crate::support::cases::Random;
+use crate::support::checker::{Evidence, Rules, Verdict, judge};
+use crate::support::fake_provider::{API_KEY, FakeProvider};
+use crate::support::fake_telegram::{FakeTelegram, TOKEN};
+use crate::support::waiting::{CEILING, came_true, until};
+use crate::support::world::{Process, World};
+
+/// A polite stop has this long in every state.
+pub const STOP_CEILING: Duration = Duration::from_secs(10);
+
+pub struct Scene {
+    pub world: World,
+    pub telegram: FakeTelegram,
+    pub provider: FakeProvider,
+    pub random: Random,
+}
+
+impl Scene {
+    pub fn new(test: &str) -> Scene {
+        let mut random = Random::for_test(test);
+        let telegram = FakeTelegram::start(&mut random);
+        let provider = FakeProvider::start(&mut random);
+        let mut world = World::new();
+        let settings = [
+            ("PROVIDER", "compatible"),
+            ("MODEL", "fake-model"),
+            ("COMPATIBLE_API_BASE", &provider.url()),
+            ("COMPATIBLE_API_KEY", API_KEY),
+            ("RETRY_BACKOFF_MS", "10"),
+            ("RETRY_MAX_BACKOFF_MS", "50"),
+            // Limits of spending are not the subject here, and would refuse the load.
+            ("TURNS_PER_MINUTE", "0"),
+            ("TURNS_PER_DAY", "0"),
+            ("TOKENS_PER_DAY", "0"),
+            ("CHANNELS_TELEGRAM_ENABLED", "true"),
+            ("CHANNELS_TELEGRAM_TOKEN", TOKEN),
+            ("CHANNELS_TELEGRAM_ALLOW_FROM", "*"),
+            ("CHANNELS_TELEGRAM_API_BASE", &telegram.url()),
+        ];
+        for (name, value) in settings {
+            world.set(&format!("RUSTY_PINCH_{name}"), value);
+        }
+        Scene { world, telegram, provider, random }
+    }
+
+    pub fn start(&self) -> Process {
+        self.world.start(&["channels", "telegram"])
+    }
+
+    /// Starts a worker and waits until it polls.
+    #[track_caller]
+    pub fn start_polling(&self) -> Process {
+        // The server may still hold the poll of an earlier worker, so what counts is a new one.
+        let polls = self.telegram.count_of("getUpdates");
+        let mut process = self.start();
+        let is_polling =
+            came_true(STOP_CEILING, || self.telegram.count_of("getUpdates") > polls || !process.is_running());
+        assert!(is_polling && process.is_running(), "the worker does not poll: {:#?}", process.last_words());
+        process
+    }
+
+    /// SIGTERM; the worker must end well and in time.
+    #[track_caller]
+    pub fn stop(&self, mut process: Process) {
+        process.terminate();
+        let status = process.wait_within(STOP_CEILING);
+        assert_eq!(status.code(), Some(0), "exit of a polite stop; last words: {:#?}", process.last_words());
+    }
+
+    /// Kills the worker and waits until the servers have seen the last of it: what it had sent is handled before the
+    /// next worker speaks, or the order at the server would not be the order of sending.
+    #[track_caller]
+    pub fn kill(&self, mut process: Process) {
+        process.kill();
+        drop(process);
+        self.telegram.interrupt_polls();
+        until("the connections of a killed worker end", || {
+            self.telegram.server().open_count() == 0 && self.provider.server().open_count() == 0
+        });
+    }
+
+    /// Waits until every message posted has its complete answer and the worker has confirmed every update.
+    #[track_caller]
+    pub fn until_answered(&self) {
+        self.until_answered_but_not_confirmed();
+        self.telegram.until_confirmed();
+    }
+
+    #[track_caller]
+    pub fn until_answered_but_not_confirmed(&self) {
+        let count = self.telegram.posted().len();
+        let mut judged_at = usize::MAX;
+        let mut looks = 0;
+        let mut is_complete = || {
+            // To understand everything sent is work: when there is something new, and now and then.
+            let sent = self.telegram.sent_count();
+            looks += 1;
+            let is_worth_it = std::mem::replace(&mut judged_at, sent) != sent || looks % 64 == 0;
+            sent >= count && is_worth_it && self.evidence().unanswered().is_empty()
+        };
+        if !came_true(CEILING, &mut is_complete) {
+            let missing = self.evidence().unanswered();
+            panic!("seed {}: of {count} messages {} have no answer: {missing:?}", self.random.seed, missing.len());
+        }
+    }
+
+    /// About how many messages of a chat wait for their answer; repeats make it an estimate.
+    pub fn open_in(&self, chat: i64) -> usize {
+        let (posted, sent) = self.telegram.counts_of(chat);
+        posted.saturating_sub(sent)
+    }
+
+    pub fn evidence(&self) -> Evidence {
+        Evidence::collect(&self.telegram, &self.provider, &self.world)
+    }
+
+    #[track_caller]
+    pub fn judge(&self, rules: Rules) -> Verdict {
+        let verdict = judge(&self.evidence(), rules);
+        assert!(
+            verdict.problems.is_empty(),
+            "seed {}: {} problems, first of them:\n{}",
+            self.random.seed,
+            verdict.problems.len(),
+            verdict.problems[..verdict.problems.len().min(20)].join("\n"),
+        );
+        verdict
+    }
+}

@@ -1,0 +1,303 @@
+//! A process under test: a folder of its own, an environment of its own, and everything it said.
+//!
+//! The child sees nothing of our environment but PATH. Its standard error outlives it: `World` keeps the lines of every
+//! process it started, in order, for the judge.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::waiting::{CEILING, came_true, lock, spawn, until, until_within};
+
+/// What the processes of one world said on standard error.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+pub struct World {
+    folder: TempDir,
+    environment: BTreeMap<String, String>,
+    said: Said,
+    stdout: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut world = World { folder, environment: BTreeMap::new(), said: Said::default(), stdout: Arc::default() };
+        world.set("PATH", path_of_the_test_run().as_str());
+        for (name, place) in [
+            ("HOME", "home"),
+            ("RUSTY_PINCH_DATA_DIR", "data"),
+            ("RUSTY_PINCH_WORKSPACE", "workspace"),
+            ("RUSTY_PINCH_RUN_DIR", "run"),
+        ] {
+            let path = world.path(place);
+            std::fs::create_dir_all(&path).expect("a folder in our own folder");
+            world.set(name, &path.to_string_lossy());
+        }
+        world
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_string(), value.to_string());
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
+    pub fn path(&self, place: &str) -> PathBuf {
+        self.folder.path().join(place)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rusty-pinch"));
+        command.args(arguments).env_clear().envs(&self.environment).current_dir(self.path("home"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn start(&self, arguments: &[&str]) -> Process {
+        let child = self.command(arguments).spawn().expect("the product starts");
+        Process::new(child, &self.said, &self.stdout)
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        let mut process = self.start(arguments);
+        let status = process.wait_within(CEILING);
+        Finished { code: status.code(), stdout: process.stdout(), stderr: process.lines() }
+    }
+
+    /// Every complete line that any process of this world wrote on standard error.
+    pub fn all_lines(&self) -> Vec<String> {
+        lock(&self.said.0).clone()
+    }
+
+    pub fn all_events(&self, name: &str) -> Vec<Value> {
+        events(&self.all_lines(), name)
+    }
+
+    /// Everything that any process of this world wrote on standard output.
+    pub fn all_stdout(&self) -> Vec<u8> {
+        lock(&self.stdout).clone()
+    }
+
+    pub fn session_path(&self, chat: i64) -> PathBuf {
+        self.data().join("sessions").join(format!("telegram_{chat}.jsonl"))
+    }
+
+    /// The bytes of a chat's session; empty when there is none.
+    pub fn session(&self, chat: i64) -> Vec<u8> {
+        std::fs::read(self.session_path(chat)).unwrap_or_default()
+    }
+
+    /// Every file in the world's folder, with its bytes.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        collect_files(self.folder.path(), &mut found);
+        found
+    }
+}
+
+/// Whether a file in this folder, at any depth, holds these bytes.
+pub fn folder_contains(folder: &Path, needle: &str) -> bool {
+    let mut found = Vec::new();
+    collect_files(folder, &mut found);
+    found.iter().any(|(_, bytes)| contains(bytes, needle.as_bytes()))
+}
+
+#[allow(clippy::disallowed_methods, reason = "the child needs a PATH; nothing else is handed on")]
+fn path_of_the_test_run() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
+pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn collect_files(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect_files(&path, found);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            found.push((path, bytes));
+        }
+    }
+}
+
+fn events(lines: &[String], name: &str) -> Vec<Value> {
+    let objects = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    objects.filter(|object| object["event"] == name).collect()
+}
+
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: Vec<String>,
+}
+
+pub struct Process {
+    child: Child,
+    own: Said,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    fn new(mut child: Child, all: &Said, all_stdout: &Arc<Mutex<Vec<u8>>>) -> Process {
+        let own = Said::default();
+        let stdout = Arc::new(Mutex::new(Vec::new()));
+        let mut readers = Vec::new();
+        if let Some(pipe) = child.stderr.take() {
+            let targets = [own.clone(), all.clone()];
+            readers.push(spawn("stderr", move || keep_lines(pipe, &targets)));
+        }
+        if let Some(pipe) = child.stdout.take() {
+            let targets = [Arc::clone(&stdout), Arc::clone(all_stdout)];
+            readers.push(spawn("stdout", move || keep_bytes(pipe, &targets)));
+        }
+        Process { child, own, stdout, readers }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be asked").is_none()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has an id");
+        // The child may be gone already; the test sees that in its exit status.
+        let _ = kill_process(id, signal);
+    }
+
+    /// Waits until SIGTERM is handled: before that the kernel ends a process its own way.
+    #[track_caller]
+    pub fn until_it_heeds_signals(&self) {
+        let terminate = 1 << (Signal::TERM.as_raw() - 1);
+        until("SIGTERM is handled", || self.caught_signals() & terminate != 0);
+    }
+
+    fn caught_signals(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    }
+
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGKILL, and the end of everything it had said.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.wait_within(CEILING);
+    }
+
+    #[track_caller]
+    pub fn wait_within(&mut self, ceiling: Duration) -> ExitStatus {
+        let mut status = None;
+        let ended = came_true(ceiling, || {
+            status = self.child.try_wait().expect("our own child can be asked");
+            status.is_some()
+        });
+        assert!(ended, "the process did not end within {ceiling:?}; last words: {:#?}", self.last_words());
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        status.expect("it ended")
+    }
+
+    /// Complete lines of standard error so far.
+    pub fn lines(&self) -> Vec<String> {
+        lock(&self.own.0).clone()
+    }
+
+    pub fn last_words(&self) -> Vec<String> {
+        let lines = self.lines();
+        lines[lines.len().saturating_sub(12)..].to_vec()
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.stdout)).into_owned()
+    }
+
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        events(&self.lines(), name)
+    }
+
+    #[track_caller]
+    pub fn until_event(&self, name: &str) -> Value {
+        until(&format!("event {name}"), || !self.events(name).is_empty());
+        self.events(name).swap_remove(0)
+    }
+
+    #[track_caller]
+    pub fn until_event_within(&self, name: &str, ceiling: Duration) {
+        until_within(&format!("event {name}"), ceiling, || !self.events(name).is_empty());
+    }
+
+    /// The command line as everybody on the machine can read it.
+    pub fn command_line(&self) -> Vec<u8> {
+        std::fs::read(format!("/proc/{}/cmdline", self.child.id())).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// A last line without its newline is dropped: a killed process may die while it writes.
+fn keep_lines(pipe: impl Read, targets: &[Said]) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        if line.pop_if(|last| *last == b'\n').is_some() {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            targets.iter().for_each(|target| lock(&target.0).push(text.clone()));
+        }
+        line.clear();
+    }
+}
+
+fn keep_bytes(mut pipe: impl Read, targets: &[Arc<Mutex<Vec<u8>>>]) {
+    let mut window = [0; 8192];
+    while let Ok(count) = pipe.read(&mut window) {
+        if count == 0 {
+            break;
+        }
+        targets.iter().for_each(|target| lock(target).extend_from_slice(&window[..count]));
+    }
+}

@@ -1,0 +1,171 @@
+//! The way out: told to wait, answers that got lost, chats that are gone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::checker::{MARK, Rules};
+use crate::support::fake_provider::{Reply, Rule, UPSTREAM_CANARY};
+use crate::support::fake_telegram::Sent;
+use crate::support::scene::Scene;
+use crate::support::telegram_script::Fault;
+use crate::support::waiting::{holds, now, since, until};
+
+#[test]
+fn a_forum_topic_is_answered_in_its_topic() {
+    let scene = Scene::new("topics");
+    let process = scene.start_polling();
+    let person = json!({ "id": 42, "is_bot": false, "first_name": "Ada" });
+    for (index, topic) in [Some(5), Some(1), None].into_iter().enumerate() {
+        let mut fields = json!({ "from": person, "text": format!("message {index}") });
+        if let Some(topic) = topic {
+            fields["message_thread_id"] = json!(topic);
+            fields["is_topic_message"] = json!(true);
+        }
+        scene.telegram.post(-100_700, fields);
+        scene.until_answered();
+    }
+    scene.stop(process);
+    let topics: Vec<Value> = scene.telegram.sent().iter().map(|sent| sent.body["message_thread_id"].clone()).collect();
+    // Topic 1 is "General", which the API wants left out.
+    assert_eq!(topics, [json!(5), Value::Null, Value::Null]);
+}
+
+#[test]
+fn a_chat_told_to_wait_waits_and_delays_no_other() {
+    let scene = Scene::new("retry-after");
+    scene.telegram.fault(Fault::too_many_requests(3).on("sendMessage").for_chat(42).times(1));
+    let process = scene.start_polling();
+    scene.telegram.say(42, "to the busy chat");
+    scene.telegram.say(42, "and another");
+    until("the refusal", || scene.telegram.calls("sendMessage").iter().any(|call| call.status == 429));
+    let refused_at = now();
+    for index in 0..10 {
+        let chat = 50 + index;
+        let asked_at = now();
+        scene.telegram.say(chat, &format!("to an idle chat {index}"));
+        scene.telegram.until_sent_to(chat, 1);
+        assert!(since(asked_at) < Duration::from_secs(1), "chat {chat} waited for another");
+    }
+    scene.until_answered();
+    let first = scene.telegram.sent_to(42)[0].at;
+    assert!(first - refused_at > Duration::from_millis(2900), "sent again after {:?}", first - refused_at);
+    scene.stop(process);
+    // A refusal is no ambiguity, so there is no mark.
+    scene.judge(Rules::CALM);
+    let deliveries = deliveries(&scene);
+    assert_eq!(deliveries.iter().filter(|delivery| *delivery == "sent_after_retry").count(), 1, "{deliveries:?}");
+}
+
+fn deliveries(scene: &Scene) -> Vec<String> {
+    let turns = scene.world.all_events("turn");
+    turns.iter().map(|turn| turn["delivery"].as_str().unwrap_or_default().to_string()).collect()
+}
+
+#[track_caller]
+fn check_ambiguous(name: &str, fault: Fault, want: &[&str]) {
+    let scene = Scene::new(name);
+    scene.telegram.fault(fault.on("sendMessage").for_chat(42).times(1));
+    let process = scene.start_polling();
+    scene.telegram.say(42, "first");
+    scene.telegram.say(42, "second");
+    scene.telegram.say(43, "third");
+    scene.until_answered();
+    until("3 turns are told", || scene.world.all_events("turn").len() == 3);
+    scene.stop(process);
+    scene.judge(Rules::LOST_ANSWERS);
+    let texts = |sent: Vec<Sent>| sent.into_iter().map(|sent| sent.text).collect::<Vec<_>>();
+    let replies: Vec<String> = scene.provider.replies();
+    let number = scene.provider.asked().iter().position(|asked| asked.text == "first").expect("it was asked");
+    let first: Vec<String> = want.iter().map(|mark| format!("{mark}{}", replies[number])).collect();
+    assert_eq!(texts(scene.telegram.sent_to(42))[..want.len()], first, "{name}");
+    assert_eq!(scene.telegram.sent_to(42).len(), want.len() + 1, "{name}");
+    assert_eq!(scene.telegram.sent_to(43).len(), 1, "{name}");
+    assert_eq!(deliveries(&scene).iter().filter(|delivery| *delivery == "ambiguous_resent").count(), 1, "{name}");
+}
+
+/// The server may have taken the message: it is sent again, marked, with the same text.
+#[test]
+fn an_ambiguous_send_is_repeated_once_with_a_mark() {
+    check_ambiguous("lost answer", Fault::lost_answer(), &["", MARK]);
+    check_ambiguous("half an answer", Fault::half_answer(), &["", MARK]);
+    check_ambiguous("reset without effect", Fault::reset(), &[MARK]);
+    check_ambiguous("502 page", Fault::web_page(502), &[MARK]);
+    check_ambiguous("500", Fault::status(500, "Internal Server Error"), &[MARK]);
+    check_ambiguous("a page that says 200", Fault::web_page(200), &[MARK]);
+}
+
+/// Two ambiguous repeats are the limit; then the reply is given up, and the chat goes on.
+#[test]
+fn a_reply_that_stays_ambiguous_is_given_up() {
+    let scene = Scene::new("always lost");
+    scene.telegram.fault(Fault::lost_answer().on("sendMessage").for_chat(42).times(3));
+    let process = scene.start_polling();
+    scene.telegram.say(42, "first");
+    until("the first turn ends", || !scene.world.all_events("turn").is_empty());
+    scene.telegram.say(42, "second");
+    until("the second is answered", || scene.telegram.sent_to(42).iter().any(|sent| sent.text.ends_with("to second")));
+    scene.telegram.until_confirmed();
+    scene.stop(process);
+    let texts: Vec<String> = scene.telegram.sent_to(42).into_iter().map(|sent| sent.text).collect();
+    let first = texts[0].clone();
+    assert_eq!(texts[..3], [first.clone(), format!("{MARK}{first}"), format!("{MARK}{first}")]);
+    assert_eq!(deliveries(&scene)[0], "dead");
+}
+
+#[track_caller]
+fn check_dead(name: &str, status: u16, description: &str) {
+    let scene = Scene::new(name);
+    scene.telegram.fault(Fault::status(status, description).on("sendMessage").for_chat(42).times(1));
+    let process = scene.start_polling();
+    scene.telegram.say(42, "first");
+    until("the first turn ends", || !scene.world.all_events("turn").is_empty());
+    assert_eq!(deliveries(&scene), ["dead"], "{name}");
+    scene.telegram.say(42, "second");
+    scene.telegram.until_sent_to(42, 1);
+    scene.telegram.until_confirmed();
+    holds("no more is sent", Duration::from_millis(200), || scene.telegram.sent_count() == 1);
+    scene.stop(process);
+    assert!(scene.telegram.sent()[0].text.ends_with("to second"), "{name}");
+    assert!(!scene.world.all_events("channel_send_error").is_empty(), "{name}: no event");
+}
+
+#[test]
+fn a_chat_that_is_gone_costs_one_call_until_it_writes_again() {
+    check_dead("blocked", 403, "Forbidden: bot was blocked by the user");
+    check_dead("kicked", 403, "Forbidden: bot was kicked from the supergroup chat");
+    check_dead("not found", 400, "Bad Request: chat not found");
+}
+
+#[track_caller]
+fn check_provider_trouble(name: &str, rule: Rule) {
+    let scene = Scene::new(name);
+    scene.provider.rule(rule);
+    let process = scene.start_polling();
+    scene.telegram.say(42, "question");
+    scene.telegram.until_sent_to(42, 1);
+    scene.telegram.until_confirmed();
+    until("the turn is told", || !scene.world.all_events("turn").is_empty());
+    scene.stop(process);
+    let verdict = scene.judge(Rules::CALM);
+    assert_eq!(verdict.notices, 1, "{name}: a sentence with the request id");
+    let text = &scene.telegram.sent()[0].text;
+    assert!(!text.contains(UPSTREAM_CANARY), "{name}: upstream text in the chat: {text}");
+    let turn = scene.world.all_events("turn").swap_remove(0);
+    assert_eq!(turn["status"], "error", "{name}");
+    assert!(turn["error"].is_string(), "{name}: {turn}");
+}
+
+/// What a person sees comes from a fixed table, with the request id, never from upstream.
+#[test]
+fn a_failing_provider_is_told_in_our_words() {
+    for status in [400, 401, 402, 403, 404, 429, 500, 503] {
+        check_provider_trouble(&format!("status {status}"), Rule::when("").status(status));
+    }
+    let page = format!("<html>{UPSTREAM_CANARY}</html>");
+    check_provider_trouble("a page", Rule::when("").reply(Reply::Malformed(page)));
+    let error = json!({ "error": { "message": UPSTREAM_CANARY } }).to_string();
+    check_provider_trouble("an error in a success", Rule::when("").reply(Reply::Malformed(error)));
+    check_provider_trouble("no choice", Rule::when("").reply(Reply::Malformed(json!({ "choices": [] }).to_string())));
+    check_provider_trouble("too large", Rule::when("").reply(Reply::Oversize(9 << 20)));
+}

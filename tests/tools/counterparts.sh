@@ -1,0 +1,84 @@
+#!/bin/sh
+# Installs the real counterparts that tests/it/counterparts.rs talks to: the codex program from npm and LiteLLM's
+# OpenAI-compatible proxy from PyPI, both pinned.
+#
+# Usage: counterparts.sh [DIR]        DIR defaults to target/counterparts
+#
+# Layout: DIR/npm/node_modules/.bin/codex and DIR/python/bin/python. A stamp beside each says which set is complete, so
+# a second run does nothing. A counterpart that cannot be had prints one "skip:" line and is not an error: the tests
+# skip it likewise, unless RP_COUNTERPARTS_REQUIRED=1.
+set -eu
+
+codex_version=0.169.0
+here=$(cd "$(dirname "$0")" && pwd)
+requirements=$here/counterparts-requirements.txt
+folder=${1:-$here/../../target/counterparts}
+
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+
+# True when the stamp exists and names exactly this set.
+is_installed() { # STAMP SET
+    [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]
+}
+
+run_logged() { # LOG COMMAND...
+    log=$1
+    shift
+    "$@" >"$log" 2>&1
+}
+
+install_codex() {
+    stamp=$folder/npm.stamp
+    if is_installed "$stamp" "$codex_version"; then
+        echo "codex $codex_version: already in $folder/npm"
+        return
+    fi
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        echo "skip: codex: node and npm are not both here"
+        return
+    fi
+    rm -rf "$folder/npm" "$stamp"
+    mkdir -p "$folder/npm"
+    # The program ships inside the package: no install script is needed, so none is run.
+    if ! run_logged "$folder/npm.log" npm install --prefix "$folder/npm" --ignore-scripts --no-audit --no-fund \
+        --no-update-notifier --fetch-retries 1 --fetch-timeout 60000 "@openai/codex@$codex_version"; then
+        echo "skip: codex: npm could not install it (see $folder/npm.log)"
+        return
+    fi
+    if ! "$folder/npm/node_modules/.bin/codex" --version >"$folder/npm.log" 2>&1; then
+        echo "skip: codex: there is no program for this machine in the package (see $folder/npm.log)"
+        return
+    fi
+    printf '%s' "$codex_version" >"$stamp"
+    echo "codex $codex_version: installed in $folder/npm"
+}
+
+install_litellm() {
+    stamp=$folder/python.stamp
+    set_sum=$(cksum <"$requirements")
+    name=$(grep '^litellm==' "$requirements")
+    if is_installed "$stamp" "$set_sum"; then
+        echo "$name: already in $folder/python"
+        return
+    fi
+    if ! command -v python3 >/dev/null; then
+        echo "skip: litellm: python3 is not here"
+        return
+    fi
+    rm -rf "$folder/python" "$stamp"
+    if ! run_logged "$folder/python.log" python3 -m venv "$folder/python"; then
+        echo "skip: litellm: python3 cannot make a virtual environment with pip (see $folder/python.log)"
+        return
+    fi
+    if ! run_logged "$folder/python.log" "$folder/python/bin/python" -m pip install --no-input --quiet \
+        --disable-pip-version-check --no-deps --only-binary :all: --retries 1 --timeout 60 -r "$requirements"; then
+        echo "skip: litellm: pip could not install it (see $folder/python.log)"
+        return
+    fi
+    printf '%s' "$set_sum" >"$stamp"
+    echo "$name: installed in $folder/python"
+}
+
+install_codex
+install_litellm
