@@ -1,5 +1,7 @@
 //! What the operator decided, checked once at start. The environment arrives as a value; nothing here reads the world.
 
+/// Documents made from the table of variables.
+pub mod document;
 /// `http://` and `https://` bases, and where plain HTTP is allowed.
 pub mod endpoint;
 /// The grammar of `.env` files.

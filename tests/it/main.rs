@@ -7,10 +7,16 @@ mod support_responses;
 
 /// kill -9 and SIGTERM at random moments under load.
 mod campaign;
+/// Commands as an operator types them.
+mod cli;
 /// The same turn with independent programs at the other end.
 mod counterparts;
+/// Documents are true.
+mod docs;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// The HTTP client and the provider against a server that misbehaves.
+mod provider;
 /// The Bot API as the worker speaks it.
 mod telegram;
 /// The architecture is still there.

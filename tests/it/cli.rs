@@ -1,0 +1,230 @@
+//! Commands as an operator types them: what they print where, and how they exit.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::scene::Scene;
+use crate::support::waiting::until;
+use crate::support::world::{Finished, World};
+
+fn local() -> World {
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_PROVIDER", "local");
+    world.set("RUSTY_PINCH_MODEL", "m");
+    world
+}
+
+#[track_caller]
+fn run(world: &World, arguments: &[&str], code: i32) -> Finished {
+    let finished = world.run(arguments);
+    assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+    finished
+}
+
+/// Runs a command with this on standard input.
+fn with_input(world: &World, arguments: &[&str], input: &[u8]) -> (Option<i32>, String) {
+    let mut child = world.command(arguments).stdin(Stdio::piped()).spawn().expect("the product starts");
+    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+}
+
+#[test]
+fn a_message_is_answered_offline_and_kept() {
+    let world = local();
+    let first = run(&world, &["run", "--message", "hello"], 0);
+    assert_eq!(first.stdout, "[Rusty Pinch:local:m] Received 'hello'. history=0 messages.\n");
+    let second = run(&world, &["run", "--message", "again", "--session", "default"], 0);
+    assert!(second.stdout.ends_with("history=2 messages.\n"), "{}", second.stdout);
+    let printed = run(&world, &["session"], 0).stdout;
+    let lines: Vec<Value> = serde_json::from_str(&printed).expect("a JSON array");
+    let roles: Vec<&str> = lines.iter().filter_map(|line| line["role"].as_str()).collect();
+    assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+    assert!(printed.contains("{\"role\":\"user\",\"content\":\"hello\",\"timestamp\":\""), "{printed}");
+    assert_eq!(run(&world, &["session", "--session", "nobody"], 0).stdout, "[]\n");
+}
+
+#[test]
+fn standard_output_holds_results_and_standard_error_holds_json() {
+    let world = local();
+    run(&world, &["run", "--message", "hello"], 0);
+    run(&world, &["tools", "run", "--name", "time_now"], 0);
+    run(&world, &["tools", "run", "--name", "weather", "--args", "here"], 1);
+    let stats: Value = serde_json::from_str(&run(&world, &["stats"], 0).stdout).expect("JSON");
+    let telemetry = &stats["telemetry"];
+    assert_eq!(
+        (&telemetry["total_turns"], &telemetry["ok_turns"], &telemetry["error_turns"]),
+        (&3.into(), &2.into(), &1.into())
+    );
+    assert_eq!(stats["last_turn"]["tool_name"], "weather");
+    let turns = world.all_events("turn");
+    assert_eq!(turns.len(), 3);
+    assert_eq!(turns[0]["attempts"], 0, "an echo is no attempt");
+    for line in world.all_lines() {
+        assert!(serde_json::from_str::<Value>(&line).is_ok(), "not JSON: {line}");
+    }
+}
+
+#[test]
+fn a_failed_turn_is_told_kept_and_exits_1() {
+    let mut world = local();
+    world.set("RUSTY_PINCH_PROVIDER", "openai");
+    let failed = run(&world, &["run", "--message", "hello"], 1);
+    assert!(failed.stdout.starts_with("Sorry, ") && failed.stdout.contains("(ref rp-"), "{}", failed.stdout);
+    let lines: Value = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");
+    assert_eq!(lines[0]["content"], "hello");
+    let doctor = run(&world, &["doctor"], 1).stdout;
+    assert!(doctor.contains("status: error") && doctor.contains("no API key is set"), "{doctor}");
+}
+
+#[test]
+fn doctor_is_content_with_a_complete_set_up_and_also_the_default_command() {
+    let world = local();
+    for arguments in [&["doctor"][..], &[]] {
+        let report = run(&world, arguments, 0).stdout;
+        assert!(report.starts_with("Rusty Pinch Doctor\nprovider: local\nmodel: m\napi_base: <unset>\n"), "{report}");
+        assert!(report.ends_with("status: ok\n"), "{report}");
+    }
+}
+
+#[test]
+fn mistakes_exit_2_and_a_bad_setting_exits_78_with_its_name() {
+    let mut world = local();
+    for arguments in
+        [&["dance"][..], &["run"], &["run", "--massage", "x"], &["channels", "telegram", "--max-messages", "0"]]
+    {
+        let finished = run(&world, arguments, 2);
+        assert!(finished.stdout.is_empty() && finished.stderr[0].starts_with("rusty-pinch: "), "{finished:?}");
+    }
+    run(&world, &["run", "--message", "x", "--session", ""], 2);
+    run(&world, &["run", "--message", &"x".repeat(40_000)], 2);
+    run(&world, &["channels", "telegram"], 78);
+    world.set("RUSTY_PINCH_REQUEST_RETRIES", "4294967295");
+    let finished = run(&world, &["run", "--message", "x"], 78);
+    assert!(
+        finished.stderr[0].contains("RUSTY_PINCH_REQUEST_RETRIES (environment) must be a whole number from 0 to 5"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn help_and_version_need_no_configuration() {
+    let mut world = local();
+    world.set("RUSTY_PINCH_PROVIDER", "nonsense");
+    assert_eq!(run(&world, &["--version"], 0).stdout, concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(run(&world, &["-V"], 0).stdout, run(&world, &["--version"], 0).stdout);
+    assert!(run(&world, &["--help"], 0).stdout.contains("channels telegram"));
+    assert!(run(&world, &["run", "-h"], 0).stdout.contains("--message TEXT"));
+    let tools = run(&world, &["tools", "list"], 0).stdout;
+    let names: Vec<&str> = tools.lines().filter_map(|line| line.split_once(" - ")).map(|(name, _)| name).collect();
+    assert_eq!(names, ["model_info", "session_tail", "time_now"]);
+}
+
+#[test]
+fn a_conversation_on_a_terminal_survives_failed_turns_and_ends_with_its_input() {
+    let world = local();
+    let (code, stdout) = with_input(&world, &["repl"], b"hello\n\n/tool none\n");
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.contains("> [Rusty Pinch:local:m] Received 'hello'.") && stdout.contains("Tool error: there is no tool"),
+        "{stdout}"
+    );
+    let (code, stdout) = with_input(&world, &["repl"], b"QUIT\nnever read\n");
+    assert_eq!((code, stdout.lines().last()), (Some(0), Some("> Bye.")));
+    assert_eq!(with_input(&world, &["repl"], b"").0, Some(0));
+    let long = [vec![b'x'; 100_000], b"\nexit\n".to_vec()].concat();
+    let (code, stdout) = with_input(&world, &["repl"], &long);
+    assert!(code == Some(0) && stdout.contains("longer than 32768 bytes") && stdout.ends_with("Bye.\n"), "{stdout}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let world = local();
+    for arguments in [&["tools", "list"][..], &["stats"], &["session"], &["--help"]] {
+        let mut child = world.command(arguments).spawn().expect("the product starts");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn settings_come_from_the_file_that_is_named_and_secrets_from_files_of_their_own() {
+    let mut world = World::new();
+    let file = world.path("settings.env");
+    std::fs::write(
+        &file,
+        "# mine\nRUSTY_PINCH_CODEX_CLI_ARGS=exec --skip-git-repo-check\nRUSTY_PINCH_PROVIDER = local # echo\n",
+    )
+    .expect("written");
+    world.set("RUSTY_PINCH_ENV_FILE", &file.to_string_lossy());
+    assert!(run(&world, &["doctor"], 0).stdout.contains("provider: local\n"));
+    std::fs::write(&file, "RUSTY_PINCH_PROVIDER=local\nnonsense\n").expect("written");
+    assert!(run(&world, &["doctor"], 78).stderr[0].contains("line 2 has no '='"));
+    world.set("RUSTY_PINCH_ENV_FILE", "/no/such/file");
+    assert!(run(&world, &["doctor"], 78).stderr[0].contains("/no/such/file cannot be read"));
+    world.unset("RUSTY_PINCH_ENV_FILE");
+    let key = world.path("key");
+    std::fs::write(&key, "sk-from-a-file\n").expect("written");
+    world.set("RUSTY_PINCH_PROVIDER", "openai");
+    world.set("RUSTY_PINCH_OPENAI_API_KEY_FILE", &key.to_string_lossy());
+    assert!(run(&world, &["doctor"], 0).stdout.contains("api_key_loaded: true"));
+}
+
+#[test]
+fn damaged_files_never_stop_a_session_or_the_counters() {
+    let world = local();
+    run(&world, &["run", "--message", "one"], 0);
+    let session = world.data().join("sessions/default.jsonl");
+    let mut bytes = std::fs::read(&session).expect("written");
+    bytes.extend(b"\xff\xfe\n{\"role\":\"user\"}\n{\"role\":\"user\",\"content\":\"to");
+    std::fs::write(&session, bytes).expect("written");
+    std::fs::write(world.data().join("telemetry/latest.json"), b"").expect("written");
+    run(&world, &["stats"], 1);
+    assert!(run(&world, &["run", "--message", "two"], 0).stdout.ends_with("history=2 messages.\n"));
+    assert_eq!(world.all_events("session_repaired").len(), 1);
+    let lines: Vec<Value> = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");
+    assert_eq!(lines.len(), 4);
+    let stats: Value = serde_json::from_str(&run(&world, &["stats"], 0).stdout).expect("JSON");
+    assert_eq!(stats["telemetry"]["total_turns"], 1);
+}
+
+#[test]
+fn many_commands_at_once_lose_no_line_and_no_count() {
+    let world = local();
+    let mut running: Vec<_> = (0..20).map(|number| world.start(&["run", "--message", &format!("m{number}")])).collect();
+    for process in &mut running {
+        assert_eq!(process.wait_within(Duration::from_secs(20)).code(), Some(0));
+    }
+    let lines: Vec<Value> = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");
+    assert_eq!(lines.len(), 40);
+    assert!(lines.chunks(2).all(|pair| pair[0]["role"] == "user" && pair[1]["role"] == "assistant"));
+    let stats: Value = serde_json::from_str(&run(&world, &["stats"], 0).stdout).expect("JSON");
+    assert_eq!(stats["telemetry"]["total_turns"], 20);
+    let ids: std::collections::BTreeSet<String> =
+        world.all_events("turn").iter().map(|turn| turn["request_id"].to_string()).collect();
+    assert_eq!(ids.len(), 20, "names are unique across processes");
+}
+
+#[test]
+fn a_second_worker_of_a_channel_is_refused_and_told_who_holds_the_lock() {
+    let scene = Scene::new("second worker");
+    let process = scene.start_polling();
+    let second = scene.world.run(&["channels", "telegram"]);
+    assert_eq!(second.code, Some(75), "{second:?}");
+    assert!(second.stderr.iter().any(|line| line.contains(&format!("\\\"pid\\\":{}", process.id()))), "{second:?}");
+    scene.stop(process);
+}
+
+#[test]
+fn a_configuration_fault_parks_where_an_exit_would_be_a_restart_loop() {
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_ON_FATAL", "park");
+    let mut process = world.start(&["channels", "telegram"]);
+    until("it says why", || process.lines().iter().any(|line| line.contains("parked: telegram is disabled")));
+    assert!(process.is_running());
+    process.terminate();
+    assert_eq!(process.wait_within(Duration::from_secs(10)).code(), Some(0));
+}
