@@ -2,7 +2,8 @@
 //! time while others go on. Nothing is ever stepped over within a chat.
 //!
 //! A send whose outcome is unknown (the request may have arrived) is repeated with a mark in front, so that a person
-//! can tell; after [`RESENDS_MAX`] repeats the reply is given up. A send that certainly did nothing is tried again for
+//! can tell; after [`RESENDS_MAX`] repeats by one process the reply is given up. Repeats because a process ended within
+//! the send are no sign that it will go wrong again, so over all processes [`RESENDS_EVER_MAX`] are allowed. A send that certainly did nothing is tried again for
 //! as long as it takes: a reply on disk is never dropped because a network is down.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,8 +17,11 @@ use crate::base::rng::Rng;
 /// Stands before a text that may have been delivered before.
 pub const REPEAT_MARK: &str = "↻ (may be a repeat)\n";
 
-/// Repeats of one part after unknown outcomes.
+/// Repeats of one part by one process.
 pub const RESENDS_MAX: u8 = 2;
+
+/// Repeats of one part by all processes: ends what a crash loop would repeat without end.
+pub const RESENDS_EVER_MAX: u8 = 20;
 
 /// Between two parts of one chat: the platform allows about one message a second there.
 pub const PART_SPACING: Duration = Duration::from_millis(1050);
@@ -123,6 +127,8 @@ struct Waiting {
     outbound: Outbound,
     failures: u32,
     repeated: bool,
+    /// Repeats of the current part by this process.
+    resends: u8,
 }
 
 #[derive(Debug, Default)]
@@ -154,7 +160,7 @@ impl Lanes {
             self.order.push_back(chat);
         }
         let repeated = outbound.resends > 0;
-        lane.queue.push_back(Waiting { outbound, failures: 0, repeated });
+        lane.queue.push_back(Waiting { outbound, failures: 0, repeated, resends: 0 });
     }
 
     /// What to do at `now`. An attempt must be reported before the next step is asked for.
@@ -180,7 +186,7 @@ impl Lanes {
         match sent {
             Sent::Confirmed { message_id } => {
                 waiting.outbound.next += 1;
-                (waiting.outbound.ambiguous, waiting.outbound.resends) = (false, 0);
+                (waiting.outbound.ambiguous, waiting.outbound.resends, waiting.resends) = (false, 0, 0);
                 lane.not_before = now.after(PART_SPACING);
                 let mut reports = vec![Report::Sent { part, message_id }];
                 if usize::from(waiting.outbound.next) >= waiting.outbound.parts.len() {
@@ -241,6 +247,7 @@ impl Waiting {
     fn unsent(&mut self, part: u16) -> Report {
         let outbound = &mut self.outbound;
         outbound.resends = outbound.resends.saturating_sub(1);
+        self.resends = self.resends.saturating_sub(1);
         Report::Unsent { part, ambiguous: outbound.ambiguous, resends: outbound.resends }
     }
 
@@ -256,10 +263,11 @@ impl Waiting {
 fn attempt(waiting: &mut Waiting) -> Step {
     let outbound = &mut waiting.outbound;
     if outbound.ambiguous {
-        if outbound.resends >= RESENDS_MAX {
+        if waiting.resends >= RESENDS_MAX || outbound.resends >= RESENDS_EVER_MAX {
             return Step::GiveUp { turn: outbound.turn, chat: outbound.chat.id.clone() };
         }
         outbound.resends += 1;
+        waiting.resends += 1;
         waiting.repeated = true;
     }
     let part = outbound.parts.get(usize::from(outbound.next)).map_or("", String::as_str);
