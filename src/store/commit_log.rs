@@ -253,9 +253,7 @@ impl CommitLog {
 /// The records of a frame whose checksum held. One of a kind that this version does not know is passed over: a newer
 /// version wrote it, and kinds are only ever added.
 fn records_of(body: &[u8]) -> impl Iterator<Item = Record> {
-    body.split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .filter_map(|line| serde_json::from_slice(line).ok())
+    body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).filter_map(Record::parse)
 }
 
 fn damage_of(name: &str, tail: Tail) -> Option<String> {

@@ -53,22 +53,22 @@ impl Journal {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Rx(received) => self.received(received.clone()),
-            Record::Try { id, n } => self.change(*id, |open| open.tries = *n),
+            Record::Try(attempts) => self.change(attempts.id, |open| open.tries = attempts.n),
             Record::Rep(answer) => self.change(answer.id, |open| {
                 open.answer = Some(answer.clone());
                 open.line_owed = true;
             }),
-            Record::Snd { id, i, k } => self.change(*id, |open| {
-                open.sending = open.sending.max(i + 1);
-                open.resends = *k;
+            Record::Snd(sending) => self.change(sending.id, |open| {
+                open.sending = open.sending.max(sending.i + 1);
+                open.resends = sending.k;
             }),
-            Record::Uns { id, i } => self.change(*id, |open| open.sending = open.sending.min(*i)),
-            Record::Ack { id, i, .. } => self.change(*id, |open| {
-                open.acked = open.acked.max(i + 1);
-                open.sending = open.sending.max(i + 1);
+            Record::Uns(unsent) => self.change(unsent.id, |open| open.sending = open.sending.min(unsent.i)),
+            Record::Ack(confirmed) => self.change(confirmed.id, |open| {
+                open.acked = open.acked.max(confirmed.i + 1);
+                open.sending = open.sending.max(confirmed.i + 1);
                 open.resends = 0;
             }),
-            Record::Fin { id, outcome } => self.finished(*id, *outcome),
+            Record::Fin(closed) => self.finished(closed.id, closed.outcome),
             Record::Boot(start) => {
                 self.starts.push_back(start.clone());
                 let excess = self.starts.len().saturating_sub(STARTS_MAX);
@@ -316,6 +316,7 @@ mod tests {
     use crate::base::id::ChannelId;
     use crate::base::message::Summary;
     use crate::base::rng::Rng;
+    use crate::store::record::{Attempts, Closed, Confirmed, Sending, Unsent};
 
     fn received(number: u64) -> Received {
         Received {
@@ -366,12 +367,12 @@ mod tests {
         let mut log = journal(&[Record::Rx(rx), answer(id, "one")]);
         let ambiguous = |log: &Journal, boot| log.get(id).and_then(|open| open.outbound(boot)).map(|out| out.ambiguous);
         assert_eq!((ambiguous(&log, "one"), ambiguous(&log, "two")), (Some(false), Some(true)));
-        log.apply(&Record::Snd { id, i: 0, k: 0 });
+        log.apply(&Record::Snd(Sending { id, i: 0, k: 0 }));
         assert_eq!(ambiguous(&log, "one"), Some(true));
-        log.apply(&Record::Uns { id, i: 0 });
+        log.apply(&Record::Uns(Unsent { id, i: 0 }));
         assert_eq!(ambiguous(&log, "one"), Some(false));
-        log.apply(&Record::Snd { id, i: 0, k: 0 });
-        log.apply(&Record::Ack { id, i: 0, mid: 5 });
+        log.apply(&Record::Snd(Sending { id, i: 0, k: 0 }));
+        log.apply(&Record::Ack(Confirmed { id, i: 0, mid: 5 }));
         assert_eq!(ambiguous(&log, "one"), Some(false));
     }
 
@@ -379,7 +380,7 @@ mod tests {
     fn a_closed_turn_stays_until_its_lines_are_written() {
         let rx = received(1);
         let id = rx.id;
-        let mut log = journal(&[Record::Rx(rx), answer(id, "b"), Record::Fin { id, outcome: Outcome::Sent }]);
+        let mut log = journal(&[Record::Rx(rx), answer(id, "b"), Record::Fin(Closed { id, outcome: Outcome::Sent })]);
         assert_eq!(log.open().count(), 1);
         log.line_written(id);
         assert_eq!(log.open().count(), 0);
@@ -391,9 +392,9 @@ mod tests {
         let id = rx.id;
         let records = [
             Record::Rx(rx),
-            Record::Try { id, n: 2 },
+            Record::Try(Attempts { id, n: 2 }),
             answer(id, "b"),
-            Record::Snd { id, i: 0, k: 1 },
+            Record::Snd(Sending { id, i: 0, k: 1 }),
             Record::Rx(received(2)),
         ];
         let before = journal(&records);

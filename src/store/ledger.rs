@@ -17,7 +17,7 @@ use crate::observe::event::{Event, TurnRecord};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::journal::Journal;
-use crate::store::record::{Answer, Received, Record, Start};
+use crate::store::record::{Answer, Attempts, Closed, Confirmed, Received, Record, Sending, Start, Unsent};
 use crate::store::recover::{self, Owed, Reopened};
 use crate::store::sessions::{Repaired, Sessions};
 use crate::store::storage::Storage;
@@ -92,7 +92,7 @@ impl Ledger {
         for owed in recover::owed(&ledger.journal, boot) {
             match owed {
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
-                Owed::Close(id) => records.push(Record::Fin { id, outcome: Outcome::Sent }),
+                Owed::Close(id) => records.push(Record::Fin(Closed { id, outcome: Outcome::Sent })),
             }
         }
         opening.next_positions = ledger.journal.next_positions().clone();
@@ -171,14 +171,14 @@ impl Ledger {
             Append::Refuse { inbound, reply, told } => self.stage_refusal(inbound, *reply, told, now, records),
             Append::Begin { turn, lane } => {
                 let n = self.journal.get(turn).map_or(1, |open| open.tries + 1);
-                self.stage(Record::Try { id: turn, n }, records);
+                self.stage(Record::Try(Attempts { id: turn, n }), records);
                 // From the second attempt on the count decides about giving up, so it must survive a power cut.
                 self.sync_wanted |= n > 1;
                 effects.extend(lane.map(Effect::Answer));
             }
             Append::Abandon { turn } => {
                 let n = self.journal.get(turn).map_or(0, |open| open.tries.saturating_sub(1));
-                self.stage(Record::Try { id: turn, n }, records);
+                self.stage(Record::Try(Attempts { id: turn, n }), records);
             }
             Append::Reply(reply) => {
                 self.replied.push(reply.turn);
@@ -203,7 +203,7 @@ impl Ledger {
     fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
         self.after_sync.extend(self.closed(turn, outcome, now));
         self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
-        self.stage(Record::Fin { id: turn, outcome }, records);
+        self.stage(Record::Fin(Closed { id: turn, outcome }), records);
     }
 
     fn answer(&self, reply: Reply, now: Wall) -> Answer {
@@ -222,15 +222,15 @@ impl Ledger {
     fn stage_delivery(&mut self, delivery: Delivery, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
         match delivery {
             Delivery::Sending { turn, part, resends, lane } => {
-                self.stage(Record::Snd { id: turn, i: part, k: resends }, records);
+                self.stage(Record::Snd(Sending { id: turn, i: part, k: resends }), records);
                 effects.push(Effect::Answer(lane));
             }
             Delivery::Unsent { turn, part, ambiguous: true, resends } => {
-                self.stage(Record::Snd { id: turn, i: part, k: resends }, records);
+                self.stage(Record::Snd(Sending { id: turn, i: part, k: resends }), records);
             }
-            Delivery::Unsent { turn, part, .. } => self.stage(Record::Uns { id: turn, i: part }, records),
+            Delivery::Unsent { turn, part, .. } => self.stage(Record::Uns(Unsent { id: turn, i: part }), records),
             Delivery::Sent { turn, part, message_id } => {
-                self.stage(Record::Ack { id: turn, i: part, mid: message_id }, records);
+                self.stage(Record::Ack(Confirmed { id: turn, i: part, mid: message_id }), records);
             }
             Delivery::Close { turn, outcome, why } => {
                 if outcome == Outcome::Dead {

@@ -7,56 +7,76 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Outcome, Summary};
 
 /// What happened. Short names, because every turn writes six of these to an SD card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
     /// A message was received. Also says that the channel may forget everything up to it.
     Rx(Received),
-    /// Attempt `n` at an answer begins (or, when a stop took the last one back, `n` attempts had begun).
-    Try {
-        /// The turn.
-        id: TurnId,
-        /// Attempts so far.
-        n: u32,
-    },
+    /// An attempt at an answer begins, or a stop took the last one back.
+    Try(Attempts),
     /// The answer: the commit point. From here on the provider is not asked again.
     Rep(Answer),
-    /// Part `i` is about to be sent.
-    Snd {
-        /// The turn.
-        id: TurnId,
-        /// The part.
-        i: u16,
-        /// How often this part is sent again after an ambiguous end.
-        k: u8,
-    },
-    /// Part `i` was certainly not sent.
-    Uns {
-        /// The turn.
-        id: TurnId,
-        /// The part.
-        i: u16,
-    },
-    /// Part `i` was confirmed.
-    Ack {
-        /// The turn.
-        id: TurnId,
-        /// The part.
-        i: u16,
-        /// The channel's id of the sent message.
-        mid: i64,
-    },
+    /// A part is about to be sent.
+    Snd(Sending),
+    /// The part was certainly not sent.
+    Uns(Unsent),
+    /// The part was confirmed.
+    Ack(Confirmed),
     /// The turn is closed.
-    Fin {
-        /// The turn.
-        id: TurnId,
-        /// How.
-        outcome: Outcome,
-    },
+    Fin(Closed),
     /// A process started.
     Boot(Start),
     /// Everything that was open when the journal changed files; always the first record of a file.
     Ckp(Box<Checkpoint>),
+}
+
+/// How often an answer was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// The turn.
+    pub id: TurnId,
+    /// Attempts so far.
+    pub n: u32,
+}
+
+/// A part that is about to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// The turn.
+    pub id: TurnId,
+    /// The part.
+    pub i: u16,
+    /// How often this part is sent again after an ambiguous end.
+    pub k: u8,
+}
+
+/// A part that was certainly not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsent {
+    /// The turn.
+    pub id: TurnId,
+    /// The part.
+    pub i: u16,
+}
+
+/// A part that was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The turn.
+    pub id: TurnId,
+    /// The part.
+    pub i: u16,
+    /// The channel's id of the sent message.
+    pub mid: i64,
+}
+
+/// A turn that is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// The turn.
+    pub id: TurnId,
+    /// How.
+    pub outcome: Outcome,
 }
 
 /// A received message.
@@ -158,6 +178,30 @@ impl Record {
         line.push('\n');
         line
     }
+
+    /// The record of a line without its newline; `None` for a kind that this version does not know. (By hand, because
+    /// what is derived for a tagged enum keeps every record in memory twice and makes the program larger by a fiftieth.)
+    pub fn parse(line: &[u8]) -> Option<Record> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            t: &'a str,
+        }
+        fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
+            serde_json::from_slice(line).ok()
+        }
+        match read::<Kind<'_>>(line)?.t {
+            "rx" => read(line).map(Record::Rx),
+            "try" => read(line).map(Record::Try),
+            "rep" => read(line).map(Record::Rep),
+            "snd" => read(line).map(Record::Snd),
+            "uns" => read(line).map(Record::Uns),
+            "ack" => read(line).map(Record::Ack),
+            "fin" => read(line).map(Record::Fin),
+            "boot" => read(line).map(Record::Boot),
+            "ckp" => read(line).map(Record::Ckp),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -192,11 +236,11 @@ mod tests {
             OpenRecord { rx: rx.clone(), n: 1, rep: Some(rep.clone()), owed: true, snd: 1, ack: 0, k: 0, fin: None };
         let records = [
             Record::Rx(rx),
-            Record::Try { id, n: 2 },
+            Record::Try(Attempts { id, n: 2 }),
             Record::Rep(rep),
-            Record::Snd { id, i: 0, k: 1 },
-            Record::Ack { id, i: 0, mid: -4 },
-            Record::Fin { id, outcome: Outcome::SentAfterRetry },
+            Record::Snd(Sending { id, i: 0, k: 1 }),
+            Record::Ack(Confirmed { id, i: 0, mid: -4 }),
+            Record::Fin(Closed { id, outcome: Outcome::SentAfterRetry }),
             Record::Ckp(Box::new(Checkpoint {
                 next: vec![(1, 8)],
                 open: vec![open],
@@ -207,7 +251,7 @@ mod tests {
         for record in records {
             let line = record.to_line();
             assert_eq!(line.matches('\n').count(), 1);
-            assert_eq!(serde_json::from_str::<Record>(&line).expect("parses"), record);
+            assert_eq!(Record::parse(line.trim_end().as_bytes()), Some(record));
         }
     }
 }

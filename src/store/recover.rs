@@ -88,6 +88,7 @@ mod tests {
     use crate::base::id::ChannelId;
     use crate::base::message::{Outcome, Summary};
     use crate::base::rng::Rng;
+    use crate::store::record::{Attempts, Closed, Confirmed, Sending};
 
     const BOOT: &str = "boot";
 
@@ -114,7 +115,7 @@ mod tests {
             sum: Summary::default(),
             ts: 6,
         };
-        (id, vec![Record::Rx(rx), Record::Try { id, n: 1 }, Record::Rep(rep)])
+        (id, vec![Record::Rx(rx), Record::Try(Attempts { id, n: 1 }), Record::Rep(rep)])
     }
 
     /// What is owed after the first records of a turn with two parts, killed at each point of durability.md's table.
@@ -136,8 +137,8 @@ mod tests {
     #[test]
     fn the_kill_point_table_holds() {
         let all = |id| {
-            let (snd, ack) = (|i| Record::Snd { id, i, k: 0 }, |i| Record::Ack { id, i, mid: 1 });
-            vec![snd(0), ack(0), snd(1), ack(1), Record::Fin { id, outcome: Outcome::Sent }]
+            let (snd, ack) = (|i| Record::Snd(Sending { id, i, k: 0 }), |i| Record::Ack(Confirmed { id, i, mid: 1 }));
+            vec![snd(0), ack(0), snd(1), ack(1), Record::Fin(Closed { id, outcome: Outcome::Sent })]
         };
         check(all, 1, BOOT, Some((u16::MAX, false))); // K3, K4: accepted, not started.
         check(all, 2, BOOT, Some((u16::MAX, false))); // K5, K7: the provider is asked again.
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn interrupted_attempts_are_counted_and_lines_of_closed_turns_are_still_checked() {
         let (id, mut records) = turn(1);
-        records.push(Record::Fin { id, outcome: Outcome::Sent });
+        records.push(Record::Fin(Closed { id, outcome: Outcome::Sent }));
         assert_eq!(replay(&records).answered.len(), 1);
         records.truncate(2);
         let got = owed(&replay(&records).journal, BOOT);

@@ -20,7 +20,7 @@ use crate::support::scene::{STOP_CEILING, Scene};
 use crate::support::telegram_script::Fault;
 use crate::support::waiting::{Gate, holds, now, since, spawn};
 
-const CHATS: u64 = 8;
+const CHATS: usize = 8;
 /// Open messages per chat; over 32 the worker would refuse.
 const OPEN_PER_CHAT_MAX: usize = 8;
 /// Characters of a reply that needs two parts.
@@ -40,11 +40,15 @@ impl People {
         let (scene, until_rest) = (Arc::clone(scene), rest.clone());
         let thread = spawn("people", move || {
             let mut count = 0;
+            // What each chat must get, in messages: an answer of two parts is two of them.
+            let mut expected = [0; CHATS];
             while !until_rest.wait(Duration::from_millis(random.between(1, 12))) {
-                let chat = random.between(1, CHATS) as i64;
-                if scene.open_in(chat) < OPEN_PER_CHAT_MAX {
-                    let length = if random.chance(30) { "long" } else { "short" };
-                    scene.telegram.say(chat, &format!("{length} message {count}"));
+                let chat = random.index(CHATS);
+                let number = chat as i64 + 1;
+                if expected[chat] < scene.telegram.distinct_count_to(number) + OPEN_PER_CHAT_MAX {
+                    let (length, parts) = if random.chance(30) { ("long", 2) } else { ("short", 1) };
+                    scene.telegram.say(number, &format!("{length} message {count}"));
+                    expected[chat] += parts;
                     count += 1;
                 }
             }

@@ -70,7 +70,7 @@ fn random_latencies_never_change_the_order_in_a_chat() {
 
 /// From a message's arrival at the fake server to its answer there.
 fn time_to_answer(scene: &Scene, chat: i64, text: &str) -> Duration {
-    let count = scene.telegram.counts_of(chat).1;
+    let count = scene.telegram.sent_count_to(chat);
     let posted = scene.telegram.say(chat, text);
     scene.telegram.until_sent_to(chat, count + 1);
     scene.telegram.sent_to(chat)[count].at - posted.at

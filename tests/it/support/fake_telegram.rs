@@ -116,7 +116,7 @@ impl FakeTelegram {
         merge(&mut body, fields);
         state.enqueue(json!({ "update_id": update, "message": body }).to_string());
         let posted = Posted { chat, text, update, message, at: now() };
-        state.counts.entry(chat).or_default().0 += 1;
+        state.counts.entry(chat).or_default().posted += 1;
         state.posted.push(posted.clone());
         drop(state);
         self.shared.changed.notify_all();
@@ -178,9 +178,17 @@ impl FakeTelegram {
         self.shared.lock().posted.clone()
     }
 
-    /// How many messages were posted in a chat, and how many sent to it.
-    pub fn counts_of(&self, chat: i64) -> (usize, usize) {
-        self.shared.lock().counts.get(&chat).copied().unwrap_or_default()
+    pub fn posted_count(&self, chat: i64) -> usize {
+        self.shared.lock().counts.get(&chat).map_or(0, |counts| counts.posted)
+    }
+
+    pub fn sent_count_to(&self, chat: i64) -> usize {
+        self.shared.lock().counts.get(&chat).map_or(0, |counts| counts.sent)
+    }
+
+    /// Marked repeats count as what they repeat.
+    pub fn distinct_count_to(&self, chat: i64) -> usize {
+        self.shared.lock().counts.get(&chat).map_or(0, |counts| counts.distinct.len())
     }
 
     pub fn sent(&self) -> Vec<Sent> {
@@ -232,7 +240,7 @@ impl FakeTelegram {
 
     #[track_caller]
     pub fn until_sent_to(&self, chat: i64, count: usize) {
-        until(&format!("{count} messages sent to {chat}"), || self.counts_of(chat).1 >= count);
+        until(&format!("{count} messages sent to {chat}"), || self.sent_count_to(chat) >= count);
     }
 
     #[track_caller]

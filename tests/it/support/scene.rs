@@ -108,10 +108,9 @@ impl Scene {
         }
     }
 
-    /// About how many messages of a chat wait for their answer; repeats make it an estimate.
+    /// How many messages of a chat wait for their answer, if every answer is one message.
     pub fn open_in(&self, chat: i64) -> usize {
-        let (posted, sent) = self.telegram.counts_of(chat);
-        posted.saturating_sub(sent)
+        self.telegram.posted_count(chat).saturating_sub(self.telegram.distinct_count_to(chat))
     }
 
     pub fn evidence(&self) -> Evidence {

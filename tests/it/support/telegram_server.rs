@@ -1,12 +1,13 @@
 //! The server's side of the fake Bot API: its queue, its rules, its answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::checker::MARK;
 use crate::support::fake_http::{Answer, Shape};
 use crate::support::fake_http_request::Request;
 use crate::support::fake_telegram::{BOT_ID, Call, Posted, Sent, TOKEN};
@@ -24,6 +25,14 @@ pub struct Queued {
     pub raw: String,
 }
 
+#[derive(Default)]
+pub struct Counts {
+    pub posted: usize,
+    pub sent: usize,
+    /// Without marks, so that a repeat adds nothing.
+    pub distinct: HashSet<String>,
+}
+
 pub struct State {
     pub queue: VecDeque<Queued>,
     pub next_update: i64,
@@ -36,8 +45,8 @@ pub struct State {
     pub calls: Vec<Call>,
     pub posted: Vec<Posted>,
     pub sent: Vec<Sent>,
-    /// By chat: how many were posted, how many sent. Asked often, so not counted anew each time.
-    pub counts: HashMap<i64, (usize, usize)>,
+    /// By chat. Asked often, so not counted anew each time.
+    pub counts: HashMap<i64, Counts>,
     pub script: Script,
 }
 
@@ -162,7 +171,9 @@ impl Shared {
         let mut state = self.lock();
         let message = state.take_message_number();
         let sent = Sent { chat, text: text.to_string(), message, at: now(), body: body.clone(), is_answer_lost };
-        state.counts.entry(chat).or_default().1 += 1;
+        let counts = state.counts.entry(chat).or_default();
+        counts.sent += 1;
+        counts.distinct.insert(text.strip_prefix(MARK).unwrap_or(text).to_string());
         state.sent.push(sent);
         drop(state);
         let mut result = message_body(chat, message);
