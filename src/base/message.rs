@@ -166,6 +166,9 @@ pub struct Outbound {
     pub next: u16,
     /// Whether the part at `next` may already have been sent by an earlier process.
     pub ambiguous: bool,
+    /// Whether the answer was written in another boot of the kernel. The notes about its parts may then be lost, so
+    /// every part that is not confirmed may have been sent.
+    pub other_boot: bool,
     /// How often the part at `next` was sent again after an ambiguous end.
     pub resends: u8,
 }

@@ -186,7 +186,8 @@ impl Lanes {
         match sent {
             Sent::Confirmed { message_id } => {
                 waiting.outbound.next += 1;
-                (waiting.outbound.ambiguous, waiting.outbound.resends, waiting.resends) = (false, 0, 0);
+                waiting.outbound.ambiguous = waiting.outbound.other_boot;
+                (waiting.outbound.resends, waiting.resends) = (0, 0);
                 lane.not_before = now.after(PART_SPACING);
                 let mut reports = vec![Report::Sent { part, message_id }];
                 if usize::from(waiting.outbound.next) >= waiting.outbound.parts.len() {
@@ -300,6 +301,7 @@ mod tests {
             parts: parts.iter().map(|part| (*part).to_owned()).collect(),
             next: 0,
             ambiguous: false,
+            other_boot: false,
             resends: 0,
         }
     }
@@ -378,6 +380,16 @@ mod tests {
         assert_eq!(text(&mut lanes, 90_000), "y");
         let reports = lanes.on_sent("a", CONFIRMED, Mono(90_000));
         assert_eq!(reports[1], Report::Close { outcome: Outcome::AmbiguousResent, why: String::new() });
+    }
+
+    #[test]
+    fn after_a_power_cut_every_part_is_marked() {
+        let mut lanes = Lanes::new(Rng::from_seed(1));
+        lanes.push(Outbound { ambiguous: true, other_boot: true, ..outbound(1, "a", &["x", "y"]) });
+        for (now, part) in [(0, "x"), (2000, "y")] {
+            assert_eq!(text(&mut lanes, now), format!("{REPEAT_MARK}{part}"));
+            lanes.on_sent("a", CONFIRMED, Mono(now));
+        }
     }
 
     #[test]

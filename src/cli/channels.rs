@@ -75,6 +75,7 @@ fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), F
     let (exits, exits_out) = bounded(setup.config.workers + OTHER_THREADS);
     let signals = signal::listen(exits.clone()).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
     announce(&setup, messages_max);
+    setup.end_orphans();
     let (ledger, opening) = open(&data, &folder, &setup)?;
     let (stopper, stop) = stop::pair();
     let calls = (0..setup.config.workers).map(|_| Cancel::new()).collect();

@@ -45,6 +45,8 @@ pub enum Failure {
     Locked(String),
     /// 78: the configuration does not fit.
     Configuration(String),
+    /// 128 and the signal's number: we were told to end.
+    Stopped(u8),
 }
 
 impl Failure {
@@ -57,19 +59,22 @@ impl Failure {
             Failure::Storage(_) => 74,
             Failure::Locked(_) => 75,
             Failure::Configuration(_) => 78,
+            Failure::Stopped(signal) => 128 + signal,
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failure::Failed(text)
-        | Failure::Usage(text)
-        | Failure::Bug(text)
-        | Failure::Storage(text)
-        | Failure::Locked(text)
-        | Failure::Configuration(text)) = self;
-        f.write_str(text)
+        match self {
+            Failure::Failed(text)
+            | Failure::Usage(text)
+            | Failure::Bug(text)
+            | Failure::Storage(text)
+            | Failure::Locked(text)
+            | Failure::Configuration(text) => f.write_str(text),
+            Failure::Stopped(signal) => write!(f, "ended by signal {signal}"),
+        }
     }
 }
 
@@ -114,6 +119,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 fn report(failure: &Failure) {
     let text = match failure {
         Failure::Failed(text) if text.is_empty() => return,
+        Failure::Stopped(_) => return,
         Failure::Usage(text) => format!("rusty-pinch: {text}\nTry 'rusty-pinch --help'.\n"),
         other => setup::fatal_line(&other.to_string()) + "\n",
     };

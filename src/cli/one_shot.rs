@@ -2,6 +2,7 @@
 //! flushed, are its commit. A process killed before that leaves nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
@@ -10,6 +11,7 @@ use crate::base::message::{INBOUND_BYTES_MAX, Reply};
 use crate::base::rng::Rng;
 use crate::cli::Failure;
 use crate::cli::setup::Setup;
+use crate::config::settings::ProviderKind;
 use crate::observe::event::{Event, Log, TurnRecord};
 use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
@@ -17,6 +19,7 @@ use crate::provider::caller::Caller;
 use crate::store::directory::Directory;
 use crate::store::sessions::Sessions;
 use crate::store::transcript::Line;
+use crate::sys::signal;
 use crate::sys::stop::{self, Stopper};
 use crate::turn::answer::{Answerer, Question};
 
@@ -28,6 +31,9 @@ pub struct OneShot {
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     rng: Rng,
+    cancel: Cancel,
+    /// The signal that told us to end, if programs are run.
+    signal: Option<Arc<AtomicI32>>,
     /// Never dropped before the end: nobody asks a one-shot command to stop but by a signal.
     _stopper: Stopper,
 }
@@ -35,15 +41,31 @@ pub struct OneShot {
 impl OneShot {
     /// Opens the sessions.
     pub fn new(setup: Setup) -> Result<OneShot, Failure> {
+        setup.end_orphans();
         let Setup { config, clock, log, mut rng, .. } = setup;
         let (stopper, stop) = stop::pair();
+        let cancel = Cancel::new();
+        // A program of ours must not outlive a Ctrl-C; without one, the signal may end us as it always does.
+        let runs_programs = config.provider.kind == ProviderKind::Codex;
+        let signal = runs_programs.then(|| signal::cancel_on_terminate(cancel.clone())).transpose();
+        let signal = signal.map_err(|error| Failure::Storage(format!("signals: {error}")))?;
         let folder = config.data.join("sessions");
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
         let caller = Caller::new(&config, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let answerer = Answerer::new(&config, caller, Box::new(Directory::reading(&folder)), Arc::clone(&clock));
         let sessions = Sessions::new(Box::new(storage));
-        Ok(OneShot { answerer, sessions, telemetry_file: config.telemetry_file, clock, log, rng, _stopper: stopper })
+        Ok(OneShot {
+            answerer,
+            sessions,
+            telemetry_file: config.telemetry_file,
+            clock,
+            log,
+            rng,
+            cancel,
+            signal,
+            _stopper: stopper,
+        })
     }
 
     /// Answers `text`. The reply of a failed turn says so in its summary; an error here means that it is not on disk.
@@ -56,7 +78,10 @@ impl OneShot {
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
         let question = Question { turn, session, text, received, interrupted: 0 };
-        let reply = self.answerer.answer(&question, &Cancel::new()).expect("nobody cancels a one-shot turn");
+        let Some(reply) = self.answerer.answer(&question, &self.cancel) else {
+            let number = self.signal.as_ref().map_or(0, |signal| signal.load(Ordering::SeqCst));
+            return Err(Failure::Stopped(u8::try_from(number).unwrap_or(0)));
+        };
         let answered = self.clock.wall();
         let error = reply.summary.error.as_deref();
         let mut lines = Line::pair(&turn.to_string(), (&reply.user_text, received), (&reply.text, answered), error);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment};
-use crate::config::settings::Config;
+use crate::config::settings::{Config, ProviderKind};
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
 use crate::observe::sink::Sink;
 use crate::sys::system_clock::SystemClock;
-use crate::sys::{entropy, files};
+use crate::sys::{children, entropy, files};
 
 /// The common parts of a running command.
 pub struct Setup {
@@ -36,6 +36,19 @@ pub fn load() -> Result<Setup, Failure> {
     let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock)));
     let seed = config.seed.unwrap_or_else(entropy::seed);
     Ok(Setup { config, clock, log, rng: Rng::from_seed(seed), seed })
+}
+
+impl Setup {
+    /// Ends what a killed process left running. Only Codex starts programs.
+    pub fn end_orphans(&self) {
+        if self.config.provider.kind != ProviderKind::Codex {
+            return;
+        }
+        let processes = children::end_orphans(&self.config.children_folder());
+        if processes > 0 {
+            self.log.emit(self.clock.wall(), &Event::OrphansEnded { processes });
+        }
+    }
 }
 
 /// A fatal event as a line, for errors that come before there is a log.

@@ -90,6 +90,7 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_DATA_DIR", Kind::Text, "./data", "Folder of sessions, journal and telemetry."),
     key("RUSTY_PINCH_WORKSPACE", Kind::Text, "./workspace", "Folder for files of the operator; Codex runs in it."),
     unset("RUSTY_PINCH_TELEMETRY_FILE", Kind::Text, "Counters shown by `stats`; default: telemetry/latest.json in the data folder."),
+    unset("RUSTY_PINCH_RUN_DIR", Kind::Text, "Folder for what concerns running processes only; default: RUNTIME_DIRECTORY, else run in the data folder."),
     key("RUSTY_PINCH_WORKERS", count(1, 64), "4", "Turns worked on at the same time."),
     key("RUSTY_PINCH_DRAIN_SECS", count(1, 600), "10", "Seconds a stop may take before it is forced."),
     key("RUSTY_PINCH_ON_FATAL", Kind::Choice(&["exit", "park"]), "exit", "What a worker does about a fault only a person can mend before it could start."),

@@ -126,6 +126,8 @@ pub struct Config {
     pub workspace: PathBuf,
     /// Counters.
     pub telemetry_file: PathBuf,
+    /// What only concerns running processes.
+    pub run: PathBuf,
     /// Turns at the same time.
     pub workers: usize,
     /// Longest stop.
@@ -146,8 +148,13 @@ impl Config {
             Some((file, _)) => PathBuf::from(file),
             None => data.join("telemetry").join("latest.json"),
         };
+        let run = match reader.text("RUSTY_PINCH_RUN_DIR").or_else(|| reader.text("RUNTIME_DIRECTORY")) {
+            Some((folder, _)) => PathBuf::from(folder),
+            None => data.join("run"),
+        };
         let provider = provider(&reader, insecure)?;
         Ok(Config {
+            run,
             codex: codex(&reader, &provider)?,
             provider,
             telegram: telegram(&reader, insecure)?,
@@ -163,6 +170,11 @@ impl Config {
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
             seed: reader.count("RUSTY_PINCH_SEED")?,
         })
+    }
+
+    /// Where running children are noted.
+    pub fn children_folder(&self) -> PathBuf {
+        self.run.join("children")
     }
 
     /// Every secret, so that no output ever holds one.

@@ -148,6 +148,8 @@ pub enum Event {
     Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
     /// The journal was damaged; the files were kept.
     JournalDamage { channel: ChannelId, detail: String },
+    /// Programs that a killed process had left running were ended.
+    OrphansEnded { processes: usize },
     /// A session file had a damaged end, which was kept aside.
     SessionRepaired { session: String, bytes: u64 },
     /// A session line could not be written yet; it stays owed.
@@ -170,6 +172,7 @@ impl Event {
             | Event::ChannelDenied { .. }
             | Event::ProviderRetry { .. }
             | Event::SessionRepaired { .. }
+            | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
             | Event::TelemetryError { .. } => Level::Warn,
             Event::Turn(record) if record.error.is_some() => Level::Warn,

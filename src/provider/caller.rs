@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
+use crate::base::fault::Retry;
 use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderKind, ProviderSettings};
 use crate::net::backoff::{Next, Policy};
@@ -39,6 +40,8 @@ pub struct Caller {
     name: String,
     /// An echo is no attempt at anything.
     counts: bool,
+    /// Codex tries again by itself.
+    tries_by_itself: bool,
     policy: Policy,
     rng: Rng,
     clock: Arc<dyn Clock>,
@@ -67,6 +70,7 @@ impl Caller {
             provider,
             name: settings.name.clone(),
             counts: settings.kind != ProviderKind::Local,
+            tries_by_itself: settings.kind == ProviderKind::Codex,
             policy,
             rng,
             clock,
@@ -107,14 +111,19 @@ impl Caller {
             let counted = !matches!(&outcome, Err(error) if error.class == Class::NotConfigured);
             effort.attempts += u32::from(counted && self.counts);
             let error = match outcome {
-                Err(error) if !cancel.requested() && !self.stop.requested() => error,
+                Err(error) if !cancel.requested() => error,
                 other => return other,
             };
             let left = self.clock.mono().until(deadline);
-            let retry = error.class.retry(error.retry_after);
+            let retry = self.retry(&error);
             let Next::Retry { after } = self.policy.decide(attempt, left, retry, &mut self.rng) else {
                 return Err(error);
             };
+            // A stop between attempts is no answer: the turn stays open, and the next process asks again.
+            let stopped = || ProviderError::new(Class::Cancelled, "stopped between two attempts");
+            if self.stop.requested() {
+                return Err(stopped());
+            }
             self.log.emit(
                 self.clock.wall(),
                 &Event::ProviderRetry {
@@ -126,9 +135,16 @@ impl Caller {
                 },
             );
             if !self.wait(after, cancel) {
-                return Err(error);
+                return Err(stopped());
             }
         }
+    }
+
+    fn retry(&self, error: &ProviderError) -> Retry {
+        if self.tries_by_itself && error.class != Class::SpawnTransient {
+            return Retry::No;
+        }
+        error.class.retry(error.retry_after)
     }
 
     /// `false`: the wait was ended early.
@@ -156,7 +172,10 @@ fn build(config: &Config, clock: Arc<dyn Clock>) -> Box<dyn Provider> {
     let settings = &config.provider;
     match settings.kind {
         ProviderKind::Local => Box::new(Local { name: settings.name.clone(), model: settings.model.clone() }),
-        ProviderKind::Codex => Box::new(Codex::new(config.codex.clone(), config.workspace.clone(), clock)),
+        ProviderKind::Codex => {
+            let (workspace, registry) = (config.workspace.clone(), config.children_folder());
+            Box::new(Codex::new(config.codex.clone(), workspace, registry, clock))
+        }
         ProviderKind::OpenRouter
         | ProviderKind::OpenAi
         | ProviderKind::Groq

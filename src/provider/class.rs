@@ -139,7 +139,7 @@ impl Class {
         match status {
             401 => Class::Auth,
             402 => Class::Quota,
-            403 if says(&["auth", "api_key", "permission"]) => Class::Auth,
+            403 if says(&["authentication", "api_key"]) => Class::Auth,
             403 => Class::Forbidden,
             404 if says(&["model"]) => Class::ModelNotFound,
             408 | 409 | 425 => Class::Server,

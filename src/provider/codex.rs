@@ -21,13 +21,14 @@ use crate::sys::child::{self, End, Program};
 pub struct Codex {
     settings: CodexSettings,
     workspace: PathBuf,
+    registry: PathBuf,
     clock: Arc<dyn Clock>,
 }
 
 impl Codex {
-    /// Runs in `workspace`, which is created if need be.
-    pub fn new(settings: CodexSettings, workspace: PathBuf, clock: Arc<dyn Clock>) -> Codex {
-        Codex { settings, workspace, clock }
+    /// Runs in `workspace`, which is created if need be; running programs are noted in `registry`.
+    pub fn new(settings: CodexSettings, workspace: PathBuf, registry: PathBuf, clock: Arc<dyn Clock>) -> Codex {
+        Codex { settings, workspace, registry, clock }
     }
 
     fn program(&self) -> Program {
@@ -36,6 +37,7 @@ impl Codex {
             arguments: arguments(&self.settings),
             environment: self.settings.environment.clone(),
             directory: fs::create_dir_all(&self.workspace).is_ok().then(|| self.workspace.clone()),
+            registry: Some(self.registry.clone()),
         }
     }
 }

@@ -67,7 +67,10 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
     while left > 0 {
         let now = clock.mono();
         let (calls_end, patience_end) = match stop_begun {
-            Some(begun) => (begun.after(CALL_GRACE.min(drain / 2)), begun.after(drain.saturating_sub(MARGIN))),
+            Some(begun) => {
+                let patience = drain.saturating_sub(MARGIN);
+                (begun.after(CALL_GRACE.min(patience / 2)), begun.after(patience))
+            }
             None => (Mono(u64::MAX), Mono(u64::MAX)),
         };
         if now >= patience_end {

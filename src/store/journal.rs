@@ -209,13 +209,15 @@ impl Open {
     /// not confirmed, or if the kernel has been restarted since: the note that it was begun may then be lost.
     pub fn outbound(&self, boot: &str) -> Option<Outbound> {
         let answer = self.answer.as_ref()?;
+        let other_boot = answer.boot != boot;
         Some(Outbound {
             turn: self.received.id,
             channel: self.received.ch,
             chat: Chat { id: self.received.chat.clone(), thread: self.received.thread },
             parts: answer.parts(),
             next: self.acked,
-            ambiguous: self.sending > self.acked || answer.boot != boot,
+            ambiguous: self.sending > self.acked || other_boot,
+            other_boot,
             resends: self.resends,
         })
     }

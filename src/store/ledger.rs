@@ -88,11 +88,12 @@ impl Ledger {
             ledger.log.switch(&ledger.journal.checkpoint())?;
         }
         ledger.restore_lines(&replay.answered, &mut opening, now);
-        let mut records = vec![Record::Boot(Start { ts: now.0, boot: boot.to_owned() })];
+        let mut records = Vec::new();
+        ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
         for owed in recover::owed(&ledger.journal, boot) {
             match owed {
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
-                Owed::Close(id) => records.push(Record::Fin(Closed { id, outcome: Outcome::Sent })),
+                Owed::Close(id) => ledger.close(id, Outcome::Sent, now, &mut records),
             }
         }
         opening.next_positions = ledger.journal.next_positions().clone();
@@ -112,27 +113,40 @@ impl Ledger {
             // A file that cannot be read now is treated as one without the lines: the append will say what is wrong.
             let present = self.sessions.holds(&stem_wanted, &turns).unwrap_or_default();
             for (received, answer) in of_session {
-                if present.contains(&received.id.to_string()) {
-                    self.journal.line_written(received.id);
-                } else if let Ok(repaired) = self.append_lines(received, answer, now) {
-                    opening.lines_restored += 1;
-                    opening.repaired.extend(repaired);
-                } else {
-                    self.owed.insert(received.id);
+                let rid = received.id.to_string();
+                let missing = |line: &Line| !present.contains(&(rid.clone(), line.role.clone()));
+                match self.append_lines(received, answer, now, &missing) {
+                    Ok(Appended { lines: 0, .. }) => {}
+                    Ok(appended) => {
+                        opening.lines_restored += 1;
+                        opening.repaired.extend(appended.repaired);
+                    }
+                    Err(_) => drop(self.owed.insert(received.id)),
                 }
             }
         }
     }
 
-    fn append_lines(&mut self, received: &Received, answer: &Answer, now: Wall) -> io::Result<Option<Repaired>> {
+    /// Appends the lines of a turn that are `missing`: both, or after a torn append perhaps only the second.
+    fn append_lines(
+        &mut self,
+        received: &Received,
+        answer: &Answer,
+        now: Wall,
+        missing: &dyn Fn(&Line) -> bool,
+    ) -> io::Result<Appended> {
         let user = answer.user.as_deref().unwrap_or(&received.text);
         let rid = received.id.to_string();
         let error = answer.sum.error.as_deref();
-        let mut lines = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
-        let repaired = self.sessions.append(&received.inbound().session(), &mut lines, now.0 / 1000)?;
+        let pair = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
+        let mut lines: Vec<Line> = pair.into_iter().filter(|line| missing(line)).collect();
+        let mut repaired = None;
+        if !lines.is_empty() {
+            repaired = self.sessions.append(&received.inbound().session(), &mut lines, now.0 / 1000)?;
+        }
         self.journal.line_written(received.id);
         self.owed.remove(&received.id);
-        Ok(repaired)
+        Ok(Appended { lines: lines.len(), repaired })
     }
 
     /// Puts a batch into the page cache.
@@ -314,8 +328,8 @@ impl Ledger {
     fn write_lines(&mut self, turn: TurnId, now: Wall) -> Option<Effect> {
         let open = self.journal.get(turn)?;
         let (received, answer) = (open.received.clone(), open.answer.clone()?);
-        match self.append_lines(&received, &answer, now) {
-            Ok(repaired) => repaired.map(|repaired| {
+        match self.append_lines(&received, &answer, now, &|_| true) {
+            Ok(appended) => appended.repaired.map(|repaired| {
                 Effect::Event(Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes })
             }),
             Err(error) => {
@@ -340,10 +354,19 @@ impl Ledger {
         let letter = DeadLetter { why, sent_parts: open.acked, received: &open.received, answer: open.answer.as_ref() };
         let name = format!("{turn}.json");
         let bytes = serde_json::to_vec_pretty(&letter).expect("a dead letter is text and numbers");
-        let written = self.dead.write_at(&name, 0, &bytes).and_then(|()| self.dead.sync(&name));
+        let written = self
+            .dead
+            .write_at(&name, 0, &bytes)
+            .and_then(|()| self.dead.sync(&name))
+            .and_then(|()| self.dead.sync_dir());
         // The reply is in the session file all the same; a missing copy is reported and stops nothing.
         written.err().map(|error| Effect::Event(Event::SessionAppendError { session: name, error: error.to_string() }))
     }
+}
+
+struct Appended {
+    lines: usize,
+    repaired: Option<Repaired>,
 }
 
 fn stem(received: &Received) -> String {

@@ -129,16 +129,17 @@ impl Sessions {
         Ok(())
     }
 
-    /// Which of these turns have lines in the session, looking back as far as need be.
-    pub fn holds(&self, stem: &str, turns: &[String]) -> io::Result<BTreeSet<String>> {
+    /// Which lines of these turns the session has, by turn and role, looking back as far as need be.
+    pub fn holds(&self, stem: &str, turns: &[String]) -> io::Result<BTreeSet<(String, String)>> {
         let mut found = BTreeSet::new();
         read_back(self.storage.as_ref(), &file_name(stem), &mut |bytes| {
-            if let Some(rid) = Line::decode(bytes).and_then(|line| line.rid)
+            if let Some(Line { rid: Some(rid), role, .. }) = Line::decode(bytes)
                 && turns.contains(&rid)
             {
-                found.insert(rid);
+                found.insert((rid, role));
             }
-            if found.len() == turns.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // Two lines of each turn.
+            if found.len() == 2 * turns.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(found)
     }
@@ -374,6 +375,7 @@ mod tests {
         bytes.push(b'\n');
         std::fs::write(&path, bytes).expect("written");
         let turns = ["rid-first".to_owned(), "rid-none".to_owned()];
-        assert_eq!(fixture.sessions.holds("s", &turns).expect("read"), BTreeSet::from(["rid-first".to_owned()]));
+        let found = BTreeSet::from([("rid-first".to_owned(), "user".to_owned())]);
+        assert_eq!(fixture.sessions.holds("s", &turns).expect("read"), found);
     }
 }

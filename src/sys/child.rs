@@ -1,8 +1,8 @@
 //! A child process in its own group, driven from one thread by `poll`: input in, bounded output out, a real deadline.
 //!
 //! The group dies with the deadline, with a cancel, and with us: SIGTERM, [`TERM_GRACE`], SIGKILL. The kernel sends
-//! the child SIGKILL when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so a killed worker leaves no orphan;
-//! callers therefore start children from threads that outlive them.
+//! the child SIGKILL when the *thread* that started it ends (`PR_SET_PDEATHSIG`); callers therefore start children from
+//! threads that outlive them. What the child itself had started is found by `children.rs`.
 //!
 //! This is the one file with `unsafe`: a single call between fork and exec, checked at [`die_with_parent`].
 
@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
+use crate::sys::children::{Registered, TOKEN_VARIABLE};
 
 /// Between SIGTERM and SIGKILL.
 pub const TERM_GRACE: Duration = Duration::from_secs(3);
@@ -45,6 +46,8 @@ pub struct Program {
     pub environment: Vec<(String, String)>,
     /// Where it runs.
     pub directory: Option<PathBuf>,
+    /// Where it is noted that it runs, for the next process to find should we be killed.
+    pub registry: Option<PathBuf>,
 }
 
 /// Why the child is no more.
@@ -83,7 +86,8 @@ pub fn run(
     cancel: &Cancel,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> io::Result<Finished> {
-    let mut child = start(program)?;
+    let registered = program.registry.as_deref().and_then(Registered::new);
+    let mut child = start(program, registered.as_ref())?;
     let mut pipes = match Pipes::take(&mut child) {
         Ok(pipes) => pipes,
         Err(error) => {
@@ -102,9 +106,10 @@ pub fn run(
     Ok(Finished { end: asked_to_end.unwrap_or_else(|| end_of(status)), stderr: pipes.stderr_tail })
 }
 
-fn start(program: &Program) -> io::Result<Child> {
+fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child> {
     let mut command = Command::new(&program.binary);
     command.args(&program.arguments).env_clear().envs(program.environment.iter().cloned());
+    command.envs(registered.map(|registered| (TOKEN_VARIABLE, registered.token())));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     if let Some(directory) = &program.directory {
         command.current_dir(directory);
@@ -293,6 +298,7 @@ mod tests {
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             directory: None,
+            registry: None,
         };
         let mut output = Vec::new();
         let finished = run(&program, input, clock.mono().after(limit), &clock, cancel, &mut |bytes| {

@@ -2,6 +2,8 @@
 
 /// A child process in its own group, with pipes read under a deadline.
 pub mod child;
+/// What a killed process left running.
+pub mod children;
 /// The seed of everything random.
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.

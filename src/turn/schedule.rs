@@ -192,7 +192,8 @@ impl Schedule {
 
     /// The turn is closed.
     pub fn on_delivered(&mut self, turn: TurnId) {
-        self.delivered += 1;
+        // A turn that recovery closed was never ours to count.
+        self.delivered += u64::from(self.turns.contains_key(&turn));
         self.return_credit(turn);
     }
 

@@ -24,7 +24,7 @@ use crate::support::cases::Random;
 use crate::support::fake_http::Shape;
 use crate::support::fake_provider::{FakeProvider, Reply, Rule, UPSTREAM_CANARY};
 use crate::support::fake_telegram::{FakeTelegram, TOKEN};
-use crate::support::waiting::{CEILING, now, until, until_within};
+use crate::support::waiting::{CEILING, came_true, now, until, until_within};
 use crate::support::world::{Finished, Process, World, contains};
 use crate::support_responses::{Answer, FakeResponses};
 
@@ -90,8 +90,6 @@ impl CodexScene {
         let mut world = World::new();
         let home = world.path("codex-home");
         std::fs::create_dir(&home).expect("a folder in our own folder");
-        let config = format!("{CODEX_CONFIG}base_url = \"{}\"\n", server.base_url());
-        std::fs::write(home.join("config.toml"), config).expect("a file in our own folder");
         world.set("CODEX_HOME", &home.to_string_lossy());
         world.set("RP_TEST_CODEX_KEY", CODEX_KEY);
         for (name, value) in [
@@ -103,7 +101,14 @@ impl CodexScene {
         ] {
             world.set(&format!("RUSTY_PINCH_{name}"), value);
         }
-        CodexScene { world, server }
+        let scene = CodexScene { world, server };
+        scene.point_codex_at(&scene.server.base_url());
+        scene
+    }
+
+    fn point_codex_at(&self, base_url: &str) {
+        let config = format!("{CODEX_CONFIG}base_url = \"{base_url}\"\n");
+        std::fs::write(self.world.path("codex-home").join("config.toml"), config).expect("a file in our own folder");
     }
 
     fn run(&self, session: &str, message: &str) -> Finished {
@@ -205,7 +210,7 @@ fn codex_answers_and_is_told_the_history_of_its_session_only() {
 }
 
 fn refused(status: u16, code: &str, upstream: &str) -> Answer {
-    Answer::Status(status, None, json!({"error": {"message": upstream, "type": "scripted", "code": code}}))
+    Answer::Status(status, None, json!({"error": {"message": upstream, "type": code, "code": code}}))
 }
 
 /// The answer that makes this upstream text travel.
@@ -214,12 +219,18 @@ type MakeAnswer = fn(String) -> Answer;
 #[test]
 fn codex_failures_are_told_in_fixed_words() {
     let Some(program) = codex_program() else { return };
-    let cases: [(&str, MakeAnswer); 9] = [
+    let cases: [(&str, MakeAnswer); 15] = [
         ("auth", |upstream| refused(401, "invalid_api_key", &upstream)),
         ("forbidden", |upstream| refused(403, "unknown", &upstream)),
         ("rate_limited", |upstream| refused(429, "rate_limit_exceeded", &upstream)),
         ("rate_limited", |message| Answer::Failed { code: "rate_limit_exceeded", message }),
         ("quota", |upstream| refused(429, "insufficient_quota", &upstream)),
+        ("quota", |upstream| refused(429, "usage_limit_reached", &upstream)),
+        ("quota", |upstream| refused(402, "unknown", &upstream)),
+        ("overloaded", |upstream| refused(503, "server_is_overloaded", &upstream)),
+        ("invalid_request", |upstream| refused(404, "unknown", &upstream)),
+        ("content_filter", |_| Answer::Incomplete("content_filter")),
+        ("too_large", |_| Answer::Incomplete("max_output_tokens")),
         ("server", |upstream| refused(500, "server_error", &upstream)),
         ("server", |upstream| refused(503, "unknown", &upstream)),
         ("context_length", |message| Answer::Failed { code: "context_length_exceeded", message }),
@@ -236,15 +247,31 @@ fn codex_failures_are_told_in_fixed_words() {
     }
 }
 
-/// The message of a 404 reaches us bare, so its class is nobody's to tell; its words still must not get out.
+/// The message of an unknown model, a 400 and a policy reaches us bare, so its class is nobody's to tell; its words
+/// still must not get out, and it may look like one of codex's own.
 #[test]
 fn a_failure_that_codex_reports_in_upstreams_words_alone_is_not_repeated() {
     let Some(program) = codex_program() else { return };
-    let upstream = "upstream-bare-c0ffee";
-    let scene = CodexScene::new(&program, vec![refused(404, "model_not_found", upstream)]);
+    for upstream in ["upstream-bare-c0ffee", "Connection failed: upstream-bare-c0ffee"] {
+        let policy = Answer::Failed { code: "cyber_policy", message: upstream.to_owned() };
+        for answer in [refused(404, "model_not_found", upstream), refused(400, "unknown", upstream), policy] {
+            let scene = CodexScene::new(&program, vec![answer]);
+            let finished = scene.run("main", "A question.");
+            assert_eq!((finished.code, scene.server.turns().len()), (Some(1), 1), "{finished:#?}");
+            assert_upstream_is_nowhere(&scene.world, "upstream-bare-c0ffee");
+        }
+    }
+}
+
+#[test]
+fn a_codex_that_cannot_reach_its_server_says_so() {
+    let Some(program) = codex_program() else { return };
+    let scene = CodexScene::new(&program, vec![Answer::Stall]);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = closed.expect("loopback has a free port").to_string();
+    scene.point_codex_at(&format!("http://{address}/v1"));
     let finished = scene.run("main", "A question.");
-    assert_eq!(finished.code, Some(1), "{finished:#?}");
-    assert_upstream_is_nowhere(&scene.world, upstream);
+    failed_politely(&scene.world, &finished, "connect", &address);
 }
 
 /// What a stalled codex looks like from outside, before its end.
@@ -366,10 +393,27 @@ fn a_stopped_worker_takes_codex_with_it_and_the_message_waits() {
     });
 }
 
-/// The kernel ends only the worker's own child, npm's script; codex below it is for the next start to find.
+/// The kernel signals only the worker's own child, which is npm's script: codex is below it.
 #[test]
 fn a_killed_worker_leaves_no_codex_after_the_next_start() {
     check_end_of_a_worker("a_killed_worker_leaves_no_codex_after_the_next_start", Process::kill);
+}
+
+/// A command has no drain: a signal ends it at once, and codex is left to the kernel and to npm's script.
+#[test]
+fn an_interrupted_command_leaves_no_codex() {
+    let Some(program) = codex_program() else { return };
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
+        let scene = CodexScene::new(&program, vec![Answer::Stall]);
+        let mut process = scene.world.start(&["run", "--message", "A question."]);
+        assert!(scene.server.wait_for_turns(1, CEILING), "codex asks: {:#?}", process.last_words());
+        assert!(!relatives(&scene.world, process.id()).is_empty(), "codex is running");
+        process.signal(signal);
+        let status = process.wait_within(STOP_CEILING);
+        assert_ne!(status.code(), Some(0), "an unanswered message is no success");
+        let left = || relatives(&scene.world, 0);
+        assert!(came_true(KILL_CEILING, || left().is_empty()), "{signal:?} leaves codex behind: {:?}", left());
+    }
 }
 
 /// LiteLLM's proxy on a port of the kernel's choice; ends when dropped.

@@ -30,6 +30,8 @@ pub enum Answer {
     Status(u16, Option<(&'static str, String)>, Value),
     /// A 200 stream whose only news is `response.failed` with this code and message.
     Failed { code: &'static str, message: String },
+    /// A 200 stream whose only news is `response.incomplete` for this reason.
+    Incomplete(&'static str),
     /// Reads the request and never answers.
     Stall,
     /// Starts the stream and a message, then goes silent with the connection open.
@@ -204,6 +206,7 @@ fn write_answer(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<bool
         Answer::Command(command) => streamed(vec![created(), command_call(command), completed()]),
         Answer::Status(status, header, body) => return write_plain(stream, *status, header.as_ref(), body),
         Answer::Failed { code, message } => streamed(vec![created(), failed(code, message)]),
+        Answer::Incomplete(reason) => streamed(vec![created(), incomplete(reason)]),
         Answer::Stall => wait_for_close(stream),
         Answer::StallInStream(text) => {
             streamed(vec![created(), message_added(), text_delta(text)])?;
@@ -284,6 +287,10 @@ fn completed() -> Value {
 
 fn failed(code: &str, message: &str) -> Value {
     json!({"type": "response.failed", "response": {"id": "resp_fake", "error": {"code": code, "message": message}}})
+}
+
+fn incomplete(reason: &str) -> Value {
+    json!({"type": "response.incomplete", "response": {"id": "resp_fake", "incomplete_details": {"reason": reason}}})
 }
 
 /// One request; None at a clean end of the connection or when the bytes are not HTTP.
