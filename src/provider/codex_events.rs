@@ -147,13 +147,15 @@ fn class_of(message: &str) -> Class {
     #[rustfmt::skip]
     const BEGINNINGS: &[(&str, Class)] = &[
         ("unexpected status 401", Class::Auth), ("unexpected status 402", Class::Quota), ("unexpected status 403", Class::Forbidden),
-        ("unexpected status 404", Class::ModelNotFound), ("unexpected status 413", Class::ContextLength),
+        ("unexpected status 408", Class::Server), ("unexpected status 409", Class::Server), ("unexpected status 425", Class::Server), ("unexpected status 413", Class::ContextLength),
         ("unexpected status 429", Class::RateLimited), ("unexpected status 4", Class::InvalidRequest), ("unexpected status 5", Class::Server),
         ("exceeded retry limit, last status: 401", Class::Auth), ("exceeded retry limit, last status: 429", Class::RateLimited),
         ("exceeded retry limit", Class::Server), ("rate limit exceeded", Class::RateLimited),
-        ("Quota exceeded", Class::Quota), ("You've hit your usage limit", Class::Quota), ("To use Codex with your ChatGPT plan", Class::Quota),
-        ("Codex ran out of room", Class::ContextLength), ("stream disconnected before completion", Class::StreamCut),
-        ("We\u{2019}re currently experiencing high demand", Class::Overloaded), ("Connection failed", Class::Connect),
+        ("Quota exceeded", Class::Quota), ("You\u{2019}ve hit your usage limit", Class::Quota), ("Your workspace is out of credits", Class::Quota), ("You hit your spend cap", Class::Quota), ("To use Codex with your ChatGPT plan", Class::Quota),
+        ("Codex ran out of room", Class::ContextLength), ("Selected model is at capacity", Class::Overloaded), ("Policy-restricted capacity is unavailable", Class::Overloaded),
+        ("Incomplete response returned, reason: max_output_tokens", Class::TooLarge), ("stream disconnected before completion: Incomplete response returned, reason: content_filter", Class::ContentFilter),
+        ("stream disconnected before completion", Class::StreamCut),
+        ("We\u{2019}re currently experiencing high demand", Class::Server), ("Connection failed", Class::Connect),
         ("Missing environment variable", Class::Auth), ("Not logged in", Class::Auth), ("Your access token could not be refreshed", Class::Auth),
         ("error sending request", Class::Connect), ("request timed out", Class::TimeoutFirstByte),
     ];

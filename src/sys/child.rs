@@ -1,8 +1,9 @@
 //! A child process in its own group, driven from one thread by `poll`: input in, bounded output out, a real deadline.
 //!
 //! The group dies with the deadline, with a cancel, and with us: SIGTERM, [`TERM_GRACE`], SIGKILL. The kernel sends
-//! the child SIGKILL when the *thread* that started it ends (`PR_SET_PDEATHSIG`); callers therefore start children from
-//! threads that outlive them. What the child itself had started is found by `children.rs`.
+//! the child SIGTERM when the *thread* that started it ends (`PR_SET_PDEATHSIG`); callers therefore start children from
+//! threads that outlive them. Not SIGKILL, so that a wrapper script can pass it on to the program it runs. What remains
+//! all the same is found by `children.rs`.
 //!
 //! This is the one file with `unsafe`: a single call between fork and exec, checked at [`die_with_parent`].
 
@@ -120,7 +121,7 @@ fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child
 
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
 fn die_with_parent(command: &mut Command) {
-    let before_exec = || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into);
+    let before_exec = || rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into);
     // SAFETY: the closure runs in the forked child and makes one system call (prctl). It allocates nothing, takes no
     // lock and touches no memory of the parent, so it is async-signal-safe, which is all `pre_exec` demands.
     unsafe {
