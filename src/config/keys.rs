@@ -85,7 +85,7 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_RETRY_MAX_BACKOFF_MS", count(1, 30_000), "4000", "Largest delay between attempts."),
     key("RUSTY_PINCH_TURN_DEADLINE_SECS", count(5, 3600), "180", "Seconds a turn may take over all its provider calls."),
     key("RUSTY_PINCH_HISTORY_LINES", count(0, 1000), "20", "Lines of the conversation given to the model."),
-    key("RUSTY_PINCH_HISTORY_BYTES", count(0, 1_048_576), "65536", "Bytes of the conversation given to the model."),
+    key("RUSTY_PINCH_HISTORY_BYTES", count(0, 900_000), "65536", "Bytes of the conversation given to the model."),
     unset("RUSTY_PINCH_TEMPERATURE", Kind::Decimal { min: 0.0, max: 2.0 }, "Sampling temperature; sent only if set."),
     key("RUSTY_PINCH_DATA_DIR", Kind::Text, "./data", "Folder of sessions, journal and telemetry."),
     key("RUSTY_PINCH_WORKSPACE", Kind::Text, "./workspace", "Folder for files of the operator; Codex runs in it."),

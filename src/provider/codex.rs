@@ -52,8 +52,9 @@ impl Provider for Codex {
         let mut events = Events::default();
         let mut sink = |bytes: &[u8]| -> ControlFlow<()> { events.push(bytes) };
         let outcome = child::run(&self.program(), input.as_bytes(), deadline, self.clock.as_ref(), cancel, &mut sink);
-        match outcome.map_err(|error| spawn_error(&error))?.end {
-            End::Exited(code) => events.finish(code),
+        let finished = outcome.map_err(|error| spawn_error(&error))?;
+        match finished.end {
+            End::Exited(code) => events.finish(code, &finished.stderr),
             End::Signalled(signal) => Err(ProviderError::new(Class::Exit, format!("codex ended by signal {signal}"))),
             End::Deadline => Err(ProviderError::new(Class::Deadline, "codex was stopped at its deadline")),
             End::Cancelled => Err(ProviderError::new(Class::Cancelled, "codex was stopped")),

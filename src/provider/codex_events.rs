@@ -106,14 +106,19 @@ impl Events {
         self.flooded
     }
 
-    /// What a program that exited with `code` has answered.
-    pub fn finish(mut self, code: i32) -> Result<Completion, ProviderError> {
+    /// What a program that exited with `code` has answered. Its standard error counts only where it said nothing else:
+    /// Codex writes warnings there on success, too.
+    pub fn finish(mut self, code: i32, stderr: &[u8]) -> Result<Completion, ProviderError> {
         if !self.line.is_empty() {
             self.end_line();
         }
         if let Some(message) = &self.failed {
             let class = class_of(message);
             return Err(ProviderError::new(class, format!("codex reported a failed turn, exit code {code}")));
+        }
+        if code != 0 && !self.any_event {
+            let class = class_of_stderr(&String::from_utf8_lossy(stderr));
+            return Err(ProviderError::new(class, format!("codex exited with code {code} before it began")));
         }
         if code != 0 {
             return Err(ProviderError::new(Class::Exit, format!("codex exited with code {code}")));
@@ -165,6 +170,16 @@ fn class_of(message: &str) -> Class {
         .map_or(Class::InvalidRequest, |(_, class)| *class)
 }
 
+/// Why codex 0.169 did not even begin.
+fn class_of_stderr(text: &str) -> Class {
+    const SAYINGS: &[(&str, Class)] = &[
+        ("Error finding codex home", Class::NotConfigured),
+        ("Not inside a trusted directory", Class::NotConfigured),
+        ("Input exceeds the maximum length", Class::ContextLength),
+    ];
+    SAYINGS.iter().find(|(saying, _)| text.contains(saying)).map_or(Class::Exit, |(_, class)| *class)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +194,7 @@ mod tests {
         for bytes in output.as_bytes().chunks(piece) {
             assert!(events.push(bytes).is_continue());
         }
-        events.finish(code)
+        events.finish(code, b"")
     }
 
     #[track_caller]
@@ -221,6 +236,13 @@ mod tests {
         check(&failed("Quota exceeded. Check your plan and billing details."), 1, Err(Class::Quota));
         check(&failed("stream disconnected before completion: idle timeout"), 1, Err(Class::StreamCut));
         check(&failed("something the server said: unexpected status 401"), 1, Err(Class::InvalidRequest));
+    }
+
+    #[test]
+    fn what_keeps_codex_from_beginning_is_told_from_standard_error() {
+        let class = |stderr: &str| Events::default().finish(1, stderr.as_bytes()).map_err(|error| error.class);
+        assert_eq!(class("Error finding codex home: no such folder"), Err(Class::NotConfigured));
+        assert_eq!(class("something else"), Err(Class::Exit));
     }
 
     #[test]

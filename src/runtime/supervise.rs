@@ -86,7 +86,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
             recv(exits) -> exit => if let Ok(exit) = exit {
                 left -= 1;
                 stop_now = true;
-                let reason = reason(&exit, stop_begun.is_some());
+                let reason = reason(&exit);
                 if !matches!(exit.ending, Ending::Done) {
                     emit(&Event::Fatal { reason: format!("thread {} ended: {:?}", exit.name, exit.ending) });
                 }
@@ -123,12 +123,13 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
     ended
 }
 
-/// What an exit means: the dispatcher leaves by itself only when a bounded run is over.
-fn reason(exit: &Exit, stopping: bool) -> Option<Ended> {
+/// What an exit means. The dispatcher leaves by itself only when a bounded run is over; when a signal made it leave, the
+/// signal was the first reason and stays it.
+fn reason(exit: &Exit) -> Option<Ended> {
     match (&exit.ending, exit.name.as_str()) {
         (Ending::Panicked(_), _) => Some(Ended::Panicked),
         (Ending::Failed(_), _) => Some(Ended::Storage),
-        (Ending::Done, "dispatcher") if !stopping => Some(Ended::MaxMessages),
+        (Ending::Done, "dispatcher") => Some(Ended::MaxMessages),
         (Ending::Done, _) => None,
     }
 }

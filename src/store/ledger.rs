@@ -5,8 +5,7 @@
 //! releases those who only need that; [`Ledger::sync`] flushes once for all the others (group commit). Session lines
 //! are appended after the flush of their answer and before anyone is told of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -17,11 +16,11 @@ use crate::observe::event::{Event, TurnRecord};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::journal::Journal;
+use crate::store::owed::OwedLines;
 use crate::store::record::{Answer, Attempts, Closed, Confirmed, Received, Record, Sending, Start, Unsent};
 use crate::store::recover::{self, Owed, Reopened};
 use crate::store::sessions::{Repaired, Sessions};
 use crate::store::storage::Storage;
-use crate::store::transcript::Line;
 
 /// What opening found.
 #[derive(Debug, Default)]
@@ -54,7 +53,7 @@ pub struct Folders {
 pub struct Ledger {
     log: CommitLog,
     journal: Journal,
-    sessions: Sessions,
+    lines: OwedLines,
     dead: Box<dyn Storage>,
     boot: String,
     /// Somebody waits for a flush.
@@ -63,8 +62,6 @@ pub struct Ledger {
     replied: Vec<TurnId>,
     /// Effects that wait for the flush.
     after_sync: Vec<Effect>,
-    /// Answers whose session lines could not be written yet.
-    owed: BTreeSet<TurnId>,
 }
 
 impl Ledger {
@@ -75,19 +72,20 @@ impl Ledger {
         let mut ledger = Ledger {
             log,
             journal: replay.journal,
-            sessions: Sessions::new(folders.sessions),
+            lines: OwedLines::new(Sessions::new(folders.sessions)),
             dead: folders.dead,
             boot: boot.to_owned(),
             sync_wanted: false,
             replied: Vec::new(),
             after_sync: Vec::new(),
-            owed: BTreeSet::new(),
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
+        (opening.lines_restored, opening.repaired) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
         if opening.damage.is_some() {
+            // The damaged file is not written to any more. Its answers' lines are made safe first.
+            ledger.lines.sync()?;
             ledger.log.switch(&ledger.journal.checkpoint())?;
         }
-        ledger.restore_lines(&replay.answered, &mut opening, now);
         let mut records = Vec::new();
         ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
         for owed in recover::owed(&ledger.journal, boot) {
@@ -100,53 +98,6 @@ impl Ledger {
         ledger.commit_records(&records)?;
         ledger.log.sync()?;
         Ok((ledger, opening))
-    }
-
-    /// Appends every answered turn's lines that its session file does not have. What fails stays owed.
-    fn restore_lines(&mut self, answered: &[(Received, Answer)], opening: &mut Opening, now: Wall) {
-        let mut stems: Vec<String> = answered.iter().map(|(received, _)| stem(received)).collect();
-        stems.sort();
-        stems.dedup();
-        for stem_wanted in stems {
-            let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
-            let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
-            // A file that cannot be read now is treated as one without the lines: the append will say what is wrong.
-            let present = self.sessions.holds(&stem_wanted, &turns).unwrap_or_default();
-            for (received, answer) in of_session {
-                let rid = received.id.to_string();
-                let missing = |line: &Line| !present.contains(&(rid.clone(), line.role.clone()));
-                match self.append_lines(received, answer, now, &missing) {
-                    Ok(Appended { lines: 0, .. }) => {}
-                    Ok(appended) => {
-                        opening.lines_restored += 1;
-                        opening.repaired.extend(appended.repaired);
-                    }
-                    Err(_) => drop(self.owed.insert(received.id)),
-                }
-            }
-        }
-    }
-
-    /// Appends the lines of a turn that are `missing`: both, or after a torn append perhaps only the second.
-    fn append_lines(
-        &mut self,
-        received: &Received,
-        answer: &Answer,
-        now: Wall,
-        missing: &dyn Fn(&Line) -> bool,
-    ) -> io::Result<Appended> {
-        let user = answer.user.as_deref().unwrap_or(&received.text);
-        let rid = received.id.to_string();
-        let error = answer.sum.error.as_deref();
-        let pair = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
-        let mut lines: Vec<Line> = pair.into_iter().filter(|line| missing(line)).collect();
-        let mut repaired = None;
-        if !lines.is_empty() {
-            repaired = self.sessions.append(&received.inbound().session(), &mut lines, now.0 / 1000)?;
-        }
-        self.journal.line_written(received.id);
-        self.owed.remove(&received.id);
-        Ok(Appended { lines: lines.len(), repaired })
     }
 
     /// Puts a batch into the page cache.
@@ -281,7 +232,7 @@ impl Ledger {
         }
         // The other file begins with everything open, these records included. The session lines of what is closed
         // must be on the medium before the records that could restore them are given up.
-        self.sessions.sync()?;
+        self.lines.sync()?;
         self.log.switch(&self.journal.checkpoint())
     }
 
@@ -321,25 +272,11 @@ impl Ledger {
 
     /// Tries again what could not be appended to a session file.
     pub fn retry_owed(&mut self, now: Wall) -> Vec<Effect> {
-        let owed: Vec<TurnId> = self.owed.iter().copied().collect();
-        owed.into_iter().filter_map(|turn| self.write_lines(turn, now)).collect()
+        self.lines.retry(&mut self.journal, now).into_iter().map(Effect::Event).collect()
     }
 
-    fn write_lines(&mut self, turn: TurnId, now: Wall) -> Option<Effect> {
-        let open = self.journal.get(turn)?;
-        let (received, answer) = (open.received.clone(), open.answer.clone()?);
-        match self.append_lines(&received, &answer, now, &|_| true) {
-            Ok(appended) => appended.repaired.map(|repaired| {
-                Effect::Event(Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes })
-            }),
-            Err(error) => {
-                // Said once; it is tried again with every idle moment until it succeeds.
-                let first = self.owed.insert(turn);
-                first.then(|| {
-                    Effect::Event(Event::SessionAppendError { session: stem(&received), error: error.to_string() })
-                })
-            }
-        }
+    fn write_lines(&mut self, turn: TurnId, now: Wall) -> impl Iterator<Item = Effect> {
+        self.lines.write(&mut self.journal, turn, now).into_iter().map(Effect::Event)
     }
 
     fn write_dead_letter(&mut self, turn: TurnId, why: &str) -> Option<Effect> {
@@ -362,13 +299,4 @@ impl Ledger {
         // The reply is in the session file all the same; a missing copy is reported and stops nothing.
         written.err().map(|error| Effect::Event(Event::SessionAppendError { session: name, error: error.to_string() }))
     }
-}
-
-struct Appended {
-    lines: usize,
-    repaired: Option<Repaired>,
-}
-
-fn stem(received: &Received) -> String {
-    received.inbound().session().stem().to_owned()
 }

@@ -18,6 +18,8 @@ pub mod frame;
 pub mod journal;
 /// One batch of work made durable, and what follows from it.
 pub mod ledger;
+/// The session lines of answers.
+pub mod owed;
 /// The records inside frames.
 pub mod record;
 /// What a restart owes.

@@ -17,7 +17,12 @@ const KNOWN_MAX: usize = 1024;
 /// How far back a reader looks at most.
 pub const READ_BACK_BYTES_MAX: u64 = 8 << 20;
 
+/// Read at a time. The first block is small, because most readers want only the last line or two.
 const BLOCK_BYTES: u64 = 16 * 1024;
+const FIRST_BLOCK_BYTES: u64 = 4 * 1024;
+
+/// Lines without an ordinal that are looked at one by one; in a longer file of the earlier runtime newlines are counted.
+const UNNUMBERED_LINES_MAX: u64 = 64;
 
 /// What happened to a session file beyond the append itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +134,11 @@ impl Sessions {
         Ok(())
     }
 
+    /// A file that an earlier process appended to: perhaps not on the medium yet.
+    pub fn mark_unsynced(&mut self, stem: &str) {
+        self.unsynced.insert(file_name(stem));
+    }
+
     /// Which lines of these turns the session has, by turn and role, looking back as far as need be.
     pub fn holds(&self, stem: &str, turns: &[String]) -> io::Result<BTreeSet<(String, String)>> {
         let mut found = BTreeSet::new();
@@ -152,8 +162,10 @@ fn file_name(stem: &str) -> String {
 /// Where the last, unfinished line starts; `len` if there is none. `tail` gets its bytes.
 fn tail_start(storage: &dyn Storage, name: &str, len: u64, tail: &mut Vec<u8>) -> io::Result<u64> {
     let mut start = len;
+    let mut block_bytes = FIRST_BLOCK_BYTES;
     while start > 0 {
-        let block_start = start.saturating_sub(BLOCK_BYTES);
+        let block_start = start.saturating_sub(block_bytes);
+        block_bytes = BLOCK_BYTES;
         let block = read_block(storage, name, block_start, start)?;
         let newline = block.iter().rposition(|&byte| byte == b'\n');
         let keep = newline.map_or(0, |at| at + 1);
@@ -177,13 +189,13 @@ fn last_ordinal(storage: &dyn Storage, name: &str) -> io::Result<u64> {
         }
         Some(_) => {
             behind += 1;
-            ControlFlow::Continue(())
+            if behind > UNNUMBERED_LINES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
         None => ControlFlow::Continue(()),
     })?;
     match ordinal {
         Some(n) => Ok(n + behind),
-        None if storage.len(name)? <= READ_BACK_BYTES_MAX => Ok(behind),
+        None if behind <= UNNUMBERED_LINES_MAX && storage.len(name)? <= READ_BACK_BYTES_MAX => Ok(behind),
         None => count_lines(storage, name),
     }
 }
@@ -205,10 +217,12 @@ pub fn read_back(storage: &dyn Storage, name: &str, visit: &mut dyn FnMut(&[u8])
     let len = storage.len(name)?;
     let floor = len.saturating_sub(READ_BACK_BYTES_MAX);
     let mut start = len;
+    let mut block_bytes = FIRST_BLOCK_BYTES;
     // The beginning of a line whose end was in a block read before.
     let mut carried: Vec<u8> = Vec::new();
     while start > floor {
-        let block_start = start.saturating_sub(BLOCK_BYTES).max(floor);
+        let block_start = start.saturating_sub(block_bytes).max(floor);
+        block_bytes = BLOCK_BYTES;
         let block = read_block(storage, name, block_start, start)?;
         let mut pieces = block.rsplit(|&byte| byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {

@@ -5,7 +5,7 @@
 //! threads that outlive them. Not SIGKILL, so that a wrapper script can pass it on to the program it runs. What remains
 //! all the same is found by `children.rs`.
 //!
-//! This is the one file with `unsafe`: a single call between fork and exec, checked at [`die_with_parent`].
+//! This is the one file with `unsafe`: a closure between fork and exec, argued for at [`die_with_parent`].
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -121,8 +121,15 @@ fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child
 
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
 fn die_with_parent(command: &mut Command) {
-    let before_exec = || rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into);
-    // SAFETY: the closure runs in the forked child and makes one system call (prctl). It allocates nothing, takes no
+    let parent = std::process::id();
+    let before_exec = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // A parent that died in between sends no signal any more.
+        let lives =
+            rustix::process::getppid().is_some_and(|known| known.as_raw_nonzero().get().cast_unsigned() == parent);
+        if lives { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: the closure runs in the forked child and makes two system calls (prctl, getppid). It allocates nothing, takes no
     // lock and touches no memory of the parent, so it is async-signal-safe, which is all `pre_exec` demands.
     unsafe {
         command.pre_exec(before_exec);

@@ -139,7 +139,7 @@ fn relatives(world: &World, product: u32) -> Vec<u32> {
     let home = format!("HOME={}", world.path("home").display());
     let entries = std::fs::read_dir("/proc").expect("Linux");
     let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|id| *id != product && contains(&about(*id, "environ"), home.as_bytes())).collect()
+    ids.filter(|id| *id != product && contains(&about(*id, "environ"), &home)).collect()
 }
 
 fn about(process: u32, file: &str) -> Vec<u8> {
@@ -182,7 +182,7 @@ fn assert_upstream_is_nowhere(world: &World, upstream: &str) {
     places.push((PathBuf::from("standard error"), world.all_lines().join("\n").into_bytes()));
     for (place, bytes) in places {
         for canary in [upstream, CODEX_KEY, PROXY_KEY, TOKEN] {
-            assert!(!contains(&bytes, canary.as_bytes()), "{canary} is in {}", place.display());
+            assert!(!contains(&bytes, canary), "{canary} is in {}", place.display());
         }
     }
 }
@@ -281,10 +281,10 @@ fn assert_codex_is_discreet(scene: &CodexScene, product: u32, prompt: &str) {
     assert!(!found.is_empty(), "codex is running");
     for id in found {
         assert_ne!(group_of(id), group_of(product), "codex has a group of its own");
-        assert!(!contains(&about(id, "cmdline"), prompt.as_bytes()), "the prompt is in the process list");
+        assert!(!contains(&about(id, "cmdline"), prompt), "the prompt is in the process list");
         let environment = about(id, "environ");
         for secret in ["RUSTY_PINCH_", "RP_TEST_", TOKEN] {
-            assert!(!contains(&environment, secret.as_bytes()), "{secret} is in the environment of {id}");
+            assert!(!contains(&environment, secret), "{secret} is in the environment of {id}");
         }
     }
 }
@@ -314,7 +314,7 @@ fn a_silent_server_ends_the_codex_run_at_its_deadline() {
         assert_codex_is_discreet(&scene, process.id(), prompt);
         assert_codex_ends_at_the_deadline(&scene, 3, process);
         assert!(begin.elapsed() >= Duration::from_secs(3), "the run was ended before its deadline");
-        assert!(!contains(&scene.world.all_stdout(), b"half an answer"), "half an answer is no answer");
+        assert!(!contains(&scene.world.all_stdout(), "half an answer"), "half an answer is no answer");
     }
 }
 

@@ -1,0 +1,153 @@
+//! [`OwedLines`]: the session lines of answers that are on disk. Written as soon as the answer is; what cannot be
+//! written stays owed and is tried again, so that a full disk delays the lines and never loses or reorders them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+
+use crate::base::clock::Wall;
+use crate::base::id::TurnId;
+use crate::observe::event::Event;
+use crate::store::journal::Journal;
+use crate::store::record::{Answer, Received};
+use crate::store::sessions::{Repaired, Sessions};
+use crate::store::transcript::Line;
+
+/// The session files, and what they are owed.
+pub struct OwedLines {
+    sessions: Sessions,
+    /// In the order of the answers, which is the order of the lines.
+    turns: VecDeque<TurnId>,
+}
+
+struct Appended {
+    lines: usize,
+    repaired: Option<Repaired>,
+}
+
+impl OwedLines {
+    /// Nothing is owed.
+    pub fn new(sessions: Sessions) -> OwedLines {
+        OwedLines { sessions, turns: VecDeque::new() }
+    }
+
+    /// After a start: appends every answered turn's lines that its session file does not have. What fails stays owed.
+    /// Returns for how many turns that was, and what had to be repaired on the way.
+    pub fn restore(
+        &mut self,
+        journal: &mut Journal,
+        answered: &[(Received, Answer)],
+        now: Wall,
+    ) -> (usize, Vec<Repaired>) {
+        let (mut restored, mut repaired) = (0, Vec::new());
+        for stem_wanted in distinct(answered.iter().map(|(received, _)| stem(received))) {
+            // The lines that are there may be in the page cache only, and the records that could restore them go with
+            // the next change of files.
+            self.sessions.mark_unsynced(&stem_wanted);
+            let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
+            let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
+            // A file that cannot be read now is treated as one without the lines: the append will say what is wrong.
+            let present = self.sessions.holds(&stem_wanted, &turns).unwrap_or_default();
+            let mut failed = false;
+            for (received, answer) in of_session {
+                let appended = if failed { None } else { self.append(journal, received, answer, now, &present).ok() };
+                failed |= appended.is_none();
+                match appended {
+                    Some(Appended { lines: 0, .. }) => {}
+                    Some(appended) => {
+                        restored += 1;
+                        repaired.extend(appended.repaired);
+                    }
+                    // Lines keep the order of the answers, so what follows waits, too.
+                    None => self.turns.push_back(received.id),
+                }
+            }
+        }
+        (restored, repaired)
+    }
+
+    /// Appends the lines of a turn that was just answered, behind what its session is owed already.
+    pub fn write(&mut self, journal: &mut Journal, turn: TurnId, now: Wall) -> Vec<Event> {
+        self.turns.push_back(turn);
+        stem_of(journal, turn).map(|stem| self.pay(journal, &stem, now, true)).unwrap_or_default()
+    }
+
+    /// Tries again what could not be appended.
+    pub fn retry(&mut self, journal: &mut Journal, now: Wall) -> Vec<Event> {
+        let stems = distinct(self.turns.iter().filter_map(|turn| stem_of(journal, *turn)));
+        stems.iter().flat_map(|stem| self.pay(journal, stem, now, false)).collect()
+    }
+
+    /// Every append so far is on the medium when this returns.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.sessions.sync()
+    }
+
+    /// Appends what a session is owed, in the order of the answers, until one append fails.
+    fn pay(&mut self, journal: &mut Journal, stem_wanted: &str, now: Wall, first_try: bool) -> Vec<Event> {
+        let of_session = |turn: &TurnId| stem_of(journal, *turn).as_deref() == Some(stem_wanted);
+        let turns: Vec<TurnId> = self.turns.iter().copied().filter(of_session).collect();
+        let mut present = BTreeSet::new();
+        if turns.len() > 1 {
+            // An append failed before, and nobody knows how much of it is there.
+            let names: Vec<String> = turns.iter().map(TurnId::to_string).collect();
+            present = self.sessions.holds(stem_wanted, &names).unwrap_or_default();
+        }
+        let mut events = Vec::new();
+        for turn in &turns {
+            let answered = journal.get(*turn).and_then(|open| Some((open.received.clone(), open.answer.clone()?)));
+            let Some((received, answer)) = answered else { continue };
+            match self.append(journal, &received, &answer, now, &present) {
+                Ok(appended) => events.extend(
+                    appended
+                        .repaired
+                        .map(|repaired| Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes }),
+                ),
+                Err(error) => {
+                    // Said when it begins; it is tried again every second until it succeeds.
+                    if first_try && turns.len() == 1 {
+                        let session = stem_wanted.to_owned();
+                        events.push(Event::SessionAppendError { session, error: error.to_string() });
+                    }
+                    return events;
+                }
+            }
+            self.turns.retain(|owed| owed != turn);
+        }
+        events
+    }
+
+    /// Appends the lines of a turn that are not `present`: both, or after a torn append perhaps only the second.
+    fn append(
+        &mut self,
+        journal: &mut Journal,
+        received: &Received,
+        answer: &Answer,
+        now: Wall,
+        present: &BTreeSet<(String, String)>,
+    ) -> io::Result<Appended> {
+        let user = answer.user.as_deref().unwrap_or(&received.text);
+        let rid = received.id.to_string();
+        let error = answer.sum.error.as_deref();
+        let pair = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
+        let missing = pair.into_iter().filter(|line| !present.contains(&(rid.clone(), line.role.clone())));
+        let mut lines: Vec<Line> = missing.collect();
+        let mut repaired = None;
+        if !lines.is_empty() {
+            repaired = self.sessions.append(&received.inbound().session(), &mut lines, now.0 / 1000)?;
+        }
+        journal.line_written(received.id);
+        Ok(Appended { lines: lines.len(), repaired })
+    }
+}
+
+fn distinct(stems: impl Iterator<Item = String>) -> BTreeSet<String> {
+    stems.collect()
+}
+
+fn stem_of(journal: &Journal, turn: TurnId) -> Option<String> {
+    journal.get(turn).map(|open| stem(&open.received))
+}
+
+fn stem(received: &Received) -> String {
+    received.inbound().session().stem().to_owned()
+}
