@@ -24,10 +24,12 @@ use crate::config::secret::Secret;
 use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
+use crate::observe::telemetry_file;
 use crate::provider::caller::Caller;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
+use crate::store::journal::Counting;
 use crate::store::ledger::{Folders, Ledger, Opening};
 use crate::sys::signal::{self, Signal};
 use crate::sys::stop::{self, Stop};
@@ -146,7 +148,10 @@ fn open(data: &Path, journal: &Path, setup: &Setup) -> Result<(Ledger, Opening),
         dead: directory(&data.join("dead"))?,
     };
     let begun = setup.clock.mono();
-    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), setup.clock.wall())
+    // Counters that cannot be read are counted anew; the writer keeps the damaged file aside.
+    let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
+    let counting = Counting { name: format!("telegram-{:016x}", entropy::seed()), counted };
+    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())
         .map_err(|error| Failure::Storage(format!("{}: {error}", journal.display())))?;
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     if let Some(detail) = opening.damage.clone() {

@@ -103,7 +103,7 @@ impl OneShot {
         let mut delta = Delta::default();
         delta.add(&record);
         self.emit(&Event::Turn(Box::new(record)));
-        if let Err(error) = telemetry_file::add(&self.telemetry_file, &delta, self.clock.as_ref()) {
+        if let Err(error) = telemetry_file::add(&self.telemetry_file, &delta, None, self.clock.as_ref()) {
             self.emit(&Event::TelemetryError { message: error.to_string() });
         }
     }

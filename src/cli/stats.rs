@@ -14,6 +14,13 @@ pub fn run() -> Result<(), Failure> {
     })?;
     let mut telemetry = serde_json::to_value(&snapshot).expect("counters are JSON");
     let last_turn = telemetry.as_object_mut().and_then(|object| object.remove("last_turn")).unwrap_or(Value::Null);
+    let percentiles =
+        json!({"p50": snapshot.latency_ms(50), "p90": snapshot.latency_ms(90), "p99": snapshot.latency_ms(99)});
+    if let Some(object) = telemetry.as_object_mut() {
+        object.remove("latencies");
+        object.remove("sources");
+        object.insert("latency_ms".to_owned(), percentiles);
+    }
     telemetry["file"] = path.display().to_string().into();
     let stats = json!({
         "bus": {"consumed": 0, "depth": 0, "dropped": 0, "published": 0},

@@ -3,21 +3,43 @@
 //!
 //! The snapshot's keys and their order are those of contract §5.2; parts that nothing counts any more stay `null` or 0.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::message::Path;
 use crate::observe::event::TurnRecord;
 
+/// Upper bounds of the latency buckets, in milliseconds; the last bucket has none.
+pub const LATENCY_BOUNDS_MS: [u64; 11] = [100, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000];
+
+/// Sources whose position is remembered; the oldest names are dropped beyond that.
+const SOURCES_MAX: usize = 8;
+
+/// Provider latencies, counted by [`LATENCY_BOUNDS_MS`].
+pub type Latencies = [u64; LATENCY_BOUNDS_MS.len() + 1];
+
 /// What this process has counted since its last write.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Delta {
     ok_turns: u64,
     error_turns: u64,
     provider_turns: u64,
     tool_turns: u64,
     provider_attempts: u64,
+    latencies: Latencies,
     last_turn: Option<TurnRecord>,
+}
+
+/// Who counts, and up to which of its turns: a source that is counted again after a crash is then counted once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The journal's name.
+    pub source: String,
+    /// The number of its last turn in the delta.
+    pub turns: u64,
 }
 
 impl Delta {
@@ -33,7 +55,15 @@ impl Delta {
             Path::Tool => self.tool_turns += 1,
         }
         self.provider_attempts += u64::from(record.attempts.unwrap_or(0));
+        if let Some(latency) = record.latency_ms {
+            self.latencies[LATENCY_BOUNDS_MS.partition_point(|bound| *bound < latency)] += 1;
+        }
         self.last_turn = Some(record.clone());
+    }
+
+    /// How many turns it holds.
+    pub fn turns(&self) -> u64 {
+        self.ok_turns + self.error_turns
     }
 
     /// Whether there is nothing to write.
@@ -60,14 +90,28 @@ pub struct Snapshot {
     pub pulse: Option<serde_json::Value>,
     pub evolution: Option<serde_json::Value>,
     pub last_turn: Option<TurnRecord>,
+    pub latencies: Latencies,
+    pub sources: BTreeMap<String, u64>,
 }
 
 impl Snapshot {
-    /// Adds what a process counted.
-    pub fn add(&mut self, delta: &Delta, now: Wall) {
+    /// Adds what a process counted; what its position says was added before is not added again.
+    pub fn add(&mut self, delta: &Delta, position: Option<&Position>, now: Wall) {
+        if let Some(position) = position {
+            if self.sources.get(&position.source).is_some_and(|turns| *turns >= position.turns) {
+                return;
+            }
+            if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&position.source) {
+                self.sources.pop_first();
+            }
+            self.sources.insert(position.source.clone(), position.turns);
+        }
+        for (count, more) in self.latencies.iter_mut().zip(delta.latencies) {
+            *count += more;
+        }
         self.schema_version = 1;
         self.updated_at = now.rfc3339();
-        self.total_turns += delta.ok_turns + delta.error_turns;
+        self.total_turns += delta.turns();
         self.ok_turns += delta.ok_turns;
         self.error_turns += delta.error_turns;
         self.provider_turns += delta.provider_turns;
@@ -76,6 +120,19 @@ impl Snapshot {
         if let Some(last) = &delta.last_turn {
             self.last_turn = Some(last.clone());
         }
+    }
+
+    /// The bound under which `percent` of the provider latencies lie, in milliseconds; `None` if none was counted or
+    /// they lie beyond the last bound.
+    pub fn latency_ms(&self, percent: u64) -> Option<u64> {
+        let total: u64 = self.latencies.iter().sum();
+        let wanted = (total * percent).div_ceil(100).max(1);
+        let mut seen = 0;
+        let at = self.latencies.iter().position(|count| {
+            seen += count;
+            seen >= wanted
+        });
+        at.and_then(|at| LATENCY_BOUNDS_MS.get(at).copied())
     }
 
     /// Pretty JSON without a newline at the end, as the file always was.
@@ -105,10 +162,37 @@ mod tests {
         for error in [None, Some("auth"), None] {
             let mut delta = Delta::default();
             delta.add(&record(error));
-            snapshot.add(&delta, Wall(9));
+            snapshot.add(&delta, None, Wall(9));
         }
         assert_eq!((snapshot.total_turns, snapshot.ok_turns, snapshot.error_turns), (3, 2, 1));
         assert_eq!((snapshot.provider_turns, snapshot.total_provider_attempts), (3, 9));
+    }
+
+    #[test]
+    fn a_source_that_is_counted_again_is_counted_once() {
+        let (mut snapshot, mut delta) = (Snapshot::default(), Delta::default());
+        let summary = Summary { path: Some(Path::Tool), ..Summary::default() };
+        delta.add(&TurnRecord::new(
+            TurnId::parse("rp-00000000000000000000000001").expect("an id"),
+            "s",
+            summary,
+            Wall(0),
+        ));
+        for (source, turns) in [("a", 5), ("a", 5), ("a", 4), ("b", 1), ("a", 6)] {
+            snapshot.add(&delta, Some(&Position { source: source.into(), turns }), Wall(0));
+        }
+        assert_eq!(snapshot.total_turns, 3);
+    }
+
+    #[test]
+    fn percentiles_are_bounds_of_buckets() {
+        let mut snapshot = Snapshot { latencies: [0; 12], ..Snapshot::default() };
+        assert_eq!(snapshot.latency_ms(50), None);
+        (snapshot.latencies[0], snapshot.latencies[3], snapshot.latencies[11]) = (50, 49, 1);
+        assert_eq!(
+            [50, 90, 99, 100].map(|percent| snapshot.latency_ms(percent)),
+            [Some(100), Some(1000), Some(1000), None]
+        );
     }
 
     #[test]

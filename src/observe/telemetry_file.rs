@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::observe::telemetry::{Delta, Snapshot};
+use crate::observe::telemetry::{Delta, Position, Snapshot};
 use crate::sys::files;
 
 /// A larger file is not ours.
@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> io::Result<Snapshot> {
 }
 
 /// Adds `delta` to the file. On an error nothing was added, so the caller keeps the delta.
-pub fn add(path: &Path, delta: &Delta, clock: &dyn Clock) -> io::Result<()> {
+pub fn add(path: &Path, delta: &Delta, position: Option<&Position>, clock: &dyn Clock) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         files::make_folder(folder)?;
     }
@@ -41,7 +41,7 @@ pub fn add(path: &Path, delta: &Delta, clock: &dyn Clock) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     };
-    snapshot.add(delta, clock.wall());
+    snapshot.add(delta, position, clock.wall());
     files::replace(path, snapshot.to_json().as_bytes())
 }
 

@@ -85,11 +85,16 @@ struct Reopenable {
 }
 
 impl CommitLog {
-    /// Opens the log, creating its files the first time, and reads what is in it.
+    /// Opens the log, creating its files the first time (with this `name`), and reads what is in it.
     ///
     /// # Errors
     /// Only of the disk. Damage is reported in [`Found`], and the damaged files are kept as `*.bad-<now>`.
-    pub fn open(storage: Box<dyn Storage>, boot: &str, now_secs: u64) -> Result<(CommitLog, Found), LogError> {
+    pub fn open(
+        storage: Box<dyn Storage>,
+        boot: &str,
+        name: &str,
+        now_secs: u64,
+    ) -> Result<(CommitLog, Found), LogError> {
         let mut log = CommitLog {
             storage,
             boot: boot.to_owned(),
@@ -114,7 +119,7 @@ impl CommitLog {
         }
         if found.frames == 0 {
             log.create_files()?;
-            log.switch(&Checkpoint::default())?;
+            log.switch(&Checkpoint { name: name.to_owned(), ..Checkpoint::default() })?;
         }
         Ok((log, found))
     }

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::base::clock::Wall;
-use crate::base::id::TurnId;
+use crate::base::id::{SessionId, TurnId};
 use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome};
-use crate::store::record::{Answer, Checkpoint, OpenRecord, Received, Record, Start};
+use crate::observe::event::TurnRecord;
+use crate::observe::telemetry::{Delta, Position};
+use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
 
 /// Messages remembered for telling copies apart. Telegram never uses a message id twice in a chat, so the ring needs
 /// no expiry.
@@ -46,9 +48,30 @@ pub struct Journal {
     arrivals: u64,
     ring: Ring,
     starts: VecDeque<Start>,
+    /// The name under which turns are counted.
+    name: String,
+    /// Turns closed since the journal was made.
+    closed: u64,
+    /// What was counted of them and is not in the counters' file.
+    uncounted: Delta,
+    counting: Counting,
+}
+
+/// What the counters' file holds already.
+#[derive(Clone, Debug, Default)]
+pub struct Counting {
+    /// The name of a journal that has none yet.
+    pub name: String,
+    /// By journal, how many of its turns are counted.
+    pub counted: BTreeMap<String, u64>,
 }
 
 impl Journal {
+    /// An empty journal that is about to be filled from its records.
+    pub fn new(counting: Counting) -> Journal {
+        Journal { name: counting.name.clone(), counting, ..Journal::default() }
+    }
+
     /// Applies one record.
     pub fn apply(&mut self, record: &Record) {
         match record {
@@ -68,13 +91,13 @@ impl Journal {
                 open.sending = open.sending.max(confirmed.i + 1);
                 open.resends = 0;
             }),
-            Record::Fin(closed) => self.finished(closed.id, closed.outcome),
+            Record::Fin(closed) => self.finished(*closed),
             Record::Boot(start) => {
                 self.starts.push_back(start.clone());
                 let excess = self.starts.len().saturating_sub(STARTS_MAX);
                 self.starts.drain(..excess);
             }
-            Record::Ckp(checkpoint) => *self = Journal::from_checkpoint(checkpoint),
+            Record::Ckp(checkpoint) => self.start_from(checkpoint),
         }
     }
 
@@ -107,9 +130,27 @@ impl Journal {
         }
     }
 
-    fn finished(&mut self, id: TurnId, outcome: Outcome) {
-        self.change(id, |open| open.closed = Some(outcome));
-        self.forget_settled(id);
+    fn finished(&mut self, closed: Closed) {
+        let record = self.get(closed.id).and_then(|open| open.turn_record(&closed));
+        if let Some(record) = record {
+            self.closed += 1;
+            if self.counting.counted.get(&self.name).is_none_or(|counted| *counted < self.closed) {
+                self.uncounted.add(&record);
+            }
+        }
+        self.change(closed.id, |open| open.closed = Some(closed.outcome));
+        self.forget_settled(closed.id);
+    }
+
+    /// What is to be added to the counters' file, if there is anything.
+    pub fn uncounted(&self) -> Option<(&Delta, Position)> {
+        let position = Position { source: self.name.clone(), turns: self.closed };
+        (!self.uncounted.is_empty()).then_some((&self.uncounted, position))
+    }
+
+    /// It was added.
+    pub fn counted(&mut self) {
+        self.uncounted = Delta::default();
     }
 
     /// The session lines of a turn are in its file.
@@ -158,18 +199,27 @@ impl Journal {
             open: self.open.values().map(Open::record).collect(),
             ring: self.ring.to_text(),
             starts: self.starts.iter().cloned().collect(),
+            name: self.name.clone(),
+            closed: self.closed,
+            uncounted: self.uncounted.clone(),
         }
     }
 
-    fn from_checkpoint(checkpoint: &Checkpoint) -> Journal {
-        let mut journal = Journal {
+    fn start_from(&mut self, checkpoint: &Checkpoint) {
+        let counting = std::mem::take(&mut self.counting);
+        let name = if checkpoint.name.is_empty() { counting.name.clone() } else { checkpoint.name.clone() };
+        let counted = counting.counted.get(&name).is_some_and(|counted| *counted >= checkpoint.closed);
+        *self = Journal {
             next: checkpoint.next.iter().copied().collect(),
             ring: Ring::from_text(&checkpoint.ring),
             starts: checkpoint.starts.iter().cloned().collect(),
+            name,
+            closed: checkpoint.closed,
+            uncounted: if counted { Delta::default() } else { checkpoint.uncounted.clone() },
+            counting,
             ..Journal::default()
         };
-        checkpoint.open.iter().for_each(|record| journal.add(Open::from_record(record)));
-        journal
+        checkpoint.open.iter().for_each(|record| self.add(Open::from_record(record)));
     }
 }
 
@@ -198,6 +248,17 @@ impl Open {
             resends: record.k,
             closed: record.fin,
         }
+    }
+
+    /// The line of the log for a turn that is being closed; `None` if it was closed before, or never answered.
+    pub fn turn_record(&self, closed: &Closed) -> Option<TurnRecord> {
+        let answer = self.answer.as_ref().filter(|_| self.closed.is_none())?;
+        let session = SessionId::of_chat(self.received.ch, &self.received.chat);
+        let mut record = TurnRecord::new(self.received.id, session.name(), answer.sum.clone(), Wall(closed.ts));
+        record.channel = Some(self.received.ch);
+        record.delivery = Some(closed.outcome);
+        record.send_ms = Some(closed.ts.saturating_sub(answer.ts));
+        Some(record)
     }
 
     /// The work it is.
@@ -318,7 +379,7 @@ mod tests {
     use crate::base::id::ChannelId;
     use crate::base::message::Summary;
     use crate::base::rng::Rng;
-    use crate::store::record::{Attempts, Closed, Confirmed, Sending, Unsent};
+    use crate::store::record::{Attempts, Confirmed, Sending, Unsent};
 
     fn received(number: u64) -> Received {
         Received {
@@ -382,7 +443,8 @@ mod tests {
     fn a_closed_turn_stays_until_its_lines_are_written() {
         let rx = received(1);
         let id = rx.id;
-        let mut log = journal(&[Record::Rx(rx), answer(id, "b"), Record::Fin(Closed { id, outcome: Outcome::Sent })]);
+        let mut log =
+            journal(&[Record::Rx(rx), answer(id, "b"), Record::Fin(Closed { id, outcome: Outcome::Sent, ts: 0 })]);
         assert_eq!(log.open().count(), 1);
         log.line_written(id);
         assert_eq!(log.open().count(), 0);
@@ -403,6 +465,35 @@ mod tests {
         let after = journal(&[Record::Ckp(Box::new(before.checkpoint()))]);
         assert_eq!(before.checkpoint(), after.checkpoint());
         assert!(after.has_seen("tg:1:2:1"));
+    }
+
+    #[test]
+    fn turns_are_counted_once_wherever_the_process_was_killed() {
+        let mut records = Vec::new();
+        for number in 1..=4 {
+            let rx = received(number);
+            let id = rx.id;
+            records.extend([
+                Record::Rx(rx),
+                answer(id, "b"),
+                Record::Fin(Closed { id, outcome: Outcome::Sent, ts: 9 }),
+            ]);
+        }
+        let name = || "j".to_owned();
+        let uncounted = |journal: &Journal| journal.uncounted().map_or(0, |(delta, _)| delta.turns());
+        let replay = |records: &[Record], counted: u64| {
+            let mut journal = Journal::new(Counting { name: name(), counted: BTreeMap::from([(name(), counted)]) });
+            records.iter().for_each(|record| journal.apply(record));
+            journal
+        };
+        // The counters' file holds the first two; the checkpoint may come before or after that.
+        assert_eq!(uncounted(&replay(&records, 2)), 2);
+        for at in [3, 6, 9, 12] {
+            let checkpoint = Record::Ckp(Box::new(replay(&records[..at], 0).checkpoint()));
+            let later: Vec<Record> = std::iter::once(checkpoint).chain(records[at..].iter().cloned()).collect();
+            assert_eq!(uncounted(&replay(&later, 4)), 0, "all are counted, checkpoint at {at}");
+            assert_eq!(uncounted(&replay(&later, 0)), 4, "none is counted, checkpoint at {at}");
+        }
     }
 
     #[test]

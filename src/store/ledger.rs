@@ -12,10 +12,11 @@ use serde::Serialize;
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, Inbound, Job, Outcome, Reply};
-use crate::observe::event::{Event, TurnRecord};
+use crate::observe::event::Event;
+use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::exchange::{Append, Effect, Input, Notice};
-use crate::store::journal::Journal;
+use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
 use crate::store::record::{Answer, Attempts, Closed, Confirmed, Received, Record, Sending, Start, Unsent};
 use crate::store::recover::{self, Owed, Reopened};
@@ -66,9 +67,9 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the journal, repairs and completes the session files, and says what is to be gone on with.
-    pub fn open(folders: Folders, boot: &str, now: Wall) -> Result<(Ledger, Opening), LogError> {
-        let (log, found) = CommitLog::open(folders.journal, boot, now.0 / 1000)?;
-        let replay = recover::replay(&found.records);
+    pub fn open(folders: Folders, boot: &str, counting: Counting, now: Wall) -> Result<(Ledger, Opening), LogError> {
+        let (log, found) = CommitLog::open(folders.journal, boot, &counting.name, now.0 / 1000)?;
+        let replay = recover::replay(&found.records, counting);
         let mut ledger = Ledger {
             log,
             journal: replay.journal,
@@ -166,9 +167,11 @@ impl Ledger {
     }
 
     fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
-        self.after_sync.extend(self.closed(turn, outcome, now));
+        let closed = Closed { id: turn, outcome, ts: now.0 };
+        let record = self.journal.get(turn).and_then(|open| open.turn_record(&closed));
+        self.after_sync.extend(record.map(|record| Effect::Closed(Box::new(record))));
         self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
-        self.stage(Record::Fin(Closed { id: turn, outcome }), records);
+        self.stage(Record::Fin(closed), records);
     }
 
     fn answer(&self, reply: Reply, now: Wall) -> Answer {
@@ -209,17 +212,6 @@ impl Ledger {
     fn stage(&mut self, record: Record, records: &mut Vec<Record>) {
         self.journal.apply(&record);
         records.push(record);
-    }
-
-    fn closed(&self, turn: TurnId, outcome: Outcome, now: Wall) -> Option<Effect> {
-        let open = self.journal.get(turn)?;
-        let answer = open.answer.as_ref()?;
-        let inbound = open.received.inbound();
-        let mut record = TurnRecord::new(turn, inbound.session().name(), answer.sum.clone(), now);
-        record.channel = Some(inbound.channel);
-        record.delivery = Some(outcome);
-        record.send_ms = Some(now.0.saturating_sub(answer.ts));
-        Some(Effect::Closed(Box::new(record)))
     }
 
     fn commit_records(&mut self, records: &[Record]) -> Result<(), LogError> {
@@ -268,6 +260,16 @@ impl Ledger {
         }
         effects.append(&mut self.after_sync);
         Ok(effects)
+    }
+
+    /// What is to be added to the counters' file. Only after a flush: what a power cut takes back must not be counted.
+    pub fn uncounted(&self) -> Option<(&Delta, Position)> {
+        self.journal.uncounted()
+    }
+
+    /// It was added.
+    pub fn counted(&mut self) {
+        self.journal.counted();
     }
 
     /// Tries again what could not be appended to a session file.

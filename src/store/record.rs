@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Outcome, Summary};
+use crate::observe::telemetry::Delta;
 
 /// What happened. Short names, because every turn writes six of these to an SD card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,6 +78,9 @@ pub struct Closed {
     pub id: TurnId,
     /// How.
     pub outcome: Outcome,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub ts: u64,
 }
 
 /// A received message.
@@ -169,6 +173,15 @@ pub struct Checkpoint {
     pub ring: String,
     /// The last starts.
     pub starts: Vec<Start>,
+    /// The name of this journal, for counters.
+    #[serde(default)]
+    pub name: String,
+    /// Turns closed since the journal was made.
+    #[serde(default)]
+    pub closed: u64,
+    /// What was counted of them and is not in the counters' file.
+    #[serde(default)]
+    pub uncounted: Delta,
 }
 
 impl Record {
@@ -240,12 +253,12 @@ mod tests {
             Record::Rep(rep),
             Record::Snd(Sending { id, i: 0, k: 1 }),
             Record::Ack(Confirmed { id, i: 0, mid: -4 }),
-            Record::Fin(Closed { id, outcome: Outcome::SentAfterRetry }),
+            Record::Fin(Closed { id, outcome: Outcome::SentAfterRetry, ts: 3 }),
             Record::Ckp(Box::new(Checkpoint {
                 next: vec![(1, 8)],
                 open: vec![open],
                 ring: "00".into(),
-                starts: vec![],
+                ..Checkpoint::default()
             })),
         ];
         for record in records {

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use crate::base::id::TurnId;
 use crate::base::message::{Job, Outbound};
-use crate::store::journal::{Journal, Open};
+use crate::store::journal::{Counting, Journal, Open};
 use crate::store::record::{Answer, Received, Record};
 
 /// A turn that goes on where the last process left it.
@@ -42,8 +42,8 @@ pub struct Replay {
 }
 
 /// Applies the records of one file, from its checkpoint on.
-pub fn replay(records: &[Record]) -> Replay {
-    let mut replay = Replay::default();
+pub fn replay(records: &[Record], counting: Counting) -> Replay {
+    let mut replay = Replay { journal: Journal::new(counting), answered: Vec::new() };
     let mut seen = HashSet::new();
     let mut add = |answered: &mut Vec<(Received, Answer)>, received: &Received, answer: &Answer| {
         if seen.insert(received.id) {
@@ -124,7 +124,7 @@ mod tests {
         let (id, mut records) = turn(2);
         records.extend(more(id));
         records.truncate(keep);
-        let got: Vec<_> = owed(&replay(&records).journal, boot);
+        let got: Vec<_> = owed(&replay(&records, Counting::default()).journal, boot);
         let got = match got.as_slice() {
             [] | [Owed::Close(_)] => None,
             [Owed::Resume(Reopened { reply: Some(out), .. })] => Some((out.next, out.ambiguous)),
@@ -138,7 +138,7 @@ mod tests {
     fn the_kill_point_table_holds() {
         let all = |id| {
             let (snd, ack) = (|i| Record::Snd(Sending { id, i, k: 0 }), |i| Record::Ack(Confirmed { id, i, mid: 1 }));
-            vec![snd(0), ack(0), snd(1), ack(1), Record::Fin(Closed { id, outcome: Outcome::Sent })]
+            vec![snd(0), ack(0), snd(1), ack(1), Record::Fin(Closed { id, outcome: Outcome::Sent, ts: 7 })]
         };
         check(all, 1, BOOT, Some((u16::MAX, false))); // K3, K4: accepted, not started.
         check(all, 2, BOOT, Some((u16::MAX, false))); // K5, K7: the provider is asked again.
@@ -154,10 +154,10 @@ mod tests {
     #[test]
     fn interrupted_attempts_are_counted_and_lines_of_closed_turns_are_still_checked() {
         let (id, mut records) = turn(1);
-        records.push(Record::Fin(Closed { id, outcome: Outcome::Sent }));
-        assert_eq!(replay(&records).answered.len(), 1);
+        records.push(Record::Fin(Closed { id, outcome: Outcome::Sent, ts: 7 }));
+        assert_eq!(replay(&records, Counting::default()).answered.len(), 1);
         records.truncate(2);
-        let got = owed(&replay(&records).journal, BOOT);
+        let got = owed(&replay(&records, Counting::default()).journal, BOOT);
         assert!(
             matches!(&got[..], [Owed::Resume(Reopened { job: Job { interrupted: 1, .. }, reply: None })]),
             "{got:?}"

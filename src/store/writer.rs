@@ -13,7 +13,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError
 use crate::base::clock::{Clock, Mono};
 use crate::base::message::{Chat, Delivery, Outbound};
 use crate::observe::event::{Event, Log};
-use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::LogError;
 use crate::store::exchange::{Append, Effect, Input, Notice};
@@ -57,7 +56,6 @@ pub struct Writer {
     ledger: Ledger,
     ends: WriterEnds,
     telemetry_path: PathBuf,
-    delta: Delta,
     telemetry_due: Mono,
     retry_due: Mono,
     clock: Arc<dyn Clock>,
@@ -74,7 +72,7 @@ impl Writer {
         log: Arc<dyn Log>,
     ) -> Writer {
         let now = clock.mono();
-        Writer { ledger, ends, telemetry_path, delta: Delta::default(), telemetry_due: now, retry_due: now, clock, log }
+        Writer { ledger, ends, telemetry_path, telemetry_due: now, retry_due: now, clock, log }
     }
 
     /// Runs until both queues are closed.
@@ -83,8 +81,9 @@ impl Writer {
     /// A sentence, when nothing more can be promised.
     pub fn run(mut self) -> Result<(), String> {
         let outcome = self.serve();
-        // Whatever happened, what was counted is not forgotten.
-        self.write_telemetry();
+        if outcome.is_ok() {
+            self.write_telemetry();
+        }
         outcome.map_err(|error| {
             let reason = format!("journal: {error}");
             self.log.emit(self.clock.wall(), &Event::Fatal { reason: reason.clone() });
@@ -106,7 +105,7 @@ impl Writer {
                 let effects = self.ledger.sync(self.clock.wall())?;
                 self.perform(effects);
             }
-            self.periodic(now);
+            self.periodic(now)?;
         }
         let effects = self.ledger.sync(self.clock.wall())?;
         self.perform(effects);
@@ -170,18 +169,17 @@ impl Writer {
                         push(outbox, outbound);
                     }
                 }
-                Effect::Closed(record) => {
-                    self.delta.add(&record);
-                    self.log.emit(self.clock.wall(), &Event::Turn(record));
-                }
+                Effect::Closed(record) => self.log.emit(self.clock.wall(), &Event::Turn(record)),
                 Effect::Event(event) => self.log.emit(self.clock.wall(), &event),
             }
         }
     }
 
-    fn periodic(&mut self, now: Mono) {
-        if now >= self.telemetry_due {
+    fn periodic(&mut self, now: Mono) -> Result<(), LogError> {
+        if now >= self.telemetry_due && self.ledger.uncounted().is_some() {
             self.telemetry_due = now.after(TELEMETRY_EVERY);
+            let effects = self.ledger.sync(self.clock.wall())?;
+            self.perform(effects);
             self.write_telemetry();
         }
         if now >= self.retry_due {
@@ -189,14 +187,13 @@ impl Writer {
             let effects = self.ledger.retry_owed(self.clock.wall());
             self.perform(effects);
         }
+        Ok(())
     }
 
     fn write_telemetry(&mut self) {
-        if self.delta.is_empty() {
-            return;
-        }
-        match telemetry_file::add(&self.telemetry_path, &self.delta, self.clock.as_ref()) {
-            Ok(()) => self.delta = Delta::default(),
+        let Some((delta, position)) = self.ledger.uncounted() else { return };
+        match telemetry_file::add(&self.telemetry_path, delta, Some(&position), self.clock.as_ref()) {
+            Ok(()) => self.ledger.counted(),
             Err(error) => self.log.emit(self.clock.wall(), &Event::TelemetryError { message: error.to_string() }),
         }
     }
