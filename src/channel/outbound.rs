@@ -30,6 +30,13 @@ pub const PART_SPACING: Duration = Duration::from_millis(1050);
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
+/// Before the first repeat of a send whose outcome is unknown, and before the second: a server in trouble is given time
+/// to recover before its last chance.
+const REPEAT_DELAYS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+
+/// Moves of one reply to another chat id; a chat moves once in its life.
+const MOVES_MAX: u8 = 2;
+
 /// A server that asks for more patience than this gets this.
 const THROTTLE_MAX: Duration = Duration::from_secs(3600);
 
@@ -129,6 +136,7 @@ struct Waiting {
     repeated: bool,
     /// Repeats of the current part by this process.
     resends: u8,
+    moves: u8,
 }
 
 #[derive(Debug, Default)]
@@ -154,13 +162,17 @@ impl Lanes {
 
     /// A durable reply.
     pub fn push(&mut self, outbound: Outbound) {
-        let chat = outbound.chat.id.clone();
+        let repeated = outbound.resends > 0;
+        self.enqueue(Waiting { outbound, failures: 0, repeated, resends: 0, moves: 0 });
+    }
+
+    fn enqueue(&mut self, waiting: Waiting) {
+        let chat = waiting.outbound.chat.id.clone();
         let lane = self.lanes.entry(chat.clone()).or_default();
         if lane.queue.is_empty() {
             self.order.push_back(chat);
         }
-        let repeated = outbound.resends > 0;
-        lane.queue.push_back(Waiting { outbound, failures: 0, repeated, resends: 0 });
+        lane.queue.push_back(waiting);
     }
 
     /// What to do at `now`. An attempt must be reported before the next step is asked for.
@@ -199,22 +211,26 @@ impl Lanes {
             }
             Sent::Nothing { after } => {
                 waiting.failures += 1;
-                let delay = after.map(|after| after.min(THROTTLE_MAX) + self.rng.jitter(after / 10));
+                let delay = after.map(|after| after.min(THROTTLE_MAX)).map(|after| after + self.rng.jitter(after / 10));
                 lane.not_before = now.after(delay.unwrap_or_else(|| backoff(waiting.failures, &mut self.rng)));
                 vec![waiting.unsent(part)]
             }
             Sent::Unknown => {
                 waiting.failures += 1;
                 waiting.outbound.ambiguous = true;
-                lane.not_before = now.after(backoff(waiting.failures, &mut self.rng));
+                let delay = REPEAT_DELAYS[usize::from(waiting.resends).min(REPEAT_DELAYS.len() - 1)];
+                lane.not_before = now.after(delay + self.rng.jitter(delay / 10));
                 Vec::new()
             }
-            Sent::Refused { why } => {
-                self.finish(chat);
-                vec![Report::Close { outcome: Outcome::Dead, why }]
-            }
-            Sent::Moved { chat: new } => self.moved(chat, &new, part),
+            Sent::Moved { chat: new } if new != chat && waiting.moves < MOVES_MAX => self.moved(chat, &new, part),
+            Sent::Moved { .. } => self.refused(chat, "the chat moves without end".to_owned()),
+            Sent::Refused { why } => self.refused(chat, why),
         }
+    }
+
+    fn refused(&mut self, chat: &str, why: String) -> Vec<Report> {
+        self.finish(chat);
+        vec![Report::Close { outcome: Outcome::Dead, why }]
     }
 
     /// The first reply of a chat is given up.
@@ -228,7 +244,8 @@ impl Lanes {
         let report = lane.queue.front_mut().map(|waiting| waiting.unsent(part));
         for mut waiting in lane.queue {
             waiting.outbound.chat.id = new.to_owned();
-            self.push(waiting.outbound);
+            waiting.moves += 1;
+            self.enqueue(waiting);
         }
         report.into_iter().collect()
     }
@@ -400,5 +417,9 @@ mod tests {
         assert_eq!(text(&mut lanes, 0), "2");
         lanes.on_sent("a", Sent::Moved { chat: "b".into() }, Mono(0));
         assert!(matches!(lanes.step(Mono(0)), Step::Send(Attempt { chat, .. }) if chat.id == "b"));
+        lanes.on_sent("b", Sent::Moved { chat: "c".into() }, Mono(0));
+        text(&mut lanes, 0);
+        let reports = lanes.on_sent("c", Sent::Moved { chat: "b".into() }, Mono(0));
+        assert!(matches!(&reports[..], [Report::Close { outcome: Outcome::Dead, .. }]), "{reports:?}");
     }
 }

@@ -125,8 +125,10 @@ impl Poller {
     /// A batch came whose messages are all on disk. `last` is the highest id in it; `took` is how long the poll lasted.
     pub fn on_batch(&mut self, last: Option<u64>, took: Duration, now: Mono) {
         (self.failures, self.conflicts, self.denials, self.parked) = (0, 0, 0, None);
-        match last {
-            Some(last) => self.offset = Some(last + 1),
+        match last.map(|last| last.saturating_add(1)) {
+            // The same batch again: the server does not heed the offset.
+            next @ Some(_) if next == self.offset => self.not_before = now.after(EMPTY_PAUSE),
+            Some(next) => self.offset = Some(next),
             None if took < EMPTY_PAUSE => self.not_before = now.after(EMPTY_PAUSE),
             None => {}
         }
@@ -141,7 +143,8 @@ impl Poller {
         let delay = match failure {
             PollFailure::Transient => self.backoff(Duration::from_millis(500), Duration::from_secs(30), self.failures),
             PollFailure::Throttled { after } => {
-                after.clamp(Duration::from_secs(1), Duration::from_secs(3600)) + self.rng.jitter(after / 10)
+                let after = after.clamp(Duration::from_secs(1), Duration::from_secs(3600));
+                after + self.rng.jitter(after / 10)
             }
             PollFailure::Conflict => {
                 self.conflicts += 1;
@@ -202,6 +205,17 @@ mod tests {
         let mut poller = poller(None);
         poller.on_batch(None, Duration::from_millis(3), Mono(0));
         assert_eq!(poller.step(Mono(0)), Step::Wait { until: Mono(1000) });
+    }
+
+    #[test]
+    fn a_server_that_ignores_the_offset_or_asks_for_years_is_met_with_measure() {
+        let mut poller = poller(Some(42));
+        poller.on_batch(Some(41), SLOW, Mono(0));
+        assert_eq!(poller.step(Mono(0)), Step::Wait { until: Mono(1000) });
+        for seconds in [1_000_000_000, u64::MAX] {
+            let delay = poller.on_failure(PollFailure::Throttled { after: Duration::from_secs(seconds) }, Mono(0));
+            assert!(delay <= Duration::from_secs(3960), "{delay:?}");
+        }
     }
 
     /// Requests within the first minute of a failure that does not end.

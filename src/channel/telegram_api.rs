@@ -15,6 +15,9 @@ use crate::net::http::{Head, TransportError};
 /// The sender id that Telegram gives to anonymous administrators of a group.
 const ANONYMOUS_ADMIN: i64 = 1_087_968_824;
 
+/// Between two sends that fail for a reason only a person can mend.
+const MENDING_PAUSE: Duration = Duration::from_secs(60);
+
 /// The topic that must be left out of sends.
 const GENERAL_TOPIC: i64 = 1;
 
@@ -137,13 +140,12 @@ pub fn updates(body: &[u8]) -> Option<(Vec<Update>, usize)> {
 }
 
 fn update(item: &str) -> Option<Update> {
-    match serde_json::from_str::<RawUpdate>(item) {
-        Ok(raw) => Some(of_raw(raw)),
-        // Strings that are passed over are not decoded, so the id is found even beside broken text.
-        Err(_) => serde_json::from_str::<UpdateId>(item)
-            .ok()
-            .map(|raw| Update::Ignored { id: raw.update_id, why: "undecodable" }),
-    }
+    // Strings that are passed over are not decoded, so the id is found even beside broken text.
+    let id = serde_json::from_str::<UpdateId>(item).ok()?.update_id;
+    // Ids are positive and fit 32 bits today; one that cannot be followed by another is none.
+    let _ = i64::try_from(id).ok()?;
+    let read = serde_json::from_str::<RawUpdate>(item).map(of_raw);
+    Some(read.unwrap_or(Update::Ignored { id, why: "undecodable" }))
 }
 
 fn of_raw(raw: RawUpdate) -> Update {
@@ -228,8 +230,12 @@ pub fn send_outcome(outcome: &Result<(Head, Vec<u8>), TransportError>) -> Sent {
     match status(head, &failure) {
         // The server says that it did not do it, and that it might later.
         408 | 429 => Sent::Nothing { after: retry_after(head, &failure) },
-        401 => Sent::Nothing { after: Some(Duration::from_secs(60)) },
-        code @ 400..=499 => Sent::Refused { why: refusal(code, &failure.description) },
+        // Telegram itself says that this can never work.
+        code @ (400 | 403 | 413) if failure.error_code == code => {
+            Sent::Refused { why: refusal(code, &failure.description) }
+        }
+        // A wrong token (401, 404), or a proxy in between: nothing was done, and a person may mend it.
+        400..=499 => Sent::Nothing { after: Some(MENDING_PAUSE) },
         // It may have been done before it went wrong.
         _ => Sent::Unknown,
     }
@@ -390,6 +396,9 @@ mod tests {
         .concat();
         let (read, unnamed) = updates(&body).expect("readable");
         assert_eq!(unnamed, 1);
+        let (read_none, unnamed) =
+            updates(br#"{"ok":true,"result":[{"update_id":18446744073709551615}]}"#).expect("readable");
+        assert_eq!((read_none, unnamed), (vec![], 1), "an id that nothing can follow");
         assert!(matches!(&read[..], [Update::Ignored { id: 4, .. }, Update::Text(_)]), "{read:?}");
     }
 
@@ -430,7 +439,15 @@ mod tests {
             r#"{"ok":false,"error_code":400,"parameters":{"migrate_to_chat_id":-1009}}"#,
             &Sent::Moved { chat: "-1009".into() },
         );
-        sent(403, "secret words", &Sent::Refused { why: "refused by the server (403)".into() });
+        sent(
+            403,
+            r#"{"ok":false,"error_code":403,"description":"secret words"}"#,
+            &Sent::Refused { why: "refused by the server (403)".into() },
+        );
+        let mending = Sent::Nothing { after: Some(MENDING_PAUSE) };
+        sent(404, r#"{"ok":false,"error_code":404,"description":"Not Found"}"#, &mending);
+        sent(403, "<html>a proxy</html>", &mending);
+        sent(401, "", &mending);
         let failed = |phase, sent| send_outcome(&Err(TransportError { phase, sent }));
         assert_eq!(failed(Phase::Connect, false), Sent::Nothing { after: None });
         assert_eq!(failed(Phase::FirstByte, true), Sent::Unknown);

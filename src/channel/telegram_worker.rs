@@ -141,7 +141,8 @@ impl Reader {
             self.ends.stop.wait(ROOM_PAUSE);
             return;
         }
-        let body = api::get_updates(offset, self.settings.poll_timeout, room.min(BATCH_MAX));
+        let limit = room.min(BATCH_MAX);
+        let body = api::get_updates(offset, self.settings.poll_timeout, limit);
         let begun = self.clock.mono();
         let outcome = self.client.call("getUpdates", &body, self.settings.request_timeout);
         if self.ends.stop.requested() {
@@ -152,7 +153,11 @@ impl Reader {
             Ok((head, body)) => match (api::poll_failure(&head, &body), api::updates(&body)) {
                 (Some(failure), _) => self.failed(poller, failure, format!("getUpdates: status {}", head.status)),
                 (None, None) => self.failed(poller, PollFailure::Transient, "getUpdates: not understood".to_owned()),
-                (None, Some((updates, unnamed))) => self.batch(poller, bot, updates, unnamed, begun),
+                (None, Some((mut updates, unnamed))) => {
+                    // More than was asked for is left for the next batch: the offset does not pass it.
+                    updates.truncate(limit);
+                    self.batch(poller, bot, updates, unnamed, begun);
+                }
             },
         }
     }

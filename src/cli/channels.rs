@@ -41,6 +41,9 @@ use crate::turn::schedule::Limits;
 /// How long a starting worker waits for one that is just ending.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
+const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
+
 /// How often a parked process says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 
@@ -139,7 +142,7 @@ fn announce(setup: &Setup, messages_max: Option<u64>) {
 fn open(data: &Path, journal: &Path, setup: &Setup) -> Result<(Ledger, Opening), Failure> {
     let directory = |folder: &Path| {
         Directory::open(folder)
-            .map(Box::new)
+            .map(|directory| Box::new(directory.patient_for(SESSIONS_PATIENCE)))
             .map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))
     };
     let folders = Folders {

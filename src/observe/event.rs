@@ -175,6 +175,7 @@ impl Event {
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
             | Event::TelemetryError { .. } => Level::Warn,
+            Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,
             Event::Turn(record) if record.error.is_some() => Level::Warn,
             _ => Level::Info,
         }

@@ -13,7 +13,7 @@ use crate::store::storage::Storage;
 use crate::sys::files;
 use crate::sys::system_clock::SystemClock;
 
-/// How long an append waits for another process's append.
+/// How long a one-shot command waits for another process's append.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Files kept open for writing in place; there are two.
@@ -24,6 +24,7 @@ pub struct Directory {
     root: PathBuf,
     open: HashMap<String, File>,
     held: Option<File>,
+    patience: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -36,7 +37,18 @@ impl Directory {
 
     /// For readers: creates nothing.
     pub fn reading(root: &Path) -> Directory {
-        Directory { root: root.to_owned(), open: HashMap::new(), held: None, clock: Arc::new(SystemClock::new()) }
+        Directory {
+            root: root.to_owned(),
+            open: HashMap::new(),
+            held: None,
+            patience: LOCK_PATIENCE,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// Waits at most so long for the lock.
+    pub fn patient_for(self, patience: Duration) -> Directory {
+        Directory { patience, ..self }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -126,7 +138,7 @@ impl Storage for Directory {
     }
 
     fn lock(&mut self) -> io::Result<bool> {
-        self.held = files::lock(&self.path(".lock"), LOCK_PATIENCE, self.clock.as_ref(), None)?;
+        self.held = files::lock(&self.path(".lock"), self.patience, self.clock.as_ref(), None)?;
         Ok(self.held.is_some())
     }
 

@@ -102,7 +102,7 @@ impl Journal {
     }
 
     fn received(&mut self, received: Received) {
-        self.next.insert(received.acct, received.upd + 1);
+        self.next.insert(received.acct, received.upd.saturating_add(1));
         if self.ring.insert(key_hash(&received.key)) {
             let open = Open {
                 received,

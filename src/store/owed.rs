@@ -17,6 +17,9 @@ pub struct OwedLines {
     sessions: Sessions,
     /// In the order of the answers, which is the order of the lines.
     turns: VecDeque<TurnId>,
+    /// Another process holds the lock: nothing is tried until the next [`OwedLines::retry`], so that a command that
+    /// hangs costs one short wait a second and not one for every session.
+    locked_out: bool,
 }
 
 struct Appended {
@@ -27,7 +30,7 @@ struct Appended {
 impl OwedLines {
     /// Nothing is owed.
     pub fn new(sessions: Sessions) -> OwedLines {
-        OwedLines { sessions, turns: VecDeque::new() }
+        OwedLines { sessions, turns: VecDeque::new(), locked_out: false }
     }
 
     /// After a start: appends every answered turn's lines that its session file does not have. What fails stays owed.
@@ -68,13 +71,23 @@ impl OwedLines {
     /// Appends the lines of a turn that was just answered, behind what its session is owed already.
     pub fn write(&mut self, journal: &mut Journal, turn: TurnId, now: Wall) -> Vec<Event> {
         self.turns.push_back(turn);
+        if self.locked_out {
+            return Vec::new();
+        }
         stem_of(journal, turn).map(|stem| self.pay(journal, &stem, now, true)).unwrap_or_default()
     }
 
     /// Tries again what could not be appended.
     pub fn retry(&mut self, journal: &mut Journal, now: Wall) -> Vec<Event> {
         let stems = distinct(self.turns.iter().filter_map(|turn| stem_of(journal, *turn)));
-        stems.iter().flat_map(|stem| self.pay(journal, stem, now, false)).collect()
+        self.locked_out = false;
+        let mut events = Vec::new();
+        for stem in stems {
+            if !self.locked_out {
+                events.extend(self.pay(journal, &stem, now, false));
+            }
+        }
+        events
     }
 
     /// Every append so far is on the medium when this returns.
@@ -103,6 +116,7 @@ impl OwedLines {
                         .map(|repaired| Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes }),
                 ),
                 Err(error) => {
+                    self.locked_out = error.kind() == io::ErrorKind::WouldBlock;
                     // Said when it begins; it is tried again every second until it succeeds.
                     if first_try && turns.len() == 1 {
                         let session = stem_wanted.to_owned();

@@ -96,23 +96,6 @@ fn an_ambiguous_send_is_repeated_once_with_a_mark() {
 }
 
 /// Two ambiguous repeats are the limit; then the reply is given up, and the chat goes on.
-#[test]
-fn a_reply_that_stays_ambiguous_is_given_up() {
-    let scene = Scene::new("always lost");
-    scene.telegram.fault(Fault::lost_answer().on("sendMessage").for_chat(42).times(3));
-    let process = scene.start_polling();
-    scene.telegram.say(42, "first");
-    until("the first turn ends", || !scene.world.all_events("turn").is_empty());
-    scene.telegram.say(42, "second");
-    until("the second is answered", || scene.telegram.sent_to(42).iter().any(|sent| sent.text.ends_with("to second")));
-    scene.telegram.until_confirmed();
-    scene.stop(process);
-    let texts: Vec<String> = scene.telegram.sent_to(42).into_iter().map(|sent| sent.text).collect();
-    let first = texts[0].clone();
-    assert_eq!(texts[..3], [first.clone(), format!("{MARK}{first}"), format!("{MARK}{first}")]);
-    assert_eq!(deliveries(&scene)[0], "dead");
-}
-
 #[track_caller]
 fn check_dead(name: &str, status: u16, description: &str) {
     let scene = Scene::new(name);
