@@ -4,12 +4,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::id::{ChannelId, SessionId, TurnId};
+use crate::base::text;
 
 /// Longest text accepted from a person, in bytes. Longer messages are answered with a notice.
 pub const INBOUND_BYTES_MAX: usize = 32 * 1024;
 
 /// Longest reply, in bytes of its JSON encoding. Longer ones are cut with a notice.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a checkpoint that one open turn takes beside its texts: ids, times, the facts of the turn.
+pub const RECORD_BYTES: usize = 2048;
+
+/// Bytes of a checkpoint that a reply may take: its text, and once more where it is sent in parts.
+pub const REPLY_WEIGHT_MAX: usize = 2 * REPLY_BYTES_MAX + 16 * 1024;
+
+/// Bytes of a checkpoint that a reply of these parts takes.
+pub fn reply_weight(text: &str, parts: &[String]) -> usize {
+    text::json_len(text) + parts.iter().map(|part| text::json_len(part)).sum::<usize>()
+}
 
 /// Who said a line of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,9 +82,9 @@ impl Inbound {
         SessionId::of_chat(self.channel, &self.chat.id)
     }
 
-    /// An estimate of the bytes this message holds while it is open.
+    /// Bytes this message takes in a checkpoint while it is open, [`RECORD_BYTES`] for all but its text included.
     pub fn weight(&self) -> usize {
-        self.text.len() + self.key.len() + 256
+        text::json_len(&self.text) + RECORD_BYTES
     }
 }
 

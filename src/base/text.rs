@@ -52,16 +52,25 @@ pub fn shorten(text: &str, chars_max: usize) -> String {
 pub fn fit_json(text: &str, bytes_max: usize) -> &str {
     let mut size = 2;
     for (at, character) in text.char_indices() {
-        size += match character {
-            '"' | '\\' | '\u{8}' | '\t' | '\n' | '\u{c}' | '\r' => 2,
-            '\0'..' ' => 6,
-            _ => character.len_utf8(),
-        };
+        size += json_cost(character);
         if size > bytes_max {
             return &text[..at];
         }
     }
     text
+}
+
+/// The length of the JSON string, with its quotes.
+pub fn json_len(text: &str) -> usize {
+    2 + text.chars().map(json_cost).sum::<usize>()
+}
+
+fn json_cost(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\u{8}' | '\t' | '\n' | '\u{c}' | '\r' => 2,
+        '\0'..' ' => 6,
+        _ => character.len_utf8(),
+    }
 }
 
 /// Text that cannot move the cursor, colour, reorder or hide anything: what could becomes a visible `\u{…}`.
@@ -114,6 +123,7 @@ mod tests {
     fn json_prefixes_are_the_longest_that_fit() {
         let encoded = |text: &str| serde_json::to_string(text).unwrap().len();
         let every: String = ('\0'..='\u{2ff}').chain(['\u{2028}', '\u{feff}', '😀', '\u{10ffff}']).collect();
+        assert_eq!(json_len(&every), encoded(&every));
         for bytes_max in 0..=encoded(&every) + 1 {
             let prefix = fit_json(&every, bytes_max);
             let longer = every[prefix.len()..].chars().next();

@@ -34,6 +34,11 @@ const BACKOFF_CAP: Duration = Duration::from_secs(30);
 /// to recover before its last chance.
 const REPEAT_DELAYS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
+/// Sends in a row that a server in trouble may fail, over all chats, before everything waits; and for how long.
+const TROUBLE_TOLERATED: u32 = 2;
+const TROUBLE_BASE: Duration = Duration::from_secs(10);
+const TROUBLE_CAP: Duration = Duration::from_secs(60);
+
 /// Moves of one reply to another chat id; a chat moves once in its life.
 const MOVES_MAX: u8 = 2;
 
@@ -151,13 +156,17 @@ pub struct Lanes {
     lanes: HashMap<String, Lane>,
     /// Chats with replies, in the order they are looked at.
     order: VecDeque<String>,
+    /// Sends in a row that failed for no reason of their chat.
+    trouble: u32,
+    /// Until then nothing is sent, because the server is in trouble.
+    not_before: Mono,
     rng: Rng,
 }
 
 impl Lanes {
     /// Nothing to send.
     pub fn new(rng: Rng) -> Lanes {
-        Lanes { lanes: HashMap::new(), order: VecDeque::new(), rng }
+        Lanes { lanes: HashMap::new(), order: VecDeque::new(), trouble: 0, not_before: Mono(0), rng }
     }
 
     /// A durable reply.
@@ -177,6 +186,9 @@ impl Lanes {
 
     /// What to do at `now`. An attempt must be reported before the next step is asked for.
     pub fn step(&mut self, now: Mono) -> Step {
+        if now < self.not_before && !self.order.is_empty() {
+            return Step::Wait { until: Some(self.not_before) };
+        }
         let ready = self.order.iter().position(|chat| self.lanes.get(chat).is_some_and(|lane| lane.not_before <= now));
         let Some(at) = ready else {
             let until = self.order.iter().filter_map(|chat| self.lanes.get(chat)).map(|lane| lane.not_before).min();
@@ -192,6 +204,7 @@ impl Lanes {
 
     /// What came of the attempt for `chat`; returns what to record, in order.
     pub fn on_sent(&mut self, chat: &str, sent: Sent, now: Mono) -> Vec<Report> {
+        self.note_trouble(&sent, now);
         let Some(lane) = self.lanes.get_mut(chat) else { return Vec::new() };
         let Some(waiting) = lane.queue.front_mut() else { return Vec::new() };
         let part = waiting.outbound.next;
@@ -225,6 +238,21 @@ impl Lanes {
             Sent::Moved { chat: new } if new != chat && waiting.moves < MOVES_MAX => self.moved(chat, &new, part),
             Sent::Moved { .. } => self.refused(chat, "the chat moves without end".to_owned()),
             Sent::Refused { why } => self.refused(chat, why),
+        }
+    }
+
+    /// A failure that names no time for its chat is the server's: after some in a row everything waits, so that a storm
+    /// costs a few requests a minute and not a few for every chat.
+    fn note_trouble(&mut self, sent: &Sent, now: Mono) {
+        match sent {
+            Sent::Unknown | Sent::Nothing { after: None } => self.trouble += 1,
+            Sent::Nothing { .. } => {}
+            Sent::Confirmed { .. } | Sent::Refused { .. } | Sent::Moved { .. } => self.trouble = 0,
+        }
+        if self.trouble >= TROUBLE_TOLERATED {
+            let doublings = (self.trouble - TROUBLE_TOLERATED).min(8);
+            let ceiling = TROUBLE_BASE.saturating_mul(1 << doublings).min(TROUBLE_CAP);
+            self.not_before = now.after(ceiling / 2 + self.rng.jitter(ceiling / 2));
         }
     }
 
@@ -406,6 +434,26 @@ mod tests {
         for (now, part) in [(0, "x"), (2000, "y")] {
             assert_eq!(text(&mut lanes, now), format!("{REPEAT_MARK}{part}"));
             lanes.on_sent("a", CONFIRMED, Mono(now));
+        }
+    }
+
+    #[test]
+    fn a_server_in_trouble_is_asked_a_few_times_a_minute_and_not_for_every_chat() {
+        for seed in 0..200 {
+            let mut lanes = Lanes::new(Rng::from_seed(seed));
+            (0..50).for_each(|number| lanes.push(outbound(number, &format!("chat {number}"), &["x"])));
+            let (mut now, mut sends) = (Mono(0), 0);
+            while now < Mono(60_000) {
+                match lanes.step(now) {
+                    Step::Send(attempt) => {
+                        sends += 1;
+                        lanes.on_sent(&attempt.chat.id, Sent::Nothing { after: None }, now);
+                    }
+                    Step::Wait { until } => now = until.expect("there is something to send"),
+                    Step::GiveUp { .. } => panic!("nothing was sent"),
+                }
+            }
+            assert!(sends <= 6, "seed {seed}: {sends} by one of two senders");
         }
     }
 

@@ -1,8 +1,8 @@
 //! [`Poller`]: Telegram long polling as a state machine (Bot API, `getUpdates`).
 //!
 //! The offset is the acknowledgement: asking with it makes the server forget everything below. So it moves only behind
-//! a batch whose every message is on our disk, and it is one more than the last id of *that batch*, never the largest
-//! ever seen: a server that starts over with lower numbers is followed, and copies are told apart by message.
+//! a batch whose every message is on our disk, and it is one more than the highest id of *that batch*, never of
+//! all that was ever seen: a server that starts over with lower numbers is followed, and copies are told apart by message.
 
 use std::time::Duration;
 

@@ -15,9 +15,6 @@ use crate::net::http::{Head, TransportError};
 /// The sender id that Telegram gives to anonymous administrators of a group.
 const ANONYMOUS_ADMIN: i64 = 1_087_968_824;
 
-/// Between two sends that fail for a reason only a person can mend.
-const MENDING_PAUSE: Duration = Duration::from_secs(60);
-
 /// The topic that must be left out of sends.
 const GENERAL_TOPIC: i64 = 1;
 
@@ -235,7 +232,7 @@ pub fn send_outcome(outcome: &Result<(Head, Vec<u8>), TransportError>) -> Sent {
             Sent::Refused { why: refusal(code, &failure.description) }
         }
         // A wrong token (401, 404), or a proxy in between: nothing was done, and a person may mend it.
-        400..=499 => Sent::Nothing { after: Some(MENDING_PAUSE) },
+        400..=499 => Sent::Nothing { after: None },
         // It may have been done before it went wrong.
         _ => Sent::Unknown,
     }
@@ -444,7 +441,7 @@ mod tests {
             r#"{"ok":false,"error_code":403,"description":"secret words"}"#,
             &Sent::Refused { why: "refused by the server (403)".into() },
         );
-        let mending = Sent::Nothing { after: Some(MENDING_PAUSE) };
+        let mending = Sent::Nothing { after: None };
         sent(404, r#"{"ok":false,"error_code":404,"description":"Not Found"}"#, &mending);
         sent(403, "<html>a proxy</html>", &mending);
         sent(401, "", &mending);

@@ -27,6 +27,12 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// "Typing" is first shown after this: most tools and some models answer sooner, and a call is saved.
 const TYPING_AFTER: Duration = Duration::from_millis(500);
 
+/// Limit of one "typing" call: a courtesy may not hold up a reply for long.
+const TYPING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After a "typing" call that failed there is none for so long.
+const TYPING_PAUSE: Duration = Duration::from_secs(60);
+
 /// The server shows it for five seconds.
 const TYPING_EVERY: Duration = Duration::from_secs(4);
 
@@ -39,6 +45,7 @@ pub struct TelegramSender {
     ends: SenderEnds,
     lanes: Lanes,
     typing: HashMap<TurnId, Typing>,
+    typing_after: Mono,
     outbox_open: bool,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
@@ -62,7 +69,16 @@ impl TelegramSender {
         log: Arc<dyn Log>,
         rng: Rng,
     ) -> TelegramSender {
-        TelegramSender { client, ends, lanes: Lanes::new(rng), typing: HashMap::new(), outbox_open: true, clock, log }
+        TelegramSender {
+            client,
+            ends,
+            lanes: Lanes::new(rng),
+            typing: HashMap::new(),
+            typing_after: Mono(0),
+            outbox_open: true,
+            clock,
+            log,
+        }
     }
 
     /// Runs until the outbox is closed and nothing more can be sent at once.
@@ -109,7 +125,7 @@ impl TelegramSender {
     /// Waits for a reply, for somebody to be answered, or for the next thing that is due.
     fn wait(&mut self, until: Option<Mono>) {
         const LONG: Duration = Duration::from_secs(60);
-        let typing = self.typing.values().map(|typing| typing.due);
+        let typing = self.typing.values().map(|typing| typing.due.max(self.typing_after));
         let due = until.into_iter().chain(typing).min();
         let now = self.clock.mono();
         let left = due.map_or(LONG, |due| now.until(due).max(Duration::from_millis(1)));
@@ -140,14 +156,20 @@ impl TelegramSender {
     /// Shows "typing" for one turn that is due; `false` if none is.
     fn show_typing(&mut self, now: Mono) -> bool {
         self.typing.retain(|_, typing| now < typing.until);
+        if now < self.typing_after {
+            return false;
+        }
         let Some(typing) = self.typing.values_mut().filter(|typing| typing.due <= now).min_by_key(|typing| typing.due)
         else {
             return false;
         };
         typing.due = now.after(TYPING_EVERY);
         let body = api::typing(&typing.chat);
-        // Only a courtesy: whether it worked makes no difference.
-        let _ = self.client.call("sendChatAction", &body, SEND_TIMEOUT);
+        let worked =
+            self.client.call("sendChatAction", &body, TYPING_TIMEOUT).is_ok_and(|(head, _)| head.status == 200);
+        if !worked {
+            self.typing_after = self.clock.mono().after(TYPING_PAUSE);
+        }
         true
     }
 

@@ -184,6 +184,8 @@ impl Reader {
         let mut expected: HashMap<u64, usize> = HashMap::new();
         for update in updates {
             match update {
+                // Stickers and joins of a busy group are no news to an operator.
+                Update::Ignored { id, why } if why != "undecodable" => log::debug!("update {id} is ignored: {why}"),
                 Update::Ignored { id, why } => {
                     self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: id, reason: why });
                 }

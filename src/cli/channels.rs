@@ -24,6 +24,7 @@ use crate::config::secret::Secret;
 use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
+use crate::observe::sink::Way;
 use crate::observe::telemetry_file;
 use crate::provider::caller::Caller;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
@@ -44,6 +45,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
 const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long an ending worker waits for whoever reads its standard error.
+const LOG_PATIENCE: Duration = Duration::from_millis(200);
+
 /// How often a parked process says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 
@@ -52,7 +56,7 @@ const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
-    let outcome = setup::load().and_then(|setup| {
+    let outcome = setup::load_for(Way::Queued).and_then(|setup| {
         let token = ready(&setup.config)?;
         work(setup, &token, parsed.count("max-messages"))
     });
@@ -98,7 +102,9 @@ fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), F
         reload: started.reload,
         drain: setup.config.drain,
     };
-    match supervise(supervised, &setup.clock, &setup.log) {
+    let ended = supervise(supervised, &setup.clock, &setup.log);
+    setup.log.flush(LOG_PATIENCE);
+    match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Panicked => Err(Failure::Bug("a thread panicked; the next start recovers".to_owned())),
         Ended::Storage => Err(Failure::Storage("the journal cannot be written".to_owned())),
@@ -110,7 +116,7 @@ fn take_lock(folder: &Path, setup: &Setup) -> Result<fs::File, Failure> {
     let storage = |error: io::Error| Failure::Storage(format!("{}: {error}", folder.display()));
     files::make_folder(folder).map_err(storage)?;
     let path = folder.join("LOCK");
-    let Some(mut file) = files::lock(&path, LOCK_PATIENCE, setup.clock.as_ref(), None).map_err(storage)? else {
+    let Some(mut file) = files::lock(&path, LOCK_PATIENCE, setup.clock.as_ref()).map_err(storage)? else {
         let holder = fs::read_to_string(&path).unwrap_or_default();
         let holder: String = holder.chars().filter(|c| !c.is_control()).take(200).collect();
         return Err(Failure::Locked(format!("another worker of this channel runs on {}: {holder}", folder.display())));

@@ -115,7 +115,7 @@ fn check_codex(config: &Config) -> Option<Finding> {
 /// Looks without creating: a folder that does not exist yet counts as writable if its parent is.
 fn check_writable(folder: &Path, variable: &str) -> Option<Finding> {
     let mut existing = folder;
-    while !existing.exists() {
+    while !existing.exists() && existing != Path::new(".") {
         existing = match existing.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

@@ -25,7 +25,7 @@ const SYSTEM_FILE: &str = "/etc/rusty-pinch/rusty-pinch.env";
 /// A file that is named and cannot be read, or does not parse, is a configuration failure with its line.
 pub fn read() -> Result<Environment, Failure> {
     let mut environment = process_variables();
-    if let Some(path) = env_file_path(&environment) {
+    if let Some(path) = env_file_path(&environment)? {
         add_env_file(&mut environment, &path)?;
     }
     add_secret_files(&mut environment)?;
@@ -41,13 +41,19 @@ pub fn process_variables() -> Environment {
         .collect()
 }
 
-fn env_file_path(environment: &Environment) -> Option<PathBuf> {
+fn env_file_path(environment: &Environment) -> Result<Option<PathBuf>, Failure> {
     if let Some((named, _)) = environment.get("RUSTY_PINCH_ENV_FILE").filter(|(named, _)| !named.trim().is_empty()) {
-        return Some(PathBuf::from(named.trim()));
+        return Ok(Some(PathBuf::from(named.trim())));
     }
-    // A folder that we may not look into is as good as one without the file.
-    let found = [".env", SYSTEM_FILE].into_iter().find(|candidate| Path::new(candidate).exists());
-    found.map(PathBuf::from)
+    for candidate in [".env", SYSTEM_FILE].map(Path::new) {
+        match candidate.try_exists() {
+            Ok(true) => return Ok(Some(candidate.to_owned())),
+            Ok(false) => {}
+            // There may be settings that we must not go without.
+            Err(error) => return Err(unreadable(candidate, &error)),
+        }
+    }
+    Ok(None)
 }
 
 fn add_env_file(environment: &mut Environment, path: &Path) -> Result<(), Failure> {

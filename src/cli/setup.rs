@@ -8,7 +8,7 @@ use crate::cli::{Failure, environment};
 use crate::config::settings::{Config, ProviderKind};
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
-use crate::observe::sink::Sink;
+use crate::observe::sink::{Sink, Way};
 use crate::sys::system_clock::SystemClock;
 use crate::sys::{children, entropy, files};
 
@@ -26,14 +26,19 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// Reads and checks everything. Files created from here on are private.
+/// Reads and checks everything, for a command that ends soon. Files created from here on are private.
 pub fn load() -> Result<Setup, Failure> {
+    load_for(Way::Direct)
+}
+
+/// The same, with the way that log lines take.
+pub fn load_for(way: Way) -> Result<Setup, Failure> {
     files::private_by_default();
     let environment = environment::read()?;
     let config = Config::load(&environment).map_err(|error| Failure::Configuration(error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let redactor = Redactor::new(config.secrets().iter());
-    let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock)));
+    let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock), way));
     let seed = config.seed.unwrap_or_else(entropy::seed);
     Ok(Setup { config, clock, log, rng: Rng::from_seed(seed), seed })
 }

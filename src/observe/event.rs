@@ -1,5 +1,7 @@
 //! [`Event`]: all that is ever logged, one JSON object per line. Text of a conversation is never in it; ids are.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
@@ -13,6 +15,9 @@ pub const DETAIL_CHARS_MAX: usize = 500;
 pub trait Log: Send + Sync {
     /// Writes one line.
     fn emit(&self, at: Wall, event: &Event);
+
+    /// Waits for what is on its way, at most so long.
+    fn flush(&self, _patience: Duration) {}
 }
 
 /// How serious an event is.
@@ -158,6 +163,8 @@ pub enum Event {
     TelemetryError { message: String },
     /// The program cannot keep its promises and ends.
     Fatal { reason: String },
+    /// Nobody read standard error, so lines were dropped.
+    LogDropped { lines: u64 },
     /// A line of the `log` crate.
     Log { target: String, message: String },
 }
@@ -174,6 +181,7 @@ impl Event {
             | Event::SessionRepaired { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
+            | Event::LogDropped { .. }
             | Event::TelemetryError { .. } => Level::Warn,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,
             Event::Turn(record) if record.error.is_some() => Level::Warn,

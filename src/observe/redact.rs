@@ -8,8 +8,11 @@ use crate::config::secret::Secret;
 /// What stands in a secret's place.
 pub const MARK: &str = "[redacted]";
 
-/// A value shorter than this is not replaced: it would hit ordinary words.
-const SECRET_BYTES_MIN: usize = 6;
+/// A value shorter than this is not replaced in logs: it would hit ordinary words.
+const SECRET_BYTES_MIN: usize = 8;
+
+/// A value shorter than this is not replaced in what people are told. Local servers are often given a word as a key.
+const SECRET_BYTES_MIN_TOLD: usize = 16;
 
 /// Removes what it was given.
 #[derive(Clone, Default)]
@@ -21,7 +24,7 @@ impl Redactor {
     /// Knows these values from now on.
     pub fn new<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Redactor {
         let mut values = Vec::new();
-        for secret in secrets.filter(|secret| secret.reveal().len() >= SECRET_BYTES_MIN) {
+        for secret in secrets.filter(|secret| is_no_word(secret.reveal())) {
             let encoded = serde_json::to_string(secret.reveal()).expect("a string is JSON");
             let encoded = Secret::new(encoded.trim_matches('"').to_owned());
             if encoded.reveal() != secret.reveal() {
@@ -34,8 +37,12 @@ impl Redactor {
 
     /// `text` without the values that are known. For what people are told, where a shape may be part of an honest answer.
     pub fn without_known(&self, text: &str) -> String {
+        self.without(text, SECRET_BYTES_MIN_TOLD)
+    }
+
+    fn without(&self, text: &str, bytes_min: usize) -> String {
         let mut text = text.to_owned();
-        for value in &self.values {
+        for value in self.values.iter().filter(|value| value.reveal().len() >= bytes_min) {
             if text.contains(value.reveal()) {
                 text = text.replace(value.reveal(), MARK);
             }
@@ -45,12 +52,17 @@ impl Redactor {
 
     /// `text` without any secret.
     pub fn clean(&self, text: &str) -> String {
-        let mut text = self.without_known(text);
+        let mut text = self.without(text, SECRET_BYTES_MIN);
         for shape in SHAPES {
             text = without_shape(&text, shape);
         }
         text
     }
+}
+
+/// Neither short nor made of small letters alone, as the dummy keys of local servers are.
+fn is_no_word(value: &str) -> bool {
+    value.len() >= SECRET_BYTES_MIN && !value.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
 /// A prefix, and how many characters of a credential must follow.
@@ -97,7 +109,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, want: &str) {
-        let secrets = [Secret::new("123:canary".into()), Secret::new("with\"quote".into()), Secret::new("abc".into())];
+        let secrets = ["123:canary", "with\"quote", "abc", "provider"].map(|value| Secret::new(value.into()));
         assert_eq!(Redactor::new(secrets.iter()).clean(text), want);
     }
 
@@ -105,7 +117,7 @@ mod tests {
     fn known_values_go_in_every_form() {
         check("GET /bot123:canary/getMe", "GET /bot[redacted]/getMe");
         check("with\"quote and with\\\"quote", "[redacted] and [redacted]");
-        check("abc is too short to be one", "abc is too short to be one");
+        check("abc of the provider is a word", "abc of the provider is a word");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn add(path: &Path, delta: &Delta, position: Option<&Position>, clock: &dyn 
     if let Some(folder) = path.parent() {
         files::make_folder(folder)?;
     }
-    let held = files::lock(&beside(path, "lock"), PATIENCE, clock, None)?;
+    let held = files::lock(&beside(path, "lock"), PATIENCE, clock)?;
     if held.is_none() {
         return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds the lock of the telemetry file"));
     }

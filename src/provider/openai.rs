@@ -85,27 +85,20 @@ impl OpenAi {
 struct Answer {
     error: Option<Value>,
     choices: Vec<Choice>,
-    usage: Option<Usage>,
+    usage: Option<Value>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Choice {
     message: Option<AnswerMessage>,
-    finish_reason: Option<String>,
+    finish_reason: Option<Value>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct AnswerMessage {
     content: Option<Value>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Usage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
 }
 
 fn read(head: &Head, body: &[u8]) -> Result<Completion, ProviderError> {
@@ -125,15 +118,15 @@ fn read(head: &Head, body: &[u8]) -> Result<Completion, ProviderError> {
         return Err(ProviderError::new(class.unwrap_or(Class::Server), format!("{detail}, an error object inside")));
     }
     let choice = answer.choices.into_iter().next().ok_or_else(|| malformed("no choice"))?;
-    if choice.finish_reason.as_deref() == Some("content_filter") {
+    if choice.finish_reason.as_ref().and_then(Value::as_str) == Some("content_filter") {
         return Err(ProviderError::new(Class::ContentFilter, detail));
     }
     let text = choice.message.and_then(|message| message.content).map(|content| text_of(&content)).unwrap_or_default();
     if text.is_empty() {
         return Err(malformed("no text in the answer"));
     }
-    let usage = answer.usage.unwrap_or_default();
-    Ok(Completion { text, input_tokens: usage.prompt_tokens, output_tokens: usage.completion_tokens })
+    let tokens = |name: &str| answer.usage.as_ref().and_then(|usage| usage.get(name)?.as_u64());
+    Ok(Completion { text, input_tokens: tokens("prompt_tokens"), output_tokens: tokens("completion_tokens") })
 }
 
 /// A string, or parts whose texts are joined.
@@ -188,6 +181,11 @@ mod tests {
             200,
             r#"{"error":null,"choices":[{"message":{"content":[{"text":"a"},{"x":1},{"text":"b"}]}}],"usage":null}"#,
             Ok("a\nb"),
+        );
+        check(
+            200,
+            r#"{"choices":[{"message":{"content":"x"},"finish_reason":7}],"usage":{"prompt_tokens":1.5}}"#,
+            Ok("x"),
         );
         check(201, r#"{"choices":[{"message":{"content":"x"},"finish_reason":null}]}"#, Ok("x"));
     }

@@ -19,7 +19,7 @@ use crate::store::storage::{Storage, read_all};
 /// Size of each file.
 pub const FILE_BYTES: u64 = 4 << 20;
 
-/// Free space wanted before the files are created.
+/// Their names.
 pub const FILES: [&str; 2] = ["a.jnl", "b.jnl"];
 
 const FILL_BYTES: usize = 64 * 1024;
@@ -31,7 +31,7 @@ pub enum LogError {
     Io(io::Error),
     /// Something was refused before, and nothing is accepted since.
     Latched,
-    /// Everything open does not fit into one file. Limits elsewhere make this impossible.
+    /// Everything open does not fit into one file. The limits of `turn/schedule.rs` keep it from happening.
     TooLarge,
 }
 
@@ -128,11 +128,21 @@ impl CommitLog {
     fn read(&mut self) -> Result<Found, LogError> {
         let mut found = Found::default();
         let mut used = false;
+        // The highest number in a file whose checkpoint cannot be read, and what that would mean.
+        let mut headless: Option<(u64, String)> = None;
         for (index, name) in FILES.iter().enumerate() {
             let bytes = read_all(self.storage.as_ref(), name, FILE_BYTES)?;
             used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
             let scan = frame::scan(&bytes);
-            let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else { continue };
+            let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
+                if let Tail::Hole { seq, .. } = scan.tail {
+                    headless = Some((
+                        seq,
+                        format!("{name}: its checkpoint is damaged, although commit {seq} stands behind it"),
+                    ));
+                }
+                continue;
+            };
             let records: Vec<Record> = scan.frames.iter().flat_map(|frame| records_of(frame.body)).collect();
             if !matches!(records.first(), Some(Record::Ckp(_))) || first.seq <= self.seq_of_checkpoint(&found) {
                 continue;
@@ -141,6 +151,10 @@ impl CommitLog {
             self.offset = (last.offset + last.len) as u64;
             (self.seq, self.last_crc, self.synced_seq) = (last.seq, last.crc, last.seq);
             found = Found { records, frames: scan.frames.len() as u64, damage: damage_of(name, scan.tail) };
+        }
+        // Frames of an earlier use of the file are older than the other file; newer ones were promised.
+        if let Some((_, what)) = headless.filter(|(seq, _)| *seq > self.seq + 1) {
+            found.damage = Some(what);
         }
         if found.frames == 0 && used {
             found.damage = Some("neither journal file starts with a valid checkpoint".to_owned());
@@ -264,8 +278,62 @@ fn records_of(body: &[u8]) -> impl Iterator<Item = Record> {
 fn damage_of(name: &str, tail: Tail) -> Option<String> {
     match tail {
         Tail::Clean | Tail::Torn { .. } => None,
-        Tail::Hole { at, next_valid } => {
+        Tail::Hole { at, next_valid, .. } => {
             Some(format!("{name}: damaged at byte {at}, although a later commit stands at byte {next_valid}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::directory::Directory;
+    use std::os::unix::fs::FileExt;
+
+    fn open(folder: &std::path::Path) -> (CommitLog, Found) {
+        let storage = Directory::open(folder).expect("a folder");
+        CommitLog::open(Box::new(storage), "0123456789abcdef", "test", 7).expect("opens")
+    }
+
+    /// A log that has changed files `switches` times, with some commits after each.
+    fn written(switches: usize) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, _) = open(folder.path());
+        for _ in 0..switches {
+            log.switch(&Checkpoint::default()).expect("switched");
+            for _ in 0..5 {
+                log.append(&["{\"t\":\"x\"}\n".to_owned()]).expect("written");
+                log.sync().expect("flushed");
+            }
+        }
+        folder
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_never_passed_over_in_silence() {
+        let folder = written(3);
+        let (log, found) = open(folder.path());
+        assert_eq!((found.frames, found.damage), (6, None));
+        let newest = folder.path().join(FILES[log.active]);
+        drop(log);
+        let file = std::fs::OpenOptions::new().write(true).open(&newest).expect("there");
+        file.write_all_at(b"####", 100).expect("damaged");
+        let (_, found) = open(folder.path());
+        assert!(found.damage.is_some_and(|damage| damage.contains("its checkpoint is damaged")));
+        assert!(newest.with_extension("jnl.bad-7").exists());
+    }
+
+    #[test]
+    fn a_change_of_files_that_was_torn_is_no_damage() {
+        let folder = written(2);
+        let (mut log, _) = open(folder.path());
+        let other = folder.path().join(FILES[1 - log.active]);
+        log.switch(&Checkpoint::default()).expect("switched");
+        drop(log);
+        // Only the first half of the new checkpoint reached the medium; behind it are frames of the file's earlier use.
+        let file = std::fs::OpenOptions::new().write(true).open(&other).expect("there");
+        file.write_all_at(&[b' '; 2048], 60).expect("torn");
+        let (_, found) = open(folder.path());
+        assert_eq!((found.frames, found.damage), (6, None));
     }
 }

@@ -138,7 +138,7 @@ impl Storage for Directory {
     }
 
     fn lock(&mut self) -> io::Result<bool> {
-        self.held = files::lock(&self.path(".lock"), self.patience, self.clock.as_ref(), None)?;
+        self.held = files::lock(&self.path(".lock"), self.patience, self.clock.as_ref())?;
         Ok(self.held.is_some())
     }
 

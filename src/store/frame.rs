@@ -65,8 +65,10 @@ pub enum Tail {
     Hole {
         /// Where.
         at: usize,
-        /// The later frame that proves it.
+        /// A later frame that proves it.
         next_valid: usize,
+        /// The number of that frame.
+        seq: u64,
     },
 }
 
@@ -124,8 +126,9 @@ pub fn scan(bytes: &[u8]) -> Scan<'_> {
 
 fn tail(bytes: &[u8], at: usize, expected: u64) -> Tail {
     let later = (at + BLOCK_BYTES..bytes.len()).step_by(BLOCK_BYTES).filter_map(|offset| frame_at(bytes, offset));
-    if let Some(proof) = later.into_iter().find(|frame| frame.seq > expected && frame.synced >= expected) {
-        return Tail::Hole { at, next_valid: proof.offset };
+    let proofs = later.filter(|frame| frame.seq > expected && frame.synced >= expected);
+    if let Some(proof) = proofs.max_by_key(|frame| frame.seq) {
+        return Tail::Hole { at, next_valid: proof.offset, seq: proof.seq };
     }
     let stale = frame_at(bytes, at).is_some_and(|frame| frame.seq < expected);
     let blank = bytes.get(at..).unwrap_or_default().iter().take(BLOCK_BYTES).all(|byte| matches!(byte, 0 | b' '));

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::base::message::{Delivery, Inbound, Job, Outcome, Reply};
+use crate::base::message::{Delivery, Inbound, Job, Outcome, Reply, reply_weight};
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
@@ -63,6 +63,8 @@ pub struct Ledger {
     replied: Vec<TurnId>,
     /// Effects that wait for the flush.
     after_sync: Vec<Effect>,
+    /// Closed turns whose session lines are not written yet.
+    held: Vec<TurnId>,
 }
 
 impl Ledger {
@@ -79,6 +81,7 @@ impl Ledger {
             sync_wanted: false,
             replied: Vec::new(),
             after_sync: Vec::new(),
+            held: Vec::new(),
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.repaired) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
@@ -89,7 +92,9 @@ impl Ledger {
         }
         let mut records = Vec::new();
         ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
-        for owed in recover::owed(&ledger.journal, boot) {
+        // After damage nobody knows which notes about parts are lost, as after a power cut.
+        let notes_kept_since = if opening.damage.is_some() { "" } else { boot };
+        for owed in recover::owed(&ledger.journal, notes_kept_since) {
             match owed {
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
                 Owed::Close(id) => ledger.close(id, Outcome::Sent, now, &mut records),
@@ -253,13 +258,34 @@ impl Ledger {
                 continue;
             }
             let outbound = open.outbound(&self.boot);
-            let weight = outbound.as_ref().map_or(0, |outbound| outbound.parts.iter().map(String::len).sum());
+            let weight = open.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts));
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));
             effects.extend(outbound.map(Effect::Outbound));
         }
         effects.append(&mut self.after_sync);
-        Ok(effects)
+        Ok(self.hold_back(effects))
+    }
+
+    /// A credit returns only when its turn is settled: closed, and its session lines written. So a session file that
+    /// cannot be written ends the polling before the journal is full of what it is owed.
+    fn hold_back(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+        let mut released = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Notice(Notice::Delivered(turn)) if self.journal.get(turn).is_some() => self.held.push(turn),
+                effect => released.push(effect),
+            }
+        }
+        released.extend(self.release_held());
+        released
+    }
+
+    fn release_held(&mut self) -> Vec<Effect> {
+        let held = std::mem::take(&mut self.held);
+        let (held, settled) = held.into_iter().partition(|turn| self.journal.get(*turn).is_some());
+        self.held = held;
+        settled.into_iter().map(|turn: TurnId| Effect::Notice(Notice::Delivered(turn))).collect()
     }
 
     /// What is to be added to the counters' file. Only after a flush: what a power cut takes back must not be counted.
@@ -274,7 +300,8 @@ impl Ledger {
 
     /// Tries again what could not be appended to a session file.
     pub fn retry_owed(&mut self, now: Wall) -> Vec<Effect> {
-        self.lines.retry(&mut self.journal, now).into_iter().map(Effect::Event).collect()
+        let events = self.lines.retry(&mut self.journal, now);
+        events.into_iter().map(Effect::Event).chain(self.release_held()).collect()
     }
 
     fn write_lines(&mut self, turn: TurnId, now: Wall) -> impl Iterator<Item = Effect> {

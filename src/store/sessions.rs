@@ -101,24 +101,31 @@ impl Sessions {
     /// Makes the file end with a newline.
     fn repair_end(&mut self, stem: &str, name: &str, now_secs: u64) -> io::Result<Option<Repaired>> {
         let len = self.storage.len(name)?;
-        let mut tail = Vec::new();
-        let start = tail_start(self.storage.as_ref(), name, len, &mut tail)?;
+        let start = tail_start(self.storage.as_ref(), name, len)?;
         if start == len {
             return Ok(None);
         }
-        if Line::decode(&tail).is_some() {
+        let tail_len = len - start;
+        if tail_len <= LINE_BYTES_MAX as u64
+            && Line::decode(&read_block(self.storage.as_ref(), name, start, len)?).is_some()
+        {
             // The earlier runtime wrote the newline separately and may have been killed in between.
             self.storage.append(name, b"\n")?;
             return Ok(None);
         }
         let aside = format!("{name}.torn-{now_secs}");
-        let aside_len = self.storage.len(&aside)?;
-        self.storage.write_at(&aside, aside_len, &tail)?;
+        let mut offset = start;
+        while offset < len {
+            let end = (offset + BLOCK_BYTES).min(len);
+            let block = read_block(self.storage.as_ref(), name, offset, end)?;
+            self.storage.append(&aside, &block)?;
+            offset = end;
+        }
         self.storage.sync(&aside)?;
         self.storage.truncate(name, start)?;
         self.storage.sync(name)?;
         self.storage.sync_dir()?;
-        Ok(Some(Repaired { session: stem.to_owned(), bytes: len - start }))
+        Ok(Some(Repaired { session: stem.to_owned(), bytes: tail_len }))
     }
 
     /// Every append so far is on the medium when this returns.
@@ -159,19 +166,16 @@ fn file_name(stem: &str) -> String {
     format!("{stem}.jsonl")
 }
 
-/// Where the last, unfinished line starts; `len` if there is none. `tail` gets its bytes.
-fn tail_start(storage: &dyn Storage, name: &str, len: u64, tail: &mut Vec<u8>) -> io::Result<u64> {
+/// Where the last, unfinished line starts; `len` if there is none.
+fn tail_start(storage: &dyn Storage, name: &str, len: u64) -> io::Result<u64> {
     let mut start = len;
     let mut block_bytes = FIRST_BLOCK_BYTES;
     while start > 0 {
         let block_start = start.saturating_sub(block_bytes);
         block_bytes = BLOCK_BYTES;
         let block = read_block(storage, name, block_start, start)?;
-        let newline = block.iter().rposition(|&byte| byte == b'\n');
-        let keep = newline.map_or(0, |at| at + 1);
-        tail.splice(0..0, block.iter().skip(keep).copied());
-        if newline.is_some() {
-            return Ok(block_start + keep as u64);
+        if let Some(newline) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(block_start + newline as u64 + 1);
         }
         start = block_start;
     }

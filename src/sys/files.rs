@@ -10,7 +10,6 @@ use rustix::fs::OFlags;
 use rustix::process::umask;
 
 use crate::base::clock::Clock;
-use crate::sys::stop::Stop;
 
 /// Everything the process creates is for its owner alone. Called once, before the first thread.
 pub fn private_by_default() {
@@ -76,7 +75,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.
-pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock, stop: Option<&Stop>) -> io::Result<Option<File>> {
+pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Option<File>> {
     const PAUSE: Duration = Duration::from_millis(5);
     let file = open(path)?;
     let last = clock.mono().after(patience);
@@ -87,15 +86,11 @@ pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock, stop: Option<&St
             Err(TryLockError::WouldBlock) if clock.mono() >= last => return Ok(None),
             Err(TryLockError::WouldBlock) => {}
         }
-        match stop {
-            Some(stop) if stop.wait(PAUSE) => return Ok(None),
-            Some(_) => {}
-            None => pause(PAUSE),
-        }
+        pause(PAUSE);
     }
 }
 
-/// A short wait for callers that have no [`Stop`]: one-shot commands.
+/// A short wait that nothing has to end early.
 pub fn pause(delay: Duration) {
     let (_stopper, stop) = crate::sys::stop::pair();
     stop.wait(delay);
@@ -123,11 +118,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("LOCK");
         let clock = SystemClock::new();
-        let held = lock(&path, Duration::ZERO, &clock, None).expect("no error");
+        let held = lock(&path, Duration::ZERO, &clock).expect("no error");
         assert!(held.is_some());
-        assert!(lock(&path, Duration::ZERO, &clock, None).expect("no error").is_none());
+        assert!(lock(&path, Duration::ZERO, &clock).expect("no error").is_none());
         drop(held);
-        assert!(lock(&path, Duration::ZERO, &clock, None).expect("no error").is_some());
+        assert!(lock(&path, Duration::ZERO, &clock).expect("no error").is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Sender;
 
-/// Stack of every thread of ours. Deep recursion does not occur: JSON nesting is limited to 64.
+/// Stack of every thread of ours. The deepest recursion is reading JSON, which serde_json ends at 128 levels.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// How a thread ended.

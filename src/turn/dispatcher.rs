@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 
 use crate::base::clock::Clock;
 use crate::base::id::{ChannelId, TurnId};
-use crate::base::message::{Chat, Inbound, Job};
+use crate::base::message::{Chat, Inbound, Job, reply_weight};
 use crate::store::exchange::{Append, Notice};
 use crate::store::recover::Reopened;
 use crate::sys::queue::push;
@@ -48,13 +48,6 @@ pub struct DispatcherEnds {
     pub names: Names,
 }
 
-/// Why the dispatcher left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    Stopped,
-    Finished,
-}
-
 /// Runs until the order to stop, or until a bounded run has answered its messages.
 ///
 /// # Errors
@@ -62,13 +55,13 @@ enum Left {
 pub fn run(limits: Limits, reopened: Vec<Reopened>, ends: DispatcherEnds) -> Result<(), String> {
     let mut schedule = Schedule::new(limits);
     for Reopened { job, reply } in reopened {
-        let weight = reply.map(|outbound| outbound.parts.iter().map(String::len).sum());
+        let weight = reply.map(|outbound| reply_weight("", &outbound.parts) * 2);
         schedule.on_reopened(job, weight);
     }
-    serve(&mut schedule, &ends).map(|_| ())
+    serve(&mut schedule, &ends)
 }
 
-fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<Left, String> {
+fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<(), String> {
     let by_id: HashMap<ChannelId, &ChannelEnds> =
         ends.channels.iter().map(|channel| (channel.channel, channel)).collect();
     loop {
@@ -79,7 +72,7 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<Left, String>
             channel.room.store(schedule.room(channel.channel), Ordering::SeqCst);
         }
         if schedule.is_finished() {
-            return Ok(Left::Finished);
+            return Ok(());
         }
         let wanted: Vec<&ChannelEnds> =
             ends.channels.iter().filter(|channel| schedule.room(channel.channel) > 0).collect();
@@ -91,7 +84,7 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<Left, String>
         });
         let ready = select.ready();
         if ends.stop.requested() {
-            return Ok(Left::Stopped);
+            return Ok(());
         }
         match ready {
             0 => {}

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::id::{ChannelId, TurnId};
-use crate::base::message::{Inbound, Job, REPLY_BYTES_MAX};
+use crate::base::message::{Inbound, Job, REPLY_WEIGHT_MAX};
 
 /// Bytes of open messages of one channel.
 pub const OPEN_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of replies that are not delivered, running turns counted at their largest.
-pub const REPLIES_BYTES_MAX: usize = 1 << 20;
+pub const REPLIES_BYTES_MAX: usize = 2 << 20;
 
 /// Open turns of one session.
 pub const CHAT_OPEN_MAX: usize = 32;
@@ -248,7 +248,7 @@ impl Schedule {
 
     fn start_next(&mut self) -> Option<Job> {
         let most = if self.suspects.is_empty() { self.limits.workers } else { 1 };
-        if self.running.len() >= most || self.reply_bytes + REPLY_BYTES_MAX > REPLIES_BYTES_MAX {
+        if self.running.len() >= most || self.reply_bytes + REPLY_WEIGHT_MAX > REPLIES_BYTES_MAX {
             return None;
         }
         let at = self.ready.iter().position(|session| self.may_start(session))?;
@@ -259,8 +259,8 @@ impl Schedule {
             self.waiting.remove(&session);
         }
         if let Some(open) = self.turns.get_mut(&job.inbound.turn) {
-            open.reply_weight = REPLY_BYTES_MAX;
-            self.reply_bytes += REPLY_BYTES_MAX;
+            open.reply_weight = REPLY_WEIGHT_MAX;
+            self.reply_bytes += REPLY_WEIGHT_MAX;
         }
         self.running.insert(job.inbound.turn);
         Some(job)
@@ -386,9 +386,22 @@ mod tests {
         let mut schedule = Schedule::new(Limits { workers: 64, credits: 256, messages_max: None });
         (1..=40).for_each(|number| accept(&mut schedule, number, &format!("{number}0")));
         let at_once = started(&mut schedule);
-        assert_eq!(at_once.len(), REPLIES_BYTES_MAX / REPLY_BYTES_MAX);
-        at_once.iter().for_each(|number| schedule.on_replied(turn(*number), 100));
-        assert_eq!(started(&mut schedule).len(), REPLIES_BYTES_MAX / REPLY_BYTES_MAX - 1);
+        assert_eq!(at_once.len(), REPLIES_BYTES_MAX / REPLY_WEIGHT_MAX);
+        // What they hold in the end, 20 KB each, takes the place of two turns.
+        at_once.iter().for_each(|number| schedule.on_replied(turn(*number), 20_000));
+        assert_eq!(started(&mut schedule).len(), REPLIES_BYTES_MAX / REPLY_WEIGHT_MAX - 2);
+    }
+
+    /// A journal file begins with everything that is open, so that has to fit.
+    #[test]
+    fn everything_that_may_be_open_fits_into_a_journal_file() {
+        use crate::base::message::{INBOUND_BYTES_MAX, RECORD_BYTES};
+        use crate::store::{commit_log::FILE_BYTES, journal::RING_KEYS_MAX};
+        // One message and one reply may pass a limit that was not reached before them; control characters take six bytes.
+        let messages = OPEN_BYTES_MAX + 6 * INBOUND_BYTES_MAX + RECORD_BYTES;
+        let replies = REPLIES_BYTES_MAX + REPLY_WEIGHT_MAX;
+        let rest = 16 * RING_KEYS_MAX + 64 * 1024;
+        assert!((messages + replies + rest) as u64 <= FILE_BYTES, "{}", messages + replies + rest);
     }
 
     #[test]
