@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use crate::config::keys::{FOREIGN, KEYS, Kind};
+use crate::config::keys::{FOREIGN, Fate, KEYS, Key, Kind, PREFIXES_WITHOUT_EFFECT};
 
 /// `packaging/env.example`: every variable, commented out, with its meaning and default.
 pub fn env_example() -> String {
     let mut text = "# Settings of rusty-pinch: one NAME=value a line. Everything has a default; keep this file private (mode 0600).\n\
                     # A secret may come from a file instead: set NAME_FILE=/path in place of NAME.\n"
         .to_owned();
-    for key in KEYS {
+    for key in heeded() {
         let _ = write!(text, "\n# {} {}\n#{}={}\n", key.doc, range(key.kind), key.name, key.default.unwrap_or(""));
     }
     text
@@ -25,13 +25,32 @@ pub fn configuration() -> String {
                     program with exit code 78 and a sentence that names the variable and where it came from.\n\n\
                     | variable | kind | default | meaning |\n|---|---|---|---|\n"
         .to_owned();
-    for key in KEYS {
+    for key in heeded() {
         let default = key.default.map_or("–".to_owned(), |default| format!("`{default}`"));
         let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, range(key.kind), key.doc);
     }
+    let of = |fate| {
+        KEYS.iter()
+            .filter(move |key| key.fate == fate)
+            .map(|key| format!("`{}`", key.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let _ = writeln!(text, "\nChecked already, and heeded once their feature exists: {}.", of(Fate::Later));
+    let _ = writeln!(
+        text,
+        "\nAccepted without effect, because earlier deployments set them: {}, and everything that starts with {}.",
+        of(Fate::NoEffect),
+        PREFIXES_WITHOUT_EFFECT.iter().map(|prefix| format!("`{prefix}`")).collect::<Vec<_>>().join(", ")
+    );
+    let _ = writeln!(text, "\nFor the container's entrypoint and for Compose: {}.", of(Fate::Foreign));
     let names: Vec<String> = FOREIGN.iter().map(|(name, _)| format!("`{name}`")).collect();
     let _ = writeln!(text, "\nRead after ours, where they name the same thing: {}.", names.join(", "));
     text
+}
+
+fn heeded() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(|key| key.fate == Fate::Heeded)
 }
 
 fn range(kind: Kind) -> String {

@@ -1,5 +1,5 @@
 //! [`KEYS`]: every variable once, with its kind, range, default and meaning. Parsing, `doctor` and the documents come
-//! from this table. (Variables of features that do not exist yet are not here; docs/guarantees.md says which.)
+//! from this table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +16,21 @@ pub struct Key {
     pub default: Option<&'static str>,
     /// One sentence for the operator.
     pub doc: &'static str,
+    /// What becomes of a value.
+    pub fate: Fate,
+}
+
+/// What becomes of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is heeded.
+    Heeded,
+    /// It is checked, and heeded once the feature exists; until then `doctor` says so.
+    Later,
+    /// It is accepted because earlier deployments set it, and has no effect; `doctor` says so.
+    NoEffect,
+    /// It is for the container's entrypoint or for Compose; nothing is said.
+    Foreign,
 }
 
 /// What a value may be.
@@ -50,11 +65,29 @@ pub enum Kind {
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default: Some(default), doc }
+    Key { name, kind, default: Some(default), doc, fate: Fate::Heeded }
 }
 
 const fn unset(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, default: None, doc }
+    Key { name, kind, default: None, doc, fate: Fate::Heeded }
+}
+
+const fn later(key: Key) -> Key {
+    Key { fate: Fate::Later, ..key }
+}
+
+const fn no_effect(name: &'static str) -> Key {
+    Key { name, kind: Kind::Text, default: None, doc: "Of the earlier runtime; has no effect.", fate: Fate::NoEffect }
+}
+
+const fn foreign(name: &'static str) -> Key {
+    Key {
+        name,
+        kind: Kind::Text,
+        default: None,
+        doc: "Read by the container's entrypoint or by Compose.",
+        fate: Fate::Foreign,
+    }
 }
 
 const fn count(min: u64, max: u64) -> Kind {
@@ -64,7 +97,7 @@ const fn count(min: u64, max: u64) -> Kind {
 /// The providers, in the order of the documents.
 pub const PROVIDERS: &[&str] = &["codex", "openrouter", "openai", "groq", "vllm", "compatible", "local", "offline"];
 
-/// Every variable of ours.
+/// Every variable of ours, those of the earlier runtime included.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_PROVIDER", Kind::Choice(PROVIDERS), "codex", "Who answers. `local` echoes and needs nothing."),
@@ -109,7 +142,56 @@ pub const KEYS: &[Key] = &[
     unset("RUSTY_PINCH_CODEX_MODEL", Kind::Text, "The model for Codex; default: the model, if the provider is `codex`."),
     key("RUSTY_PINCH_CODEX_TIMEOUT_SECS", count(1, 3600), "120", "Seconds one run of Codex may take."),
     unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", Kind::Text, "Variable whose value Codex gets as CODEX_API_KEY."),
+    later(key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "What happens after a send whose outcome is unknown.")),
+    later(key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come.")),
+    later(unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::List, "Providers to fall back to, in order.")),
+    later(key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Turns of one sender in a minute; 0 is no limit.")),
+    later(key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Turns of one sender in a day; 0 is no limit.")),
+    later(key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens of all turns in a day; 0 is no limit.")),
+    later(unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Text, "Address of the health endpoint.")),
+    later(unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "Token of the health endpoint.")),
+    later(unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File for the metrics.")),
+    later(key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that sessions are kept; 0 is for ever.")),
+    later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run.")),
+    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Text, "Websocket of the WhatsApp bridge.")),
+    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge.")),
+    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", Kind::List, "Ids of people or chats who are answered on WhatsApp.")),
+    later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_DIALECT", Kind::Choice(&["auto", "p", "n"]), "auto", "Dialect of the WhatsApp bridge.")),
+    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_MEDIA_DIR", Kind::Text, "Folder that media of the WhatsApp bridge may lie in.")),
+    later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_RECONNECT_MS", count(1, 600_000), "2000", "Base of the delay before the bridge is dialled again.")),
+    later(unset("RUSTY_PINCH_CODEX_ACCOUNTS", Kind::Text, "Accounts of Codex: id|key variable|requests|model|home, separated by semicolons.")),
+    later(key("RUSTY_PINCH_CODEX_ACCOUNT_MAX_REQUESTS", count(1, 1_000_000), "200", "Requests of an account in its window.")),
+    later(unset("RUSTY_PINCH_CODEX_ACCOUNT_MODEL", Kind::Text, "Model of the implicit account.")),
+    later(key("RUSTY_PINCH_CODEX_RATE_LIMIT_THRESHOLD_PERCENT", count(1, 99), "25", "Share of an account's requests that is kept back.")),
+    later(key("RUSTY_PINCH_CODEX_RATE_WINDOW_SECS", count(1, 31_536_000), "3600", "Window of an account's requests.")),
+    later(key("RUSTY_PINCH_CODEX_HEALTHCHECK_INTERVAL_SECS", count(1, 31_536_000), "300", "Seconds between two looks at an account.")),
+    later(key("RUSTY_PINCH_CODEX_HEALTHCHECK_ARGS", Kind::Words, "--version", "Arguments of a look at an account.")),
+    no_effect("RUSTY_PINCH_CODEX_PROMPT_FLAG"),
+    no_effect("RUSTY_PINCH_CODEX_QUEUE_CAPACITY"),
+    no_effect("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_INTERVAL_MS"),
+    no_effect("RUSTY_PINCH_BUS_CAPACITY"),
+    no_effect("RUSTY_PINCH_BUS_OVERFLOW"),
+    no_effect("RUSTY_PINCH_SKILL_HTTP_TIMEOUT_SECS"),
+    no_effect("RUSTY_PINCH_PULSE_AUTO_ALLOW_ACTIONS"),
+    no_effect("RUSTY_PINCH_OTEL_EXPORTER_OTLP_ENDPOINT"),
+    foreign("RUSTY_PINCH_IMAGE"),
+    foreign("RUSTY_PINCH_INSTALL_CODEX_CLI"),
+    foreign("RUSTY_PINCH_CODEX_HOME"),
+    foreign("RUSTY_PINCH_CODEX_AUTO_LOGIN"),
+    foreign("RUSTY_PINCH_CODEX_AUTO_LOGIN_MODE"),
+    foreign("RUSTY_PINCH_CODEX_CHATGPT_DEVICE_AUTH"),
+    foreign("RUSTY_PINCH_CODEX_LOGIN_TIMEOUT_SECS"),
+    foreign("RUSTY_PINCH_CODEX_CHATGPT_AUTH_FILE"),
+    foreign("RUSTY_PINCH_CODEX_CHATGPT_AUTH_JSON_B64"),
+    foreign("RUSTY_PINCH_CODEX_AUTO_LOGIN_API_KEY_ENV"),
 ];
+
+/// Families of the earlier runtime's variables that have no effect.
+pub const PREFIXES_WITHOUT_EFFECT: &[&str] =
+    &["RUSTY_PINCH_EVOLUTION_", "RUSTY_PINCH_PULSE_", "RUSTY_PINCH_SKILL_", "RUSTY_PINCH_BUS_", "RUSTY_PINCH_OTEL_"];
+
+/// Longest value accepted, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
 /// Variables of others that we read, each after ours.
 #[rustfmt::skip]
@@ -189,27 +271,32 @@ impl Reader<'_> {
         }
     }
 
+    /// Checks one variable of the table as strictly as if it were used.
+    pub fn check(&self, key: &Key) -> Result<(), KeyError> {
+        let Some((value, source)) = self.0.get(key.name).filter(|(value, _)| !value.trim().is_empty()) else {
+            return Ok(());
+        };
+        let problem = if value.len() > VALUE_BYTES_MAX {
+            Some(format!("is longer than {VALUE_BYTES_MAX} bytes"))
+        } else if value.trim().chars().any(char::is_control) {
+            Some("holds a control character, such as a line break".to_owned())
+        } else {
+            misfit(key.kind, value.trim())
+        };
+        match problem {
+            Some(problem) => Err(KeyError { name: key.name.to_owned(), source: source.clone(), problem }),
+            None => Ok(()),
+        }
+    }
+
     /// A flag of the table.
     pub fn flag(&self, name: &str) -> Result<bool, KeyError> {
-        self.parsed(name, "must be true or false (also 1, yes, on, 0, no, off)", |value| {
-            match value.to_ascii_lowercase().as_str() {
-                "1" | "true" | "yes" | "on" => Some(true),
-                "0" | "false" | "no" | "off" => Some(false),
-                _ => None,
-            }
-        })
-        .map(|flag| flag.unwrap_or(false))
+        self.parsed(name, flag).map(|flag| flag.unwrap_or(false))
     }
 
     /// A whole number of the table, within its range.
     pub fn count(&self, name: &str) -> Result<Option<u64>, KeyError> {
-        let (min, max) = match kind_of(name) {
-            Kind::Count { min, max } => (min, max),
-            _ => (0, u64::MAX),
-        };
-        self.parsed(name, &format!("must be a whole number from {min} to {max}"), |value| {
-            value.parse().ok().filter(|number| (min..=max).contains(number))
-        })
+        self.parsed(name, |value| value.parse().ok())
     }
 
     /// A number that has a default.
@@ -229,26 +316,12 @@ impl Reader<'_> {
 
     /// A number with a fraction, within its range.
     pub fn decimal(&self, name: &str) -> Result<Option<f64>, KeyError> {
-        let (min, max) = match kind_of(name) {
-            Kind::Decimal { min, max } => (min, max),
-            _ => (f64::MIN, f64::MAX),
-        };
-        self.parsed(name, &format!("must be a number from {min} to {max}"), |value| {
-            value.parse().ok().filter(|number| (min..=max).contains(number))
-        })
+        self.parsed(name, |value| value.parse().ok())
     }
 
     /// One of the words of the table, in lower case.
     pub fn choice(&self, name: &str) -> Result<String, KeyError> {
-        let words = match kind_of(name) {
-            Kind::Choice(words) => words,
-            _ => &[],
-        };
-        self.parsed(name, &format!("must be one of: {}", words.join(", ")), |value| {
-            let value = value.to_ascii_lowercase();
-            words.contains(&value.as_str()).then_some(value)
-        })
-        .map(Option::unwrap_or_default)
+        self.parsed(name, |value| Some(value.to_ascii_lowercase())).map(Option::unwrap_or_default)
     }
 
     /// Items between commas, trimmed, without blank ones.
@@ -257,17 +330,38 @@ impl Reader<'_> {
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    fn parsed<T>(&self, name: &str, problem: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, KeyError> {
+    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, KeyError> {
         let Some((value, source)) = self.text(name) else { return Ok(None) };
-        match parse(&value) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => Err(KeyError { name: name.to_owned(), source, problem: problem.to_owned() }),
+        let kind = KEYS.iter().find(|key| key.name == name).map_or(Kind::Text, |key| key.kind);
+        match misfit(kind, &value) {
+            None => Ok(parse(&value)),
+            Some(problem) => Err(KeyError { name: name.to_owned(), source, problem }),
         }
     }
 }
 
-fn kind_of(name: &str) -> Kind {
-    KEYS.iter().find(|key| key.name == name).map_or(Kind::Text, |key| key.kind)
+/// What is wrong with a value; `None` if it fits. Never holds the value.
+fn misfit(kind: Kind, value: &str) -> Option<String> {
+    match kind {
+        Kind::Text | Kind::Secret | Kind::List | Kind::Words => None,
+        Kind::Flag if flag(value).is_some() => None,
+        Kind::Flag => Some("must be true or false (also 1, yes, on, 0, no, off)".to_owned()),
+        Kind::Count { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
+        Kind::Count { min, max: u64::MAX } => Some(format!("must be a whole number from {min}")),
+        Kind::Count { min, max } => Some(format!("must be a whole number from {min} to {max}")),
+        Kind::Decimal { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
+        Kind::Decimal { min, max } => Some(format!("must be a number from {min} to {max}")),
+        Kind::Choice(words) if words.contains(&value.to_ascii_lowercase().as_str()) => None,
+        Kind::Choice(words) => Some(format!("must be one of: {}", words.join(", "))),
+    }
+}
+
+fn flag(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }
 
 /// Every variable that is read: ours, then those of others.

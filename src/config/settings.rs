@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::endpoint::Endpoint;
-use crate::config::keys::{Environment, KeyError, Reader, Source};
+use crate::config::keys::{Environment, KEYS, KeyError, Reader, Source};
 use crate::config::secret::Secret;
 
 /// Who answers.
@@ -142,6 +142,7 @@ impl Config {
     /// Checks every value. The first one that is wrong is the error.
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
         let reader = Reader(environment);
+        KEYS.iter().try_for_each(|key| reader.check(key))?;
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
         let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
