@@ -48,8 +48,11 @@ impl OwedLines {
             self.sessions.mark_unsynced(&stem_wanted);
             let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
             let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
-            // A file that cannot be read now is treated as one without the lines: the append will say what is wrong.
-            let present = self.sessions.holds(&stem_wanted, &turns).unwrap_or_default();
+            let Ok(present) = self.sessions.holds(&stem_wanted, &turns) else {
+                // Which lines are there is not known, so none is written before it is.
+                self.turns.extend(of_session.iter().map(|(received, _)| received.id));
+                continue;
+            };
             let mut failed = false;
             for (received, answer) in of_session {
                 let appended = if failed { None } else { self.append(journal, received, answer, now, &present).ok() };
@@ -100,10 +103,11 @@ impl OwedLines {
         let of_session = |turn: &TurnId| stem_of(journal, *turn).as_deref() == Some(stem_wanted);
         let turns: Vec<TurnId> = self.turns.iter().copied().filter(of_session).collect();
         let mut present = BTreeSet::new();
-        if turns.len() > 1 {
+        if turns.len() > 1 || !first_try {
             // An append failed before, and nobody knows how much of it is there.
             let names: Vec<String> = turns.iter().map(TurnId::to_string).collect();
-            present = self.sessions.holds(stem_wanted, &names).unwrap_or_default();
+            let Ok(found) = self.sessions.holds(stem_wanted, &names) else { return Vec::new() };
+            present = found;
         }
         let mut events = Vec::new();
         for turn in &turns {
