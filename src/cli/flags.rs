@@ -1,4 +1,4 @@
-//! Commands and options, declared once: the parser and the help are made from [`COMMANDS`].
+//! Commands and options, declared once: the parser, the help and the documents are made from [`COMMANDS`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,10 +13,15 @@ pub enum Id {
     Run,
     Repl,
     Session,
+    SessionList,
+    SessionExport,
+    SessionDelete,
     ToolsList,
     ToolsRun,
     Stats,
     ChannelsTelegram,
+    ChannelsWhatsapp,
+    ChannelsAll,
     Help,
     Version,
 }
@@ -34,46 +39,124 @@ pub struct Command {
     pub options: &'static [Opt],
 }
 
-/// A long option with a value.
+/// What follows an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it is there or not.
+    Nothing,
+    /// Any text; what the help calls it.
+    Text(&'static str),
+    /// A whole number of at least 1.
+    Count,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Takes {
+    /// The value's name in a usage line; blank for an option without one.
+    pub fn name(self) -> String {
+        match self {
+            Takes::Nothing => String::new(),
+            Takes::Text(name) => name.to_owned(),
+            Takes::Count => "N".to_owned(),
+            Takes::Choice(words) => words.join("|"),
+        }
+    }
+
+    fn check(self, name: &str, value: &str) -> Result<(), String> {
+        match self {
+            Takes::Count if !value.parse::<u64>().is_ok_and(|count| count > 0) => {
+                Err(format!("--{name} takes a whole number of at least 1"))
+            }
+            Takes::Choice(words) if !words.contains(&value) => {
+                Err(format!("--{name} takes one of: {}", words.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A long option.
 #[derive(Debug)]
 pub struct Opt {
     /// Without the dashes.
     pub name: &'static str,
-    /// What its value is called.
-    pub value: &'static str,
+    /// What follows it.
+    pub takes: Takes,
     /// `None`: it has to be given.
     pub default: Option<&'static str>,
-    /// Whether its value is a whole number of at least 1.
-    pub counts: bool,
     /// One phrase.
     pub about: &'static str,
 }
 
+impl Opt {
+    /// As it is typed: `--session NAME`.
+    pub fn usage(&self) -> String {
+        format!("--{} {}", self.name, self.takes.name()).trim_end().to_owned()
+    }
+}
+
+const fn flag(name: &'static str, about: &'static str) -> Opt {
+    Opt { name, takes: Takes::Nothing, default: Some(""), about }
+}
+
 const SESSION: Opt =
-    Opt { name: "session", value: "NAME", default: Some("default"), counts: false, about: "which conversation" };
+    Opt { name: "session", takes: Takes::Text("NAME"), default: Some("default"), about: "which conversation" };
+/// Where the default would be a trap.
+const THIS_SESSION: Opt =
+    Opt { name: "session", takes: Takes::Text("NAME"), default: None, about: "which conversation" };
+const MAX_MESSAGES: Opt =
+    Opt { name: "max-messages", takes: Takes::Count, default: Some(""), about: "stop after so many answered messages" };
 
 /// Every command, in the order of the help.
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = &[
-    Command { id: Id::Doctor, words: &["doctor"], about: "Check the configuration and say what is wrong (also without a command).", options: &[] },
+    Command { id: Id::Doctor, words: &["doctor"], about: "Check the configuration and say what is wrong (also without a command).", options: &[
+        flag("json", "print the report as JSON"),
+        flag("quiet", "print problems only"),
+        flag("strict", "exit 1 for warnings too"),
+    ] },
     Command { id: Id::Run, words: &["run"], about: "Answer one message.", options: &[
         SESSION,
-        Opt { name: "message", value: "TEXT", default: None, counts: false, about: "what to answer" },
+        Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
     ] },
     Command { id: Id::Repl, words: &["repl"], about: "Answer messages line by line until end of input, 'exit' or 'quit'.", options: &[SESSION] },
     Command { id: Id::Session, words: &["session"], about: "Print a conversation as JSON.", options: &[SESSION] },
+    Command { id: Id::SessionList, words: &["session", "list"], about: "List the conversations as JSON.", options: &[] },
+    Command { id: Id::SessionExport, words: &["session", "export"], about: "Print a conversation with all that is kept of it.", options: &[
+        THIS_SESSION,
+        Opt { name: "format", takes: Takes::Choice(&["jsonl", "json", "markdown"]), default: Some("jsonl"), about: "how" },
+    ] },
+    Command { id: Id::SessionDelete, words: &["session", "delete"], about: "Delete a conversation for good.", options: &[
+        THIS_SESSION,
+        flag("confirm", "really"),
+    ] },
     Command { id: Id::ToolsList, words: &["tools", "list"], about: "List the local tools.", options: &[] },
     Command { id: Id::ToolsRun, words: &["tools", "run"], about: "Run a local tool, as a '/tool' message does.", options: &[
         SESSION,
-        Opt { name: "name", value: "NAME", default: None, counts: false, about: "which tool" },
-        Opt { name: "args", value: "TEXT", default: Some(""), counts: false, about: "its arguments" },
+        Opt { name: "name", takes: Takes::Text("NAME"), default: None, about: "which tool" },
+        Opt { name: "args", takes: Takes::Text("TEXT"), default: Some(""), about: "its arguments" },
     ] },
     Command { id: Id::Stats, words: &["stats"], about: "Print the counters and the latest turn as JSON.", options: &[] },
-    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[
-        Opt { name: "max-messages", value: "N", default: Some(""), counts: true, about: "stop after so many answered messages" },
-    ] },
+    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages (not in this version yet).", options: &[MAX_MESSAGES] },
+    Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
 ];
+
+/// First words of commands that the earlier runtime had, with what to do instead.
+#[rustfmt::skip]
+pub const REMOVED: &[(&str, &str)] = &[
+    ("skills", "skills are gone; 'rusty-pinch tools list' shows what there is"),
+    ("pulse", "pulse is gone; let cron or a timer run 'rusty-pinch doctor --quiet' or 'rusty-pinch run'"),
+    ("evolution", "evolution is gone; replace the program, or install its new package, and restart the worker"),
+    ("codex", "codex commands are not in this version yet; 'rusty-pinch doctor' says whether Codex can be used"),
+    ("monitor", "monitor is not in this version yet; 'rusty-pinch stats' prints the counters"),
+];
+
+/// Exit codes, with what they mean.
+pub const EXIT_CODES: &[(u8, &str)] =
+    &[(0, "done"), (1, "failed"), (2, "usage"), (70, "bug"), (74, "storage"), (75, "locked"), (78, "configuration")];
 
 /// A command with its values.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,6 +172,11 @@ impl Parsed {
     /// An option's value: given, or its default.
     pub fn value(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether an option without a value was given.
+    pub fn given(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_empty())
     }
 
     /// A counting option's value, if it was given.
@@ -110,10 +198,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, St
             Arg::Long(name) => {
                 let name = name.to_owned();
                 let option = option_of(&words, &name)?;
-                let value = parser.value().and_then(|value| value.string()).map_err(|error| error.to_string())?;
-                if option.counts && !value.parse::<u64>().is_ok_and(|count| count > 0) {
-                    return Err(format!("--{name} takes a whole number of at least 1"));
-                }
+                let value = match option.takes {
+                    Takes::Nothing => "true".to_owned(),
+                    _ => parser.value().and_then(|value| value.string()).map_err(|error| error.to_string())?,
+                };
+                option.takes.check(&name, &value)?;
                 values.insert(option.name, value);
             }
             Arg::Short(letter) => return Err(format!("there is no option -{letter}")),
@@ -123,11 +212,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, St
         return Ok(plain(Id::Help, words[1..].join(" ")));
     }
     let command = command_of(&words)?;
+    for name in values.keys() {
+        // An option in front of the last word was looked up for another command.
+        option_of(&words, name)?;
+    }
     for option in command.options {
         match option.default {
             Some(default) => drop(values.entry(option.name).or_insert_with(|| default.to_owned())),
             None if values.contains_key(option.name) => {}
-            None => return Err(format!("{} needs --{} {}", command.words.join(" "), option.name, option.value)),
+            None => return Err(format!("{} needs {}", command.words.join(" "), option.usage())),
         }
     }
     Ok(Parsed { id: command.id, topic: None, values })
@@ -142,21 +235,54 @@ pub fn command_of(words: &[String]) -> Result<&'static Command, String> {
     if words.is_empty() {
         return Ok(&COMMANDS[0]);
     }
-    let found = COMMANDS.iter().find(|command| command.words.iter().eq(words.iter()));
-    found.ok_or_else(|| {
-        let known: Vec<String> = COMMANDS.iter().map(|command| command.words.join(" ")).collect();
-        let given: String = words.join(" ").chars().filter(|c| !c.is_control()).take(60).collect();
-        format!("there is no command '{given}'; there are: {}", known.join(", "))
+    if let Some(found) = COMMANDS.iter().find(|command| command.words.iter().eq(words.iter())) {
+        return Ok(found);
+    }
+    if let Some((_, instead)) = REMOVED.iter().find(|(word, _)| *word == words[0]) {
+        return Err((*instead).to_owned());
+    }
+    let known: Vec<String> = COMMANDS.iter().map(|command| command.words.join(" ")).collect();
+    let given: String = words.join(" ").chars().filter(|c| !c.is_control()).take(60).collect();
+    // One word may also be the first of two.
+    let first_words = COMMANDS.iter().map(|command| command.words[0]);
+    let near = nearest(&given, known.iter().map(String::as_str).chain(first_words));
+    let group: Vec<&str> = known.iter().filter(|name| near == name.split(' ').next()).map(String::as_str).collect();
+    Err(match near {
+        Some(name) if group.len() < 2 => format!("there is no command '{given}'; did you mean '{name}'?"),
+        Some(_) => format!("there is no command '{given}'; did you mean one of: {}?", group.join(", ")),
+        None => format!("there is no command '{given}'; there are: {}", known.join(", ")),
     })
 }
 
 fn option_of(words: &[String], name: &str) -> Result<&'static Opt, String> {
     let command = command_of(words)?;
-    command
-        .options
-        .iter()
-        .find(|option| option.name == name)
-        .ok_or_else(|| format!("{} has no option --{name}", command.words.join(" ")))
+    command.options.iter().find(|option| option.name == name).ok_or_else(|| {
+        let near = nearest(name, command.options.iter().map(|option| option.name));
+        let hint = near.map_or(String::new(), |near| format!("; did you mean --{near}?"));
+        format!("{} has no option --{name}{hint}", command.words.join(" "))
+    })
+}
+
+/// The name that needs the fewest changed letters, at most two.
+pub fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const CHANGES_MAX: usize = 2;
+    let near = names.map(|name| (changes(given, name), name)).min_by_key(|(count, _)| *count);
+    near.filter(|(count, _)| *count <= CHANGES_MAX).map(|(_, name)| name)
+}
+
+/// Letters to insert, drop or replace (Levenshtein's distance), one row of the table at a time.
+fn changes(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (line, wanted) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, letter) in to.chars().enumerate() {
+            let replaced = diagonal + usize::from(wanted != letter);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.chars().count()]
 }
 
 #[cfg(test)]
@@ -203,6 +329,36 @@ mod tests {
         refuse(&["run", "--message"], "message");
         refuse(&["channels", "telegram", "--max-messages", "0"], "at least 1");
         refuse(&["stats", "-x"], "no option -x");
-        refuse(&["stats", "now"], "there is no command 'stats now'");
+        refuse(&["stats", "now"], "there is no command 'stats now'; there are: doctor, run");
+        refuse(&["session", "export", "--session", "x", "--format", "xml"], "one of: jsonl, json, markdown");
+        refuse(&["session", "--format", "json", "export"], "session has no option --format");
+        refuse(&["session", "--session", "x", "list"], "session list has no option --session");
+        refuse(&["session", "delete", "--confirm=yes", "--session", "x"], "confirm");
+    }
+
+    #[test]
+    fn the_nearest_name_is_suggested() {
+        refuse(&["sesion"], "did you mean one of: session, session list");
+        refuse(&["session", "lst"], "did you mean 'session list'?");
+        refuse(&["tools"], "did you mean one of: tools list, tools run?");
+        refuse(&["chanels", "telegram"], "did you mean 'channels telegram'?");
+        refuse(&["run", "--mesage", "x"], "did you mean --message?");
+        for (from, to, want) in [("", "", 0), ("", "ab", 2), ("stats", "stat", 1), ("kitten", "sitting", 3)] {
+            assert_eq!((changes(from, to), changes(to, from)), (want, want), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn commands_of_the_earlier_runtime_say_what_to_use() {
+        for (word, instead) in REMOVED {
+            refuse(&[word], instead);
+            refuse(&[word, "status", "--name", "x"], instead);
+        }
+    }
+
+    #[test]
+    fn an_option_without_a_value_is_given_or_not() {
+        let doctor = parsed(&["doctor", "--quiet", "--strict"]).expect("parses");
+        assert_eq!([doctor.given("quiet"), doctor.given("strict"), doctor.given("json")], [true, true, false]);
     }
 }

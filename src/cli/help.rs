@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::cli::flags::{COMMANDS, Command};
+use crate::cli::flags::{COMMANDS, Command, EXIT_CODES, Opt};
 
 /// The help as a whole, or of one command.
 pub fn text(topic: Option<&str>) -> String {
@@ -20,26 +20,36 @@ fn all() -> String {
         let _ = writeln!(text, "  {:<18} {}", command.words.join(" "), command.about);
     }
     text.push_str("\nOptions:\n  -h, --help         help, also behind a command\n  -V, --version      the version\n");
-    text.push_str("\nSettings come from the environment and from .env; see docs/architecture.md, \"Configuration\".\n");
-    text.push_str("Exit codes: 0 done, 1 failed, 2 usage, 70 bug, 74 storage, 75 locked, 78 configuration.\n");
+    text.push_str("\nSettings come from the environment and from .env; see docs/configuration.md.\n");
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+    let _ = writeln!(text, "Exit codes: {}.", codes.join(", "));
     text
 }
 
-fn one(command: &Command) -> String {
-    let mut text = format!("{}\n\nUsage: rusty-pinch {}", command.about, command.words.join(" "));
+/// How a command is typed, with the options that may be left out in brackets.
+pub fn usage(command: &Command) -> String {
+    let mut text = format!("rusty-pinch {}", command.words.join(" "));
     for option in command.options {
         let _ = match option.default {
-            None => write!(text, " --{} {}", option.name, option.value),
-            Some(_) => write!(text, " [--{} {}]", option.name, option.value),
+            None => write!(text, " {}", option.usage()),
+            Some(_) => write!(text, " [{}]", option.usage()),
         };
     }
-    text.push('\n');
+    text
+}
+
+/// What an option means, with its default.
+pub fn about(option: &Opt) -> String {
+    match option.default {
+        Some("") | None => option.about.to_owned(),
+        Some(default) => format!("{} (default: {default})", option.about),
+    }
+}
+
+fn one(command: &Command) -> String {
+    let mut text = format!("{}\n\nUsage: {}\n", command.about, usage(command));
     for option in command.options {
-        let default = match option.default {
-            Some("") | None => String::new(),
-            Some(default) => format!(" (default: {default})"),
-        };
-        let _ = writeln!(text, "  --{:<18} {}{default}", format!("{} {}", option.name, option.value), option.about);
+        let _ = writeln!(text, "  {:<20} {}", option.usage(), about(option));
     }
     text
 }
@@ -53,12 +63,7 @@ mod tests {
         for command in COMMANDS {
             let words = command.words.join(" ");
             assert!(all().contains(&words) && one(command).contains(command.about), "{words}");
-            assert!(
-                command
-                    .options
-                    .iter()
-                    .all(|option| one(command).contains(&format!("--{} {}", option.name, option.value)))
-            );
+            assert!(command.options.iter().all(|option| one(command).contains(&option.usage())));
         }
     }
 }

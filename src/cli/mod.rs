@@ -4,15 +4,21 @@
 //! are a sentence. A reader that closes our output early is no error.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
+use crate::config::keys::Reader as KeyReader;
 
 /// `channels telegram`.
 pub mod channels;
 /// `doctor`.
 pub mod doctor;
+/// The man page, the completions and docs/cli.md, from `flags.rs`.
+pub mod document;
+/// One line being typed.
+pub mod editor;
 /// The environment and the files it names.
 pub mod environment;
 /// Commands and options, declared once.
@@ -21,7 +27,7 @@ pub mod flags;
 pub mod help;
 /// A turn outside a worker.
 pub mod one_shot;
-/// `session`.
+/// `session` and its commands.
 pub mod session;
 /// What every command starts with.
 pub mod setup;
@@ -29,6 +35,8 @@ pub mod setup;
 pub mod stats;
 /// `run`, `repl`, `tools`.
 pub mod talk;
+/// Raw mode and the spinner.
+pub mod terminal;
 
 /// Every way a command can fail, with the sentence for the operator. The exit code follows from the kind.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,17 +106,38 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
         Id::Session => session::run(parsed),
+        Id::SessionList => session::list(),
+        Id::SessionExport => session::export(parsed),
+        Id::SessionDelete => session::delete(parsed),
         Id::Stats => stats::run(),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
         Id::ChannelsTelegram => channels::telegram(parsed),
+        Id::ChannelsWhatsapp => Err(no_whatsapp()),
+        Id::ChannelsAll => every_channel(parsed),
     }
 }
 
-/// Writes a result. A reader that has closed its end has seen enough.
+/// Telegram is the only channel there is, so far.
+fn every_channel(parsed: &Parsed) -> Result<(), Failure> {
+    let environment = environment::read()?;
+    let whatsapp = KeyReader(&environment).flag("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED");
+    match whatsapp.map_err(|error| Failure::Configuration(error.to_string()))? {
+        true => Err(no_whatsapp()),
+        false => channels::telegram(parsed),
+    }
+}
+
+fn no_whatsapp() -> Failure {
+    Failure::Configuration("this version has no WhatsApp worker yet; 'channels telegram' answers Telegram".to_owned())
+}
+
+/// Writes a result; to a terminal without anything that could move its cursor or hide text. A reader that has closed
+/// its end has seen enough.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    let safe = out.is_terminal().then(|| terminal_safe(text));
+    match out.write_all(safe.as_deref().unwrap_or(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Failed(format!("standard output: {error}")))
         }

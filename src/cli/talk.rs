@@ -1,11 +1,12 @@
 //! `run`, `repl` and `tools`: conversation on a terminal or from a script.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, StdinLock};
 
 use crate::base::id::SessionId;
-use crate::base::message::INBOUND_BYTES_MAX;
+use crate::base::message::{INBOUND_BYTES_MAX, Reply};
 use crate::cli::flags::Parsed;
 use crate::cli::one_shot::OneShot;
+use crate::cli::terminal::{Spinner, Terminal};
 use crate::cli::{Failure, print, setup};
 use crate::tool;
 
@@ -22,13 +23,18 @@ pub fn run_tool(parsed: &Parsed) -> Result<(), Failure> {
 }
 
 fn answer_once(session: &SessionId, text: &str) -> Result<(), Failure> {
-    let reply = OneShot::new(setup::load()?)?.turn(session, text)?;
+    let reply = turn(&mut OneShot::new(setup::load()?)?, session, text)?;
     print(&format!("{}\n", reply.text))?;
     match reply.summary.error {
         // The event on standard error has said all there is to say.
         Some(_) => Err(Failure::Failed(String::new())),
         None => Ok(()),
     }
+}
+
+fn turn(one_shot: &mut OneShot, session: &SessionId, text: &str) -> Result<Reply, Failure> {
+    let _spinner = Spinner::start();
+    one_shot.turn(session, text)
 }
 
 /// `tools list`.
@@ -45,18 +51,44 @@ pub fn repl(parsed: &Parsed) -> Result<(), Failure> {
     let session = session(parsed)?;
     let mut one_shot = OneShot::new(setup::load()?)?;
     print(&format!("Rusty Pinch, session {}. 'exit' or end of input ends it.\n", session.stem()))?;
-    let mut input = io::stdin().lock();
+    let mut input = Terminal::open().map_or_else(|| Input::Plain(io::stdin().lock()), Input::Terminal);
     loop {
-        print("> ")?;
-        let Some(line) = read_line(&mut input)? else { return print("\n") };
+        let Some(line) = input.next()? else { return Ok(()) };
         match line.trim() {
             "" => {}
             word if word.eq_ignore_ascii_case("exit") || word.eq_ignore_ascii_case("quit") => return print("Bye.\n"),
-            text => match one_shot.turn(&session, text) {
+            text => match turn(&mut one_shot, &session, text) {
                 Ok(reply) => print(&format!("{}\n", reply.text))?,
                 Err(Failure::Usage(problem)) => print(&format!("{problem}\n"))?,
                 Err(failure) => return Err(failure),
             },
+        }
+    }
+}
+
+/// Where lines come from.
+enum Input {
+    /// A pipe or a file, read as it is.
+    Plain(StdinLock<'static>),
+    /// A person, who can edit them.
+    Terminal(Terminal),
+}
+
+impl Input {
+    /// Prompts and reads; `None` at end of input, with the prompt's line ended.
+    fn next(&mut self) -> Result<Option<String>, Failure> {
+        match self {
+            Input::Terminal(terminal) => {
+                terminal.read_line().map_err(|error| Failure::Failed(format!("terminal: {error}")))
+            }
+            Input::Plain(input) => {
+                print("> ")?;
+                let line = read_line(input)?;
+                if line.is_none() {
+                    print("\n")?;
+                }
+                Ok(line)
+            }
         }
     }
 }

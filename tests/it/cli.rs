@@ -228,3 +228,232 @@ fn a_configuration_fault_parks_where_an_exit_would_be_a_restart_loop() {
     process.terminate();
     assert_eq!(process.wait_within(Duration::from_secs(10)).code(), Some(0));
 }
+
+#[test]
+fn conversations_are_listed_exported_and_deleted_across_their_files() {
+    let world = local();
+    assert_eq!(run(&world, &["session", "list"], 0).stdout, "[]\n");
+    run(&world, &["run", "--message", "one", "--session", "work"], 0);
+    run(&world, &["run", "--message", "two"], 0);
+    let sessions = world.data().join("sessions");
+    let file = |name: &str, content: &str| {
+        let line = format!(r#"{{"role":"user","content":"{content}","timestamp":"2026-01-01T00:00:00+00:00"}}"#);
+        std::fs::write(sessions.join(name), line + "\n").expect("written");
+    };
+    // Two older files, in an order that letters would turn round, and one of another session.
+    file("work.10.jsonl", "tenth");
+    file("work.9.jsonl", "ninth");
+    file("workshop.jsonl", "other");
+    std::fs::write(sessions.join("work.jsonl.torn-5"), "to").expect("written");
+    let list: Value = serde_json::from_str(&run(&world, &["session", "list"], 0).stdout).expect("JSON");
+    let names: Vec<&str> = list.as_array().expect("a list").iter().filter_map(|row| row["session"].as_str()).collect();
+    assert_eq!(names, ["default", "work", "workshop"]);
+    assert_eq!((&list[0]["lines"], &list[2]["lines"]), (&2.into(), &1.into()), "{list}");
+    assert!(list[1]["bytes"].as_u64() > list[2]["bytes"].as_u64() && list[0]["modified"].is_string(), "{list}");
+
+    let work = ["session", "export", "--session", "work"];
+    let lines = run(&world, &work, 0).stdout;
+    let contents = |line: &Value| line["content"].as_str().unwrap_or_default().chars().take(5).collect::<String>();
+    let told: Vec<String> = lines.lines().map(|line| contents(&serde_json::from_str(line).expect("JSON"))).collect();
+    assert_eq!(told, ["ninth", "tenth", "one", "[Rust"]);
+    assert!(lines.contains("\"rid\":\"rp-") && lines.contains("\"c\":\""), "lines as they are kept: {lines}");
+    let json: Value =
+        serde_json::from_str(&run(&world, &[&work[..], &["--format", "json"]].concat(), 0).stdout).expect("JSON");
+    assert_eq!((json.as_array().map(Vec::len), &json[2]["n"]), (Some(4), &1.into()));
+    let markdown = run(&world, &[&work[..], &["--format", "markdown"]].concat(), 0).stdout;
+    assert!(markdown.starts_with("## user, 2026-01-01T00:00:00+00:00\n\nninth\n\n## user, "), "{markdown}");
+    assert!(run(&world, &["session", "--session", "work"], 0).stdout.contains("tenth"));
+
+    assert!(run(&world, &["session", "delete", "--session", "work"], 2).stderr[0].contains("--confirm"));
+    run(&world, &["session", "delete", "--session", "work", "--confirm"], 0);
+    let left: Vec<_> =
+        std::fs::read_dir(&sessions).expect("listed").map(|e| e.expect("an entry").file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("work.")), "{left:?}");
+    run(&world, &["session", "delete", "--session", "work", "--confirm"], 1);
+    assert!(run(&world, &work, 1).stderr[0].contains("there is no session work"));
+    assert_eq!(run(&world, &["session", "--session", "work"], 0).stdout, "[]\n");
+    assert!(run(&world, &["session", "--session", "workshop"], 0).stdout.contains("other"));
+}
+
+/// A running worker could write the lines back; after a polite stop nothing does.
+#[test]
+fn a_conversation_is_not_deleted_under_its_worker_and_stays_deleted() {
+    let scene = Scene::new("delete");
+    let process = scene.start_polling();
+    scene.telegram.say(5, "hello");
+    until("it is answered and kept", || !scene.telegram.sent_to(5).is_empty() && !scene.world.session(5).is_empty());
+    let delete = ["session", "delete", "--session", "telegram:5", "--confirm"];
+    let refused = run(&scene.world, &delete, 1);
+    assert!(refused.stderr[0].contains("telegram worker is running"), "{refused:?}");
+    scene.stop(process);
+    run(&scene.world, &delete, 0);
+    assert!(!scene.world.session_path(5).exists());
+    let process = scene.start_polling();
+    scene.stop(process);
+    assert!(!scene.world.session_path(5).exists(), "recovery wrote the lines back");
+    let stats: Value = serde_json::from_str(&run(&scene.world, &["stats"], 0).stdout).expect("JSON");
+    assert_eq!(stats["telemetry"]["total_turns"], 1, "counted, once");
+    assert_eq!(scene.telegram.sent_to(5).len(), 1, "answered, once");
+
+    // The same after kill -9, when the journal holds what nobody has tidied up.
+    let process = scene.start_polling();
+    scene.telegram.say(6, "hello again");
+    until("it is answered and kept", || !scene.telegram.sent_to(6).is_empty() && !scene.world.session(6).is_empty());
+    scene.kill(process);
+    run(&scene.world, &["session", "delete", "--session", "telegram_6", "--confirm"], 0);
+    let process = scene.start_polling();
+    scene.stop(process);
+    assert!(!scene.world.session_path(6).exists(), "recovery wrote the lines back");
+    let stats: Value = serde_json::from_str(&run(&scene.world, &["stats"], 0).stdout).expect("JSON");
+    assert_eq!(stats["telemetry"]["total_turns"], 2, "counted, once");
+}
+
+#[test]
+fn channels_that_do_not_exist_yet_and_commands_that_are_gone_say_so() {
+    let mut world = local();
+    assert!(run(&world, &["channels", "whatsapp"], 78).stderr[0].contains("no WhatsApp worker yet"));
+    assert!(run(&world, &["channels", "all"], 78).stderr[0].contains("telegram is disabled"));
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", "true");
+    assert!(run(&world, &["channels", "all"], 78).stderr[0].contains("no WhatsApp worker yet"));
+    for (arguments, part) in [
+        (&["skills", "run", "--name", "weather"][..], "tools list"),
+        (&["pulse", "job", "add-http-healthcheck", "--enabled"], "cron"),
+        (&["evolution", "audit-verify"], "restart"),
+        (&["codex", "status"], "not in this version yet"),
+        (&["stast"], "did you mean 'stats'?"),
+    ] {
+        let finished = run(&world, arguments, 2);
+        assert!(finished.stdout.is_empty() && finished.stderr[0].contains(part), "{finished:?}");
+    }
+}
+
+/// A program on a pseudo-terminal, which `script` of util-linux makes; `None`, with a word, where there is none.
+struct OnTerminal {
+    child: std::process::Child,
+    shown: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+}
+
+impl OnTerminal {
+    /// `shell` finds the product in `$PRODUCT`.
+    fn start(world: &World, shell: &str, variables: &[(&str, &str)]) -> Option<OnTerminal> {
+        let product = world.command(&[]);
+        let mut command = std::process::Command::new("script");
+        command.args(["--quiet", "--return", "--command", shell, "/dev/null"]).env_clear();
+        command.envs(product.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PRODUCT", product.get_program()).env("SHELL", "/bin/sh").env("TERM", "xterm");
+        command.envs(variables.iter().copied()).current_dir(world.path("home"));
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let Ok(mut child) = started else {
+            crate::support::cases::say("skip: no 'script' to make a pseudo-terminal with");
+            return None;
+        };
+        let shown = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (mut pipe, target) = (child.stdout.take().expect("a pipe"), std::sync::Arc::clone(&shown));
+        crate::support::waiting::spawn("terminal", move || {
+            let mut window = [0; 4096];
+            while let Ok(count @ 1..) = std::io::Read::read(&mut pipe, &mut window) {
+                crate::support::waiting::lock(&target).extend_from_slice(&window[..count]);
+            }
+        });
+        Some(OnTerminal { child, shown })
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&crate::support::waiting::lock(&self.shown)).into_owned()
+    }
+
+    /// Waits for a text that appears behind another one.
+    #[track_caller]
+    fn until_shown(&self, first: &str, then: &str) {
+        until(&format!("{then:?} behind {first:?} in {:?}", self.shown()), || {
+            let shown = self.shown();
+            shown.find(first).is_some_and(|at| shown[at + first.len()..].contains(then))
+        });
+    }
+
+    fn press(&mut self, keys: &str) {
+        let pipe = self.child.stdin.as_mut().expect("a pipe");
+        pipe.write_all(keys.as_bytes()).and_then(|()| pipe.flush()).expect("it reads");
+    }
+
+    fn code(mut self) -> Option<i32> {
+        let mut status = None;
+        until("it ends", || {
+            status = self.child.try_wait().expect("our own child can be asked");
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a prompt is painted with while keys are read one by one.
+const PROMPT: &str = "\r> \u{1b}7";
+
+#[test]
+fn lines_are_edited_on_a_terminal_that_is_given_back_as_it_was() {
+    let (world, shell) = (local(), "\"$PRODUCT\" repl; code=$?; stty -a; exit $code");
+    let Some(mut terminal) = OnTerminal::start(&world, shell, &[]) else { return };
+    terminal.until_shown("session default", PROMPT);
+    terminal.press("helo\u{1b}[Dl\u{1b}[H'\u{1b}[F!!\u{7f}\r");
+    terminal.until_shown("Received ''hello!'. history=0", PROMPT);
+    terminal.press("other\u{3}\u{1b}[A\u{17}\u{1b}[A?\r");
+    terminal.until_shown("Received ''hello!?'. history=2", PROMPT);
+    terminal.press("abc\u{15}\u{4}");
+    until("the settings are printed", || terminal.shown().contains("-noflsh"));
+    let shown = terminal.shown();
+    let settings: Vec<&str> = shown.split_whitespace().collect();
+    assert!(["icanon", "echo", "isig", "opost", "icrnl"].iter().all(|name| settings.contains(name)), "{shown}");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn what_a_model_says_cannot_drive_the_terminal_and_pipes_get_it_raw() {
+    let world = local();
+    let text = "\u{1b}]0;title\u{7}\u{202e}";
+    let raw = run(&world, &["run", "--message", text], 0).stdout;
+    assert!(raw.contains(text), "{raw:?}");
+    for command in
+        ["run --message \"$TEXT\"", "session", "session export --session default", "tools run --name session_tail"]
+    {
+        let shell = format!("\"$PRODUCT\" {command}; echo that is all");
+        let Some(terminal) = OnTerminal::start(&world, &shell, &[("TEXT", text)]) else { return };
+        until("it is printed", || terminal.shown().contains("that is all"));
+        let shown = terminal.shown();
+        assert!(shown.contains("title") && !shown.contains("\u{1b}]") && !shown.contains('\u{202e}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
+    let mut world = local();
+    // It takes connections and never answers, until it is dropped.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://{}/v1", silent.local_addr().expect("bound"));
+    for (name, value) in [("PROVIDER", "compatible"), ("COMPATIBLE_API_BASE", &base), ("REQUEST_RETRIES", "0")] {
+        world.set(&format!("RUSTY_PINCH_{name}"), value);
+    }
+    let Some(mut terminal) = OnTerminal::start(&world, "\"$PRODUCT\" repl", &[]) else { return };
+    terminal.until_shown("session default", PROMPT);
+    terminal.press("hello\r");
+    terminal.until_shown("hello", "-\r\\\r|\r/\r-\r");
+    drop(silent);
+    terminal.until_shown("/\r", "Sorry");
+    terminal.until_shown("Sorry", PROMPT);
+    terminal.press("\u{4}");
+    assert_eq!(terminal.code(), Some(0));
+
+    let world = local();
+    let Some(mut terminal) = OnTerminal::start(&world, "\"$PRODUCT\" repl", &[("TERM", "dumb")]) else { return };
+    terminal.until_shown("session default", "> ");
+    terminal.press("exit\n");
+    terminal.until_shown("session default", "Bye.");
+    assert!(!terminal.shown().contains('\u{1b}'), "{:?}", terminal.shown());
+    assert_eq!(terminal.code(), Some(0));
+}

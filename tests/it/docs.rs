@@ -4,8 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use rusty_pinch::cli;
 use rusty_pinch::config::document;
+use rusty_pinch::config::keys::{Fate, KEYS};
+
+use crate::support::cases::say;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -139,6 +144,102 @@ fn variables_and_make_targets_in_documents_exist() {
         }
         for target in text.split("`make ").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()) {
             assert!(makefile.contains(&format!("\n{target}:")), "{}: there is no make {target}", document.display());
+        }
+    }
+}
+
+/// The documents made from the tables of the command line, with where they are kept.
+fn command_documents() -> [(&'static str, String); 5] {
+    [
+        ("docs/cli.md", cli::document::markdown()),
+        ("docs/rusty-pinch.1", cli::document::man_page()),
+        ("packaging/completions/rusty-pinch.bash", cli::document::bash()),
+        ("packaging/completions/_rusty-pinch", cli::document::zsh()),
+        ("packaging/completions/rusty-pinch.fish", cli::document::fish()),
+    ]
+}
+
+#[test]
+fn the_documents_of_commands_are_made_from_their_tables() {
+    // All are written before the first difference is told.
+    let outcomes = command_documents().map(|(path, want)| std::panic::catch_unwind(|| equals(path, &want)));
+    outcomes.into_iter().for_each(|outcome| outcome.unwrap_or_else(|told| std::panic::resume_unwind(told)));
+}
+
+/// Seen to fail with `--confirm` left out of the completions.
+#[test]
+fn every_command_and_option_is_in_every_document() {
+    for (path, text) in command_documents() {
+        let plain = text.replace("\\-", "-");
+        // The last word of a command stands alone in a completion, behind a place named with the words before it.
+        let is_shell = path.starts_with("packaging");
+        for command in cli::flags::COMMANDS {
+            let words = if is_shell { &command.words[command.words.len() - 1..] } else { command.words };
+            assert!(plain.contains(&words.join(" ")), "{path}: {words:?}");
+            for option in command.options {
+                let dashes = if path.ends_with(".fish") { "-l " } else { "--" };
+                let place = if path.ends_with(".fish") {
+                    format!("behind {}'", command.words.join(" "))
+                } else {
+                    command.words.join(" ")
+                };
+                let wanted = format!("{dashes}{}", option.name);
+                let is_there = plain.match_indices(&place).any(|(at, _)| plain[at..].contains(&wanted));
+                assert!(is_there, "{path}: {wanted} of {place}");
+            }
+        }
+        let heeded = KEYS.iter().filter(|key| key.fate == Fate::Heeded && path.ends_with(".1"));
+        for key in heeded {
+            assert!(plain.contains(key.name), "{path}: {}", key.name);
+        }
+    }
+}
+
+/// A program of the machine that reads a document and says what is wrong with it.
+#[track_caller]
+fn judged_by(program: &str, arguments: &[&str], path: &str) {
+    let outcome = Command::new(program).args(arguments).arg(root().join(path)).output();
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => say(&format!("skip: no {program} for {path}")),
+        Err(error) => panic!("{program}: {error}"),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            assert!(output.status.success(), "{program} {path}: {}", String::from_utf8_lossy(&said));
+        }
+    }
+}
+
+#[test]
+fn shells_and_manual_readers_understand_what_is_made_for_them() {
+    judged_by("bash", &["-n"], "packaging/completions/rusty-pinch.bash");
+    judged_by("zsh", &["-n"], "packaging/completions/_rusty-pinch");
+    judged_by("fish", &["--no-execute"], "packaging/completions/rusty-pinch.fish");
+    judged_by("mandoc", &["-T", "lint", "-W", "error"], "docs/rusty-pinch.1");
+    judged_by("man", &["--warnings", "-l"], "docs/rusty-pinch.1");
+}
+
+/// What bash offers, asked of bash itself.
+#[test]
+fn completions_offer_what_fits() {
+    let script = root().join("packaging/completions/rusty-pinch.bash");
+    for (typed, offered) in [
+        ("st", "stats"),
+        ("tools ", "list run --help --version"),
+        ("session --s", "--session"),
+        ("session export --session x --fo", "--format"),
+        ("session export --format j", "jsonl json"),
+        ("run --message ", ""),
+    ] {
+        let ask = format!(
+            "source '{}'; COMP_WORDS=(rusty-pinch {typed}{}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _rusty_pinch; echo \"${{COMPREPLY[*]}}\"",
+            script.display(),
+            if typed.ends_with(' ') { "''" } else { "" }
+        );
+        match Command::new("bash").args(["-c", &ask]).output() {
+            Err(error) => return say(&format!("skip: no bash ({error})")),
+            Ok(output) => {
+                assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), offered, "{typed}: {output:?}")
+            }
         }
     }
 }

@@ -17,7 +17,11 @@ mod docs;
 mod load;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
+/// Recovery from every crash image of a scripted run.
+mod storage;
 /// The Bot API as the worker speaks it.
 mod telegram;
 /// The architecture is still there.
 mod tidy;
+/// The storm: real threads and queues, fake ends.
+mod topology;

@@ -38,7 +38,8 @@ fn every_failure_names_how_far_it_came() {
     fails(page().shaped(Shape::Stall), Phase::FirstByte);
     fails(page().shaped(Shape::StallHalfway), Phase::Idle);
     fails(page().header("Content-Encoding", "gzip"), Phase::Malformed);
-    fails(Answer::new(200, vec![b'x'; BODY_BYTES_MAX + 1]), Phase::TooLarge);
+    let large = exchange(Answer::new(200, vec![b'x'; BODY_BYTES_MAX + 1]), 10_000, 20_000).expect_err("no response");
+    assert_eq!(large.phase, Phase::TooLarge);
     let total = exchange(page().shaped(Shape::Stall), 5_000, 300).expect_err("no response");
     assert_eq!(total.phase, Phase::Total);
 }

@@ -63,7 +63,7 @@ const SHELLS: [&str; 24] = [
     "runtime/supervise.rs",
 ];
 /// In `cli` it is the other way round.
-const CLI_CORES: [&str; 2] = ["cli/flags.rs", "cli/help.rs"];
+const CLI_CORES: [&str; 4] = ["cli/document.rs", "cli/editor.rs", "cli/flags.rs", "cli/help.rs"];
 /// Cores that may share a flag or a number between threads; every core may hold an `Arc`.
 const SHARING_CORES: [&str; 2] = ["base/cancel.rs", "base/clock.rs"];
 const WORLD_MODULES: [&str; 6] = ["net", "fs", "process", "env", "thread", "os"];

@@ -1,6 +1,7 @@
 //! What the tests share: fake ends of every wire, a process under test, and the judge.
 //!
-//! Nothing here uses the product's code, so that a mistake in the product cannot hide behind the same mistake here.
+//! Nothing here uses the product's code, so that a mistake in the product cannot hide behind the same mistake here; only
+//! `torn_disk` speaks the product's `Storage`, because that is the seam it stands in.
 //! `waiting` is the only file that reads a clock, waits or starts a thread; `cases` is the only one that reads the
 //! environment of the test run.
 #![allow(dead_code, reason = "each test file uses its own part of what is offered here")]
@@ -17,5 +18,7 @@ mod fakes_proof;
 pub mod scene;
 pub mod telegram_script;
 mod telegram_server;
+pub mod torn_disk;
+mod torn_file;
 pub mod waiting;
 pub mod world;

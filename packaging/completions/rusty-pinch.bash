@@ -1,0 +1,40 @@
+# Completion of rusty-pinch for bash. Made from src/cli/flags.rs.
+_rusty_pinch() {
+    local word=${COMP_WORDS[COMP_CWORD]} command='' offers='' index
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        [[ ${COMP_WORDS[index]} == -* ]] && break
+        command+="${command:+ }${COMP_WORDS[index]}"
+    done
+    case "$command ${COMP_WORDS[COMP_CWORD - 1]}" in
+        'run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'run --message') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'repl --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'session --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'session export --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'session export --format') COMPREPLY=($(compgen -W 'jsonl json markdown' -- "$word")); return ;;
+        'session delete --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'tools run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'tools run --name') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'tools run --args') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'channels telegram --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'channels whatsapp --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'channels all --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+    esac
+    case $command in
+        '') offers='doctor run repl session tools stats channels help' ;;
+        'channels') offers='telegram whatsapp all' ;;
+        'channels all') offers='--max-messages' ;;
+        'channels telegram') offers='--max-messages' ;;
+        'channels whatsapp') offers='--max-messages' ;;
+        'doctor') offers='--json --quiet --strict' ;;
+        'repl') offers='--session' ;;
+        'run') offers='--session --message' ;;
+        'session') offers='list export delete --session' ;;
+        'session delete') offers='--session --confirm' ;;
+        'session export') offers='--session --format' ;;
+        'tools') offers='list run' ;;
+        'tools run') offers='--session --name --args' ;;
+    esac
+    COMPREPLY=($(compgen -W "$offers --help --version" -- "$word"))
+}
+complete -F _rusty_pinch rusty-pinch
