@@ -142,7 +142,8 @@ impl Config {
     /// Checks every value. The first one that is wrong is the error.
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
         let reader = Reader(environment);
-        KEYS.iter().try_for_each(|key| reader.check(key))?;
+        let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
+        ours.filter_map(|name| KEYS.iter().find(|key| key.name == name)).try_for_each(|key| reader.check(key))?;
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
         let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
