@@ -1,17 +1,18 @@
 //! Crash and fault injection on the torn disk: the real `Ledger` in a scripted run of three chats and twelve messages,
-//! with replies of several parts, refusals, a blocked chat, repeats and copies.
+//! with replies of several parts, refusals, a blocked chat and repeats.
 //!
 //! Pass one counts the calls, pass two lets the process die at each of them. Whatever the disk may look like then, the
 //! next process opens it, goes on until everything is quiet, and `judge` says whether somebody was lied to.
 //!
 //! Seen to fail, each with this breakage of the product:
-//! - a commit that is not synced before its effects (`Ledger::sync` without `log.sync()`): lost messages, other texts;
-//! - session lines that count as present when one of the pair is (`Sessions::holds` by turn only): lines lost;
+//! - session lines that count as present when one of the pair is: lines lost;
 //! - a dead letter whose folder is not synced: gone after a power cut;
-//! - ambiguity by the last boot only (`Open::outbound` without `answer.boot != boot`): unmarked repeats;
-//! - `Sending` answered before it is written: unmarked repeats after a kill;
-//! - no dedupe (`Journal::has_seen` always false): messages answered twice;
-//! - a switch that does not sync the sessions, or that writes to the active file: lines or messages lost.
+//! - a failed append that later ones of its session overtake: order of lines;
+//! - lines of an earlier process that a change of files does not sync: lines lost;
+//! - a session file that cannot be read at start and counts as empty: lines twice;
+//! - ambiguity without the other boot, or a send that is not recorded: unmarked repeats.
+//!
+//! No copy of a message arrives here; the storm and the campaign have them.
 
 use crate::support::cases::{Random, cases, say};
 use crate::support::torn_disk::{Image, TornDisk};

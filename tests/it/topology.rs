@@ -3,6 +3,12 @@
 //!
 //! A seed is a town: messages, bounds, numbers of threads, and how its first processes end. After each end the next
 //! process gets the disk as it is, or as a power cut leaves it. `verdict` says what must hold in the end.
+//!
+//! Seen to fail, each with this breakage of the product: a credit returned with the answer instead of the delivery; a
+//! reply that another one of its chat steps over; reopened turns not seated; a receipt before the record; two turns of a
+//! session at once; outboxes that stay open at a stop; a supervisor without patience; calls that are not cancelled; a send
+//! that is not recorded; no dedupe; ambiguity without the other boot; a poison message never given up.
+//! Not caught here: a notices or outbox bound that is too short, suspects that do not run alone.
 
 use std::sync::{Arc, Mutex};
 
