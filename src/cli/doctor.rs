@@ -2,11 +2,15 @@
 //! must work cannot; warnings alone exit 0. Creates nothing but a probe file that it removes again.
 
 use std::env;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use crate::cli::{Failure, print, setup};
+use serde_json::json;
+
+use crate::cli::flags::{Parsed, nearest};
+use crate::cli::setup::{self, Setup};
+use crate::cli::{Failure, print};
+use crate::config::keys::{Environment, Fate, KEYS, Kind, PREFIXES_WITHOUT_EFFECT};
 use crate::config::settings::{Config, ProviderKind};
 use crate::provider::caller::missing;
 
@@ -16,32 +20,90 @@ enum Finding {
     Error(String),
 }
 
-/// Prints the report.
-pub fn run() -> Result<(), Failure> {
-    let config = setup::load()?.config;
-    let findings = check(&config);
-    let failed = findings.iter().any(|finding| matches!(finding, Finding::Error(_)));
+impl Finding {
+    fn level(&self) -> &'static str {
+        match self {
+            Finding::Warning(_) => "warning",
+            Finding::Error(_) => "error",
+        }
+    }
+
+    fn sentence(&self) -> &str {
+        match self {
+            Finding::Warning(sentence) | Finding::Error(sentence) => sentence,
+        }
+    }
+}
+
+/// Prints the report: as text, as JSON (`--json`), or only what is wrong (`--quiet`, for cron, which mails what is
+/// printed). With `--strict` a warning fails, too.
+pub fn run(parsed: &Parsed) -> Result<(), Failure> {
+    let Setup { config, environment, .. } = setup::load()?;
+    let mut findings = check(&config);
+    findings.extend(check_names(&environment));
+    let strict = parsed.given("strict");
+    let failed = findings.iter().any(|finding| strict || matches!(finding, Finding::Error(_)));
     let status = match (failed, findings.is_empty()) {
         (true, _) => "error",
         (false, true) => "ok",
         (false, false) => "warning",
     };
-    let mut text = settings(&config);
-    let _ = writeln!(text, "status: {status}");
-    for finding in &findings {
-        let _ = match finding {
-            Finding::Warning(sentence) => writeln!(text, "- warning: {sentence}"),
-            Finding::Error(sentence) => writeln!(text, "- error: {sentence}"),
-        };
-    }
+    let text = if parsed.given("json") {
+        as_json(&config, status, &findings)
+    } else if parsed.given("quiet") {
+        as_lines(&findings)
+    } else {
+        format!("Rusty Pinch Doctor\n{}status: {status}\n{}", as_settings(&config), as_lines(&findings))
+    };
     print(&text)?;
     if failed { Err(Failure::Failed(String::new())) } else { Ok(()) }
 }
 
+fn as_lines(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("- {}: {}\n", finding.level(), finding.sentence())).collect()
+}
+
+fn as_settings(config: &Config) -> String {
+    settings(config).iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+}
+
+fn as_json(config: &Config, status: &str, findings: &[Finding]) -> String {
+    let findings = findings.iter().map(|finding| json!({"level": finding.level(), "sentence": finding.sentence()}));
+    let settings: serde_json::Map<_, _> =
+        settings(config).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let report = json!({"status": status, "settings": settings, "checks": findings.collect::<Vec<_>>()});
+    format!("{report:#}\n")
+}
+
+/// Variables that look like ours and do nothing: misspelt, of the earlier runtime, or of a later version.
+fn check_names(environment: &Environment) -> Vec<Finding> {
+    let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
+    ours.filter_map(|name| name_finding(name)).map(Finding::Warning).collect()
+}
+
+fn name_finding(name: &str) -> Option<String> {
+    let key = |name: &str| KEYS.iter().find(|key| key.name == name);
+    let of_a_secret = name.strip_suffix("_FILE").and_then(key).is_some_and(|key| matches!(key.kind, Kind::Secret));
+    if of_a_secret || name == "RUSTY_PINCH_ENV_FILE" {
+        return None;
+    }
+    let gone = PREFIXES_WITHOUT_EFFECT.iter().any(|prefix| name.starts_with(prefix));
+    match key(name).map(|key| key.fate) {
+        Some(Fate::Heeded | Fate::Foreign) => None,
+        Some(Fate::Later) => Some(format!("{name} is set, and this version does not heed it yet")),
+        Some(Fate::NoEffect) => Some(format!("{name} is set and has no effect any more; it may be removed")),
+        None if gone => Some(format!("{name} is set and has no effect any more; it may be removed")),
+        None => Some(match nearest(name, KEYS.iter().map(|key| key.name)) {
+            Some(known) => format!("{name} is not a variable of ours; did you mean {known}?"),
+            None => format!("{name} is not a variable of ours; docs/configuration.md lists them"),
+        }),
+    }
+}
+
 /// The lines and their order are those of contract §3.1, without the parts that are gone.
-fn settings(config: &Config) -> String {
+fn settings(config: &Config) -> [(&'static str, String); 17] {
     let provider = &config.provider;
-    let lines: [(&str, String); 17] = [
+    [
         ("provider", provider.name.clone()),
         ("model", provider.model.clone()),
         ("api_base", provider.base.as_ref().map_or("<unset>", |base| base.as_str()).to_owned()),
@@ -59,9 +121,7 @@ fn settings(config: &Config) -> String {
         ("whatsapp_allow_from_count", "0".to_owned()),
         ("codex_enabled", config.codex.enabled.to_string()),
         ("codex_accounts_count", "1".to_owned()),
-    ];
-    let body: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-    format!("Rusty Pinch Doctor\n{body}")
+    ]
 }
 
 fn check(config: &Config) -> Vec<Finding> {

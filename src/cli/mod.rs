@@ -102,7 +102,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
     match parsed.id {
         Id::Version => print(concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n")),
         Id::Help => print(&help::text(parsed.topic.as_deref())),
-        Id::Doctor => doctor::run(),
+        Id::Doctor => doctor::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
         Id::Session => session::run(parsed),

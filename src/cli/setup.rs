@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment};
+use crate::config::keys::Environment;
 use crate::config::settings::{Config, ProviderKind};
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
@@ -14,6 +15,8 @@ use crate::sys::{children, entropy, files};
 
 /// The common parts of a running command.
 pub struct Setup {
+    /// The variables as they were found.
+    pub environment: Environment,
     /// The checked configuration.
     pub config: Config,
     /// The real clock.
@@ -40,7 +43,7 @@ pub fn load_for(way: Way) -> Result<Setup, Failure> {
     let redactor = Redactor::new(config.secrets().iter());
     let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock), way));
     let seed = config.seed.unwrap_or_else(entropy::seed);
-    Ok(Setup { config, clock, log, rng: Rng::from_seed(seed), seed })
+    Ok(Setup { environment, config, clock, log, rng: Rng::from_seed(seed), seed })
 }
 
 impl Setup {
