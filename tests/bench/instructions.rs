@@ -12,8 +12,6 @@ use crate::stage::{Stage, fakes};
 
 const VERSION_MAX: f64 = 0.5;
 const LOCAL_MAX: f64 = 1.0;
-/// With a full history, which is read and checked line by line.
-const WITH_HISTORY_MAX: f64 = 1.1;
 const HTTP_MAX: f64 = 2.5;
 /// The cost of a turn may differ this much between a short and a long session.
 const HISTORY_PER_CENT_MAX: f64 = 5.0;
@@ -71,7 +69,7 @@ pub fn measure_history(report: &mut Report) {
         let session = prepare(&stage, lines);
         let count = millions_of_instructions(&valgrind, &stage, &["run", "--message", "hi", "--session", &session]);
         let figure = Figure::new(&format!("a turn after {lines} lines"), count, "M instr");
-        report.add(figure.at_most(WITH_HISTORY_MAX));
+        report.add(figure.at_most(LOCAL_MAX));
         count
     });
     for (lines, count) in SESSION_LINES.iter().zip(counts).skip(1) {
