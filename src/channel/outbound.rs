@@ -13,6 +13,7 @@ use crate::base::clock::Mono;
 use crate::base::id::TurnId;
 use crate::base::message::{Chat, Outbound, Outcome};
 use crate::base::rng::Rng;
+use crate::net::backoff::upper_half;
 
 /// Stands before a text that may have been delivered before.
 pub const REPEAT_MARK: &str = "↻ (may be a repeat)\n";
@@ -225,7 +226,9 @@ impl Lanes {
             Sent::Nothing { after } => {
                 waiting.failures += 1;
                 let delay = after.map(|after| after.min(THROTTLE_MAX)).map(|after| after + self.rng.jitter(after / 10));
-                lane.not_before = now.after(delay.unwrap_or_else(|| backoff(waiting.failures, &mut self.rng)));
+                lane.not_before = now.after(
+                    delay.unwrap_or_else(|| upper_half(BACKOFF_BASE, BACKOFF_CAP, waiting.failures, &mut self.rng)),
+                );
                 vec![waiting.unsent(part)]
             }
             Sent::Unknown => {
@@ -250,9 +253,8 @@ impl Lanes {
             Sent::Confirmed { .. } | Sent::Refused { .. } | Sent::Moved { .. } => self.trouble = 0,
         }
         if self.trouble >= TROUBLE_TOLERATED {
-            let doublings = (self.trouble - TROUBLE_TOLERATED).min(8);
-            let ceiling = TROUBLE_BASE.saturating_mul(1 << doublings).min(TROUBLE_CAP);
-            self.not_before = now.after(ceiling / 2 + self.rng.jitter(ceiling / 2));
+            let failures = self.trouble - TROUBLE_TOLERATED + 1;
+            self.not_before = now.after(upper_half(TROUBLE_BASE, TROUBLE_CAP, failures, &mut self.rng));
         }
     }
 
@@ -325,11 +327,6 @@ fn attempt(waiting: &mut Waiting) -> Step {
         text,
         resends: outbound.resends,
     })
-}
-
-fn backoff(failures: u32, rng: &mut Rng) -> Duration {
-    let ceiling = BACKOFF_BASE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_CAP);
-    ceiling / 2 + rng.jitter(ceiling / 2)
 }
 
 #[cfg(test)]

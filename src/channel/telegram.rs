@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::rng::Rng;
+use crate::net::backoff::upper_half;
 
 /// Most updates in one batch.
 pub const BATCH_MAX: usize = 100;
@@ -141,7 +142,9 @@ impl Poller {
             self.conflicts = 0;
         }
         let delay = match failure {
-            PollFailure::Transient => self.backoff(Duration::from_millis(500), Duration::from_secs(30), self.failures),
+            PollFailure::Transient => {
+                upper_half(Duration::from_millis(500), Duration::from_secs(30), self.failures, &mut self.rng)
+            }
             PollFailure::Throttled { after } => {
                 let after = after.clamp(Duration::from_secs(1), Duration::from_secs(3600));
                 after + self.rng.jitter(after / 10)
@@ -152,7 +155,8 @@ impl Poller {
                     self.parked = Some(Parked::Conflict);
                 }
                 // Two programs that take turns in throwing each other out must not do it often.
-                Duration::from_secs(5) + self.backoff(Duration::from_secs(5), Duration::from_secs(55), self.conflicts)
+                Duration::from_secs(5)
+                    + upper_half(Duration::from_secs(5), Duration::from_secs(55), self.conflicts, &mut self.rng)
             }
             PollFailure::Webhook => {
                 self.parked = Some(Parked::Webhook);
@@ -171,12 +175,6 @@ impl Poller {
     /// Somebody may have mended what parks us: look again now.
     pub fn on_reload(&mut self) {
         self.not_before = Mono(0);
-    }
-
-    /// Jitter in the upper half of a ceiling that doubles, so that a storm stays below twelve requests a minute.
-    fn backoff(&mut self, base: Duration, cap: Duration, failures: u32) -> Duration {
-        let ceiling = base.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(cap);
-        ceiling / 2 + self.rng.jitter(ceiling / 2)
     }
 }
 

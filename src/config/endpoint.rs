@@ -86,11 +86,6 @@ impl Endpoint {
     pub fn is_secure(&self) -> bool {
         self.secure
     }
-
-    /// Whether the host is an address, so that no name has to be looked up.
-    pub fn is_address(&self) -> bool {
-        self.host.parse::<IpAddr>().is_ok()
-    }
 }
 
 fn host_of(authority: &str) -> Result<String, EndpointError> {

@@ -58,9 +58,20 @@ impl Policy {
 
     /// The largest delay after attempt number `attempt`.
     pub fn ceiling(&self, attempt: u32) -> Duration {
-        let doublings = attempt.saturating_sub(1).min(31);
-        self.base.saturating_mul(1 << doublings).min(self.cap)
+        ceiling(self.base, self.cap, attempt)
     }
+}
+
+/// A delay in the upper half of a ceiling that doubles with every failure in a row (counting from 1): for channels, where
+/// a storm has to stay below a number of requests a minute.
+pub fn upper_half(base: Duration, cap: Duration, failures: u32, rng: &mut Rng) -> Duration {
+    let ceiling = ceiling(base, cap, failures);
+    ceiling / 2 + rng.jitter(ceiling / 2)
+}
+
+fn ceiling(base: Duration, cap: Duration, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(31);
+    base.saturating_mul(1 << doublings).min(cap)
 }
 
 #[cfg(test)]
