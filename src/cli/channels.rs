@@ -1,4 +1,4 @@
-//! `channels telegram`: opens the journal, starts every thread, and waits. Returns when it is told to stop.
+//! `channels`: opens the journal, starts every thread, and waits. Returns when it is told to stop.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::bounded;
 
 use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
@@ -32,7 +32,7 @@ use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, st
 use crate::store::directory::Directory;
 use crate::store::journal::Counting;
 use crate::store::ledger::{Folders, Ledger, Opening};
-use crate::sys::signal::{self, Signal};
+use crate::sys::signal;
 use crate::sys::stop::{self, Stop};
 use crate::sys::{entropy, files};
 use crate::turn::answer::Answerer;
@@ -48,22 +48,30 @@ const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How often a parked process says so.
-const PARKED_EVERY: Duration = Duration::from_secs(60);
-
 /// Threads beside the workers: writer, dispatcher, reader, signal, senders.
 const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
-    let outcome = setup::load_for(Way::Queued).and_then(|setup| {
-        let token = ready(&setup.config)?;
-        work(setup, &token, parsed.count("max-messages"))
-    });
-    match outcome {
-        Err(Failure::Configuration(reason)) if parks() => park(&reason),
-        outcome => outcome,
+    let setup = setup::load_for(Way::Queued)?;
+    let token = ready(&setup.config)?;
+    work(setup, &token, parsed.count("max-messages"))
+}
+
+/// Every channel that is enabled: Telegram is the only one there is, so far.
+pub fn all(parsed: &Parsed) -> Result<(), Failure> {
+    let surroundings = environment::read()?;
+    let whatsapp = KeyReader(&surroundings.variables).flag("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED");
+    match whatsapp.map_err(|error| Failure::Configuration(error.to_string()))? {
+        true => whatsapp_worker(),
+        false => telegram(parsed),
     }
+}
+
+/// There is none yet.
+pub fn whatsapp_worker() -> Result<(), Failure> {
+    let sentence = "this version has no WhatsApp worker yet; 'channels telegram' answers Telegram";
+    Err(Failure::Configuration(sentence.to_owned()))
 }
 
 /// What has to be configured before anything can start.
@@ -106,7 +114,6 @@ fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), F
     setup.log.flush(LOG_PATIENCE);
     match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
-        Ended::Panicked => Err(Failure::Bug("a thread panicked; the next start recovers".to_owned())),
         Ended::Storage => Err(Failure::Storage("the journal cannot be written".to_owned())),
     }
 }
@@ -238,24 +245,4 @@ fn channel(
         Box::new(move |ends| TelegramSender::new(client, ends, clock, log, rng).run())
     });
     Channel { id: ChannelId::Telegram, reader, senders: senders.collect() }
-}
-
-/// Whether a fault that only a person can mend keeps the process up: in a container an exit would be a restart loop.
-/// Asked apart from the rest of the configuration, which may be what is at fault.
-fn parks() -> bool {
-    let environment = environment::read().unwrap_or_else(|_| environment::process_variables());
-    KeyReader(&environment).choice("RUSTY_PINCH_ON_FATAL").is_ok_and(|choice| choice == "park")
-}
-
-/// Stays up, says why once a minute, and ends when told to.
-fn park(reason: &str) -> Result<(), Failure> {
-    let (exits, _reports): (_, Receiver<_>) = bounded(1);
-    let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    loop {
-        let _ = io::stderr().write_all((setup::fatal_line(&format!("parked: {reason}")) + "\n").as_bytes());
-        match signals.recv_timeout(PARKED_EVERY) {
-            Ok(Signal::Terminate { .. }) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Ok(Signal::Reload) | Err(RecvTimeoutError::Timeout) => {}
-        }
-    }
 }

@@ -12,3 +12,5 @@ pub mod keys;
 pub mod secret;
 /// The checked configuration.
 pub mod settings;
+/// The variables and how they were found.
+pub mod surroundings;

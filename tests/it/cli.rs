@@ -457,18 +457,3 @@ fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
     assert!(!terminal.shown().contains('\u{1b}'), "{:?}", terminal.shown());
     assert_eq!(terminal.code(), Some(0));
 }
-
-#[test]
-fn doctor_speaks_to_cron_to_programs_and_to_the_strict() {
-    let mut world = local();
-    assert_eq!(run(&world, &["doctor", "--quiet"], 0).stdout, "", "cron mails what is printed");
-    world.set("RUSTY_PINCH_WORKRES", "8");
-    world.set("RUSTY_PINCH_EVOLUTION_REQUIRE_APPLY_CONFIRM", "true");
-    let quiet = run(&world, &["doctor", "--quiet"], 0).stdout;
-    assert!(quiet.contains("did you mean RUSTY_PINCH_WORKERS?") && quiet.contains("has no effect any more"), "{quiet}");
-    run(&world, &["doctor", "--strict"], 1);
-    let report: Value = serde_json::from_str(&run(&world, &["doctor", "--json"], 0).stdout).expect("JSON");
-    assert_eq!((&report["status"], &report["settings"]["provider"]), (&"warning".into(), &"local".into()));
-    assert_eq!(report["checks"].as_array().map(Vec::len), Some(2));
-    assert_eq!(report["checks"][0]["level"], "warning");
-}
