@@ -1,5 +1,5 @@
 //! `doctor` on set-ups that lack something: each problem has its id, its level and its remedy, and a set-up without
-//! problems is silent. Seen to fail: a mode that is not looked at, a login that is waited for, a shadow that is not kept.
+//! problems is silent. Seen to fail: the mode of an env file whose only secret is hidden by the environment.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
