@@ -88,6 +88,7 @@ fn ready(config: &Config) -> Result<Secret, Failure> {
 fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), Failure> {
     let data = setup.config.data.clone();
     let folder = data.join("journal").join("telegram");
+    setup.refuse_strangers()?;
     let _lock = take_lock(&folder, &setup)?;
     let (exits, exits_out) = bounded(setup.config.workers + OTHER_THREADS);
     let signals = signal::listen(exits.clone()).map_err(|error| Failure::Storage(format!("signals: {error}")))?;

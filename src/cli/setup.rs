@@ -11,7 +11,7 @@ use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
 use crate::observe::sink::{Sink, Way};
 use crate::sys::system_clock::SystemClock;
-use crate::sys::{children, entropy, files};
+use crate::sys::{children, entropy, files, users};
 
 /// The common parts of a running command.
 pub struct Setup {
@@ -47,6 +47,16 @@ pub fn load_for(way: Way) -> Result<Setup, Failure> {
 }
 
 impl Setup {
+    /// For commands that write: what another user than the worker's leaves behind, the worker cannot write to.
+    pub fn refuse_strangers(&self) -> Result<(), Failure> {
+        let data = &self.config.data;
+        users::stranger_to(data).map(users::name).map_or(Ok(()), |owner| {
+            let data = data.display();
+            let remedy = format!("use 'sudo -u {owner} rusty-pinch …'");
+            Err(Failure::Configuration(format!("the conversations in {data} belong to {owner}: {remedy}")))
+        })
+    }
+
     /// Ends what a killed process left running. Only Codex starts programs.
     pub fn end_orphans(&self) {
         if self.config.provider.kind != ProviderKind::Codex {

@@ -125,13 +125,9 @@ fn data_folder(access: &Access, facts: &Facts) -> Vec<Check> {
         let sentence = format!("{path} can be read by others than its owner (mode {mode:03o})");
         checks.push(Check::warning("path.mode", sentence, format!("chmod 700 {path}")));
     }
-    if access.owner != facts.user {
-        let sentence = format!("{path} belongs to {}, and you are somebody else", facts.data_owner);
-        checks.push(Check::warning(
-            "path.owner",
-            sentence,
-            format!("use 'sudo -u {} rusty-pinch …'", facts.data_owner),
-        ));
+    if let Some(owner) = &facts.stranger_to {
+        let sentence = format!("the conversations in {path} belong to {owner}, and you are somebody else");
+        checks.push(Check::warning("path.owner", sentence, format!("use 'sudo -u {owner} rusty-pinch …'")));
     }
     checks
 }
@@ -248,7 +244,8 @@ mod tests {
         worst(&data(7, 0o40_750), "path.mode", Some(Level::Warning));
         worst(&data(7, 0o40_770), "path.mode", Some(Level::Error));
         worst(&data(7, 0o40_700), "path.owner", None);
-        worst(&data(8, 0o40_700), "path.owner", Some(Level::Warning));
+        let stranger = Facts { stranger_to: Some("pi".into()), ..data(8, 0o40_700) };
+        worst(&stranger, "path.owner", Some(Level::Warning));
         worst(&Facts { session_bad_lines: 1, ..well() }, "session.damage", Some(Level::Warning));
         let damaged = JournalFacts { channel: "telegram", damage: Some("a hole".into()), ..JournalFacts::default() };
         worst(&Facts { journals: vec![damaged], ..well() }, "journal.damage", Some(Level::Error));

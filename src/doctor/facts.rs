@@ -70,8 +70,8 @@ pub struct Facts {
     pub synchronised: Option<bool>,
     /// The data folder, if it exists.
     pub data: Option<Access>,
-    /// The user name of its owner.
-    pub data_owner: String,
+    /// The user whose conversations are in it, if that is somebody else than us.
+    pub stranger_to: Option<String>,
     /// Folders that must be writable.
     pub folders: Vec<Folder>,
     /// Bytes free for us where the data folder is.

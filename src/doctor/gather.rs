@@ -14,8 +14,8 @@ use crate::config::settings::{CodexSettings, Config, ProviderKind};
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::observe::telemetry_file;
 use crate::sys::child::{self, End, Program};
-use crate::sys::files;
 use crate::sys::system_clock::SystemClock;
+use crate::sys::{files, users};
 
 /// How long the Codex program may take to say whether it has an account. On a small machine it needs half a second.
 const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
@@ -26,24 +26,17 @@ const LOGIN_GRACE: Duration = Duration::from_millis(100);
 /// Where systemd's time service says that the clock was set.
 const TIME_SERVICE: &str = "/run/systemd/timesync";
 
-/// Users by number.
-const USERS: &str = "/etc/passwd";
-
-/// Larger than any list of users of a machine of ours.
-const USERS_BYTES_MAX: u64 = 1 << 20;
-
 /// Looks at everything.
 pub fn facts(config: &Config) -> Facts {
     let clock = SystemClock::new();
-    let data = access(&config.data);
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let folder = |path: &Path, variable| Folder { path: path.to_owned(), variable, refusal: refusal(path) };
     Facts {
-        user: rustix::process::geteuid().as_raw(),
+        user: users::own_id(),
         now: clock.wall(),
         synchronised: synchronised(),
-        data_owner: data.as_ref().map(|access| user_name(access.owner)).unwrap_or_default(),
-        data,
+        stranger_to: users::stranger_to(&config.data).map(users::name),
+        data: access(&config.data),
         folders: vec![
             folder(&config.data, "RUSTY_PINCH_DATA_DIR"),
             folder(&config.workspace, "RUSTY_PINCH_WORKSPACE"),
@@ -63,17 +56,6 @@ pub fn facts(config: &Config) -> Facts {
 fn access(path: &Path) -> Option<Access> {
     let known = fs::metadata(path).ok()?;
     Some(Access { path: path.to_owned(), owner: known.uid(), mode: known.mode() })
-}
-
-fn user_name(id: u32) -> String {
-    let users = files::read_bounded(Path::new(USERS), USERS_BYTES_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
-    let users = String::from_utf8_lossy(&users);
-    let of_line = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
-    };
-    users.lines().find_map(of_line).unwrap_or_else(|| format!("#{id}"))
 }
 
 /// Without systemd's time service we do not know.
@@ -157,12 +139,6 @@ fn names(folder: &Path) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn users_have_names_and_missing_ones_their_number() {
-        assert_eq!(user_name(0), "root");
-        assert_eq!(user_name(4_000_000_000), "#4000000000");
-    }
 
     #[test]
     fn a_folder_to_be_is_judged_by_its_parent() {

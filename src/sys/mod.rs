@@ -20,3 +20,5 @@ pub mod stop;
 pub mod system_clock;
 /// Named threads that report how they ended.
 pub mod thread;
+/// Who we are, and whose files are whose.
+pub mod users;

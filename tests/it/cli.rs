@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::cases::say;
 use crate::support::scene::Scene;
 use crate::support::waiting::until;
 use crate::support::world::{Finished, World};
@@ -456,4 +457,33 @@ fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
     terminal.until_shown("session default", "Bye.");
     assert!(!terminal.shown().contains('\u{1b}'), "{:?}", terminal.shown());
     assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn an_answer_that_cannot_be_kept_is_shown_and_said_not_to_be_kept() {
+    let world = local();
+    let sessions = world.data().join("sessions");
+    std::fs::create_dir(&sessions).expect("a folder");
+    let held = std::fs::File::create(sessions.join(".lock")).expect("a file");
+    held.lock().expect("ours");
+    let finished = run(&world, &["run", "--message", "hello"], 74);
+    assert!(finished.stdout.starts_with("[Rusty Pinch:local:m] Received 'hello'"), "{finished:?}");
+    let said = finished.stderr.join("\n");
+    assert!(said.contains("the turn is not kept") && said.contains("another process holds the lock"), "{said}");
+}
+
+#[test]
+fn a_command_of_another_user_leaves_nothing_behind() {
+    let world = local();
+    assert!(run(&world, &["run", "--message", "mine"], 0).stdout.contains("mine"));
+    let sessions = world.data().join("sessions");
+    if std::os::unix::fs::chown(&sessions, Some(1), None).is_err() {
+        say("skip: only root can give files away");
+        return;
+    }
+    let refused = run(&world, &["run", "--message", "theirs"], 78);
+    assert!(refused.stderr.join("").contains("sudo -u daemon rusty-pinch"), "{refused:?}");
+    let text = std::fs::read_to_string(sessions.join("default.jsonl")).expect("a session");
+    assert!(!text.contains("theirs"), "{text}");
+    assert!(run(&world, &["doctor"], 0).stdout.contains("warning path.owner: "));
 }
