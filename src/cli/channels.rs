@@ -13,6 +13,7 @@ use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
 use crate::base::rng::Rng;
 use crate::channel::allowlist::Allowlist;
+use crate::channel::outbound::Lanes;
 use crate::channel::telegram_client::TelegramClient;
 use crate::channel::telegram_sender::TelegramSender;
 use crate::channel::telegram_worker::{Reader, ReaderSettings};
@@ -241,9 +242,9 @@ fn channel(
     let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
     let reader: Work<_> = Box::new(move |ends| Reader::new(poll_client, settings, ends, clock, log, poll_rng).run());
     let senders = (0..SENDERS).map(|_| -> Work<_> {
-        let (client, rng) = (client(Cancel::new()), rng.split());
+        let (client, lanes) = (client(Cancel::new()), Lanes::new(setup.config.delivery, rng.split()));
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        Box::new(move |ends| TelegramSender::new(client, ends, clock, log, rng).run())
+        Box::new(move |ends| TelegramSender::new(client, ends, clock, log, lanes).run())
     });
     Channel { id: ChannelId::Telegram, reader, senders: senders.collect() }
 }

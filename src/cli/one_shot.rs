@@ -78,7 +78,7 @@ impl OneShot {
         }
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
-        let question = Question { turn, session, text, received, interrupted: 0 };
+        let question = Question { turn, session, text, received, waited: None, interrupted: 0 };
         let Some(reply) = self.answerer.answer(&question, &self.cancel) else {
             let number = self.signal.as_ref().map_or(0, |signal| signal.load(Ordering::SeqCst));
             return Err(Failure::Stopped(u8::try_from(number).unwrap_or(0)));

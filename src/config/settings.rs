@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::message::Mode;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, KEYS, KeyError, Reader, Source};
 use crate::config::secret::Secret;
@@ -118,6 +119,8 @@ pub struct Config {
     pub codex: CodexSettings,
     /// The Telegram worker.
     pub telegram: TelegramSettings,
+    /// What is done about a send whose outcome is unknown.
+    pub delivery: Mode,
     /// Prompt building.
     pub history: HistoryLimits,
     /// Sessions, journal, telemetry.
@@ -160,6 +163,10 @@ impl Config {
             codex: codex(&reader, &provider)?,
             provider,
             telegram: telegram(&reader, insecure)?,
+            delivery: match reader.choice("RUSTY_PINCH_DELIVERY")?.as_str() {
+                "at_most_once" => Mode::AtMostOnce,
+                _ => Mode::AtLeastOnce,
+            },
             history: HistoryLimits {
                 lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
                 bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),

@@ -1,6 +1,6 @@
 //! The checks themselves: settings and facts in, verdicts out. Pure, so that each is a table row in a test.
 
-use crate::base::clock::Wall;
+use crate::base::clock::WALL_FLOOR;
 use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
@@ -13,9 +13,6 @@ const DISK_BYTES_MIN: u64 = 64 << 20;
 
 /// Below this a person should look.
 const DISK_BYTES_LOW: u64 = 512 << 20;
-
-/// 2026-01-01: an earlier clock has not been set since the host was switched on.
-const CLOCK_FLOOR: Wall = Wall(1_767_225_600_000);
 
 /// Everything, in the order a person would ask.
 pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
@@ -144,7 +141,7 @@ fn disk(free: u64, config: &Config) -> Check {
 
 fn clock(facts: &Facts) -> Vec<Check> {
     let mut checks = Vec::new();
-    if facts.now < CLOCK_FLOOR {
+    if facts.now < WALL_FLOOR {
         let sentence = format!("the clock says {}, which is in the past", facts.now.rfc3339());
         checks.push(Check::error(
             "clock.plausible",
@@ -212,7 +209,7 @@ mod tests {
     }
 
     fn well() -> Facts {
-        Facts { user: 7, now: CLOCK_FLOOR, disk_free: Some(DISK_BYTES_LOW), ..Facts::default() }
+        Facts { user: 7, now: WALL_FLOOR, disk_free: Some(DISK_BYTES_LOW), ..Facts::default() }
     }
 
     /// The worst check of each id on these facts.
@@ -235,7 +232,11 @@ mod tests {
         worst(&mib(512), "disk.free", Some(Level::Ok));
         worst(&mib(511), "disk.free", Some(Level::Warning));
         worst(&mib(63), "disk.free", Some(Level::Error));
-        worst(&Facts { now: Wall(CLOCK_FLOOR.0 - 1), ..well() }, "clock.plausible", Some(Level::Error));
+        worst(
+            &Facts { now: crate::base::clock::Wall(WALL_FLOOR.0 - 1), ..well() },
+            "clock.plausible",
+            Some(Level::Error),
+        );
         worst(&well(), "clock.plausible", None);
         worst(&Facts { synchronised: Some(true), ..well() }, "clock.synchronised", None);
         worst(&Facts { synchronised: Some(false), ..well() }, "clock.synchronised", Some(Level::Warning));

@@ -14,7 +14,7 @@ use crate::config::settings::{CodexSettings, Config, ProviderKind};
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::observe::telemetry_file;
 use crate::sys::child::{self, End, Program};
-use crate::sys::system_clock::SystemClock;
+use crate::sys::system_clock::{self, SystemClock};
 use crate::sys::{files, users};
 
 /// How long the Codex program may take to say whether it has an account. On a small machine it needs half a second.
@@ -22,9 +22,6 @@ const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
 
 /// How long it may take to end when asked to.
 const LOGIN_GRACE: Duration = Duration::from_millis(100);
-
-/// Where systemd's time service says that the clock was set.
-const TIME_SERVICE: &str = "/run/systemd/timesync";
 
 /// Looks at everything.
 pub fn facts(config: &Config) -> Facts {
@@ -34,7 +31,7 @@ pub fn facts(config: &Config) -> Facts {
     Facts {
         user: users::own_id(),
         now: clock.wall(),
-        synchronised: synchronised(),
+        synchronised: system_clock::synchronised(),
         stranger_to: users::stranger_to(&config.data).map(users::name),
         data: access(&config.data),
         folders: vec![
@@ -56,12 +53,6 @@ pub fn facts(config: &Config) -> Facts {
 fn access(path: &Path) -> Option<Access> {
     let known = fs::metadata(path).ok()?;
     Some(Access { path: path.to_owned(), owner: known.uid(), mode: known.mode() })
-}
-
-/// Without systemd's time service we do not know.
-fn synchronised() -> Option<bool> {
-    let folder = Path::new(TIME_SERVICE);
-    folder.is_dir().then(|| folder.join("synchronized").exists())
 }
 
 /// The folder, or the nearest parent that exists.

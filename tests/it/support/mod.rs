@@ -17,7 +17,7 @@ pub mod fake_telegram;
 mod fakes_proof;
 pub mod scene;
 pub mod telegram_script;
-mod telegram_server;
+pub mod telegram_server;
 pub mod torn_disk;
 mod torn_file;
 pub mod waiting;
