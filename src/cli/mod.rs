@@ -27,6 +27,8 @@ pub mod flags;
 pub mod help;
 /// A turn outside a worker.
 pub mod one_shot;
+/// The lock and the journal of a worker.
+pub mod opening;
 /// A worker that cannot start and stays up.
 pub mod park;
 /// `session` and its commands.

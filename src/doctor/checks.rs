@@ -7,9 +7,7 @@ use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Logi
 use crate::doctor::report::Check;
 use crate::doctor::{names, secrets};
 use crate::provider::caller::missing;
-
-/// Below this the journal cannot be created.
-const DISK_BYTES_MIN: u64 = 64 << 20;
+use crate::store::commit_log::FREE_BYTES_MIN;
 
 /// Below this a person should look.
 const DISK_BYTES_LOW: u64 = 512 << 20;
@@ -134,7 +132,7 @@ fn disk(free: u64, config: &Config) -> Check {
     let remedy = "make room, or move RUSTY_PINCH_DATA_DIR";
     match free {
         DISK_BYTES_LOW.. => Check::ok("disk.free", sentence),
-        DISK_BYTES_MIN.. => Check::warning("disk.free", sentence, remedy),
+        FREE_BYTES_MIN.. => Check::warning("disk.free", sentence, remedy),
         _ => Check::error("disk.free", sentence, remedy),
     }
 }

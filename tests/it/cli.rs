@@ -211,9 +211,12 @@ fn many_commands_at_once_lose_no_line_and_no_count() {
 
 #[test]
 fn a_second_worker_of_a_channel_is_refused_and_told_who_holds_the_lock() {
-    let scene = Scene::new("second worker");
+    let mut scene = Scene::new("second worker");
+    // It waits three times this long.
+    scene.world.set("RUSTY_PINCH_DRAIN_SECS", "1");
     let process = scene.start_polling();
     let second = scene.world.run(&["channels", "telegram"]);
+    assert!(second.stderr.iter().any(|line| line.contains("channel_wait")), "{second:?}");
     assert_eq!(second.code, Some(75), "{second:?}");
     assert!(second.stderr.iter().any(|line| line.contains(&format!("\\\"pid\\\":{}", process.id()))), "{second:?}");
     scene.stop(process);

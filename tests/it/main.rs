@@ -11,6 +11,8 @@ mod campaign;
 mod cli;
 /// The same turn with independent programs at the other end.
 mod counterparts;
+/// Disks that are full, read-only or gone.
+mod disks;
 /// Documents are true.
 mod docs;
 /// `doctor` on set-ups that lack something.
