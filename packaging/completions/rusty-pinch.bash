@@ -13,6 +13,9 @@ _rusty_pinch() {
         'session export --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'session export --format') COMPREPLY=($(compgen -W 'jsonl json markdown' -- "$word")); return ;;
         'session delete --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'outbox show --turn') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'outbox retry --turn') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'outbox drop --turn') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --name') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --args') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
@@ -21,12 +24,16 @@ _rusty_pinch() {
         'channels all --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor run repl session tools stats channels help' ;;
+        '') offers='doctor run repl session outbox tools stats channels help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
         'channels telegram') offers='--max-messages' ;;
         'channels whatsapp') offers='--max-messages' ;;
         'doctor') offers='--json --quiet --strict' ;;
+        'outbox') offers='list show retry drop' ;;
+        'outbox drop') offers='--turn --confirm' ;;
+        'outbox retry') offers='--turn' ;;
+        'outbox show') offers='--turn' ;;
         'repl') offers='--session' ;;
         'run') offers='--session --message' ;;
         'session') offers='list export delete --session' ;;

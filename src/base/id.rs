@@ -55,6 +55,11 @@ impl TurnId {
         TurnId((u128::from(now.0 & 0xffff_ffff_ffff) << 80) | random)
     }
 
+    /// When it was minted.
+    pub fn minted(self) -> Wall {
+        Wall(u64::try_from(self.0 >> 80).unwrap_or(u64::MAX))
+    }
+
     /// The inverse of `Display`; `None` for anything else.
     pub fn parse(text: &str) -> Option<TurnId> {
         let digits = text.strip_prefix("rp-")?;

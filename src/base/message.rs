@@ -67,8 +67,9 @@ pub struct Inbound {
     pub channel: ChannelId,
     /// Which account of ours received it; Telegram's bot id.
     pub account: u64,
-    /// The channel's position of this message; Telegram's update id. What a receipt names.
-    pub origin: u64,
+    /// The channel's position of this message; Telegram's update id. What a receipt names. `None`: nobody waits for one,
+    /// because a person took the message up again.
+    pub origin: Option<u64>,
     /// The same for every copy of the same message, whatever its position.
     pub key: String,
     /// Where to answer.

@@ -226,7 +226,7 @@ impl Reader {
             turn: TurnId::mint(received, &mut self.rng),
             channel: ChannelId::Telegram,
             account: bot,
-            origin: incoming.id,
+            origin: Some(incoming.id),
             key: format!("tg:{bot}:{}:{}", incoming.chat.id, incoming.message_id),
             chat: incoming.chat,
             sender: incoming.sender,

@@ -28,7 +28,8 @@ use crate::provider::caller::Caller;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
-use crate::store::ledger::{Ledger, Opening};
+use crate::store::exchange::Opening;
+use crate::store::ledger::Ledger;
 use crate::sys::signal;
 use crate::sys::stop::{self, Stop};
 use crate::turn::answer::Answerer;
@@ -147,6 +148,7 @@ fn plan(setup: &Setup, token: &Secret, ledger: Ledger, opening: Opening, orders:
         answerers: answerers.collect(),
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: channel(setup, token, opening.next_positions, orders, &mut rng),
+        rng: rng.split(),
         telemetry_file: config.telemetry_file.clone(),
         clock: Arc::clone(&setup.clock),
         log: Arc::clone(&setup.log),

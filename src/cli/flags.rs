@@ -18,6 +18,10 @@ pub enum Id {
     SessionList,
     SessionExport,
     SessionDelete,
+    OutboxList,
+    OutboxShow,
+    OutboxRetry,
+    OutboxDrop,
     ToolsList,
     ToolsRun,
     Stats,
@@ -110,6 +114,9 @@ const THIS_SESSION: Opt =
 const MAX_MESSAGES: Opt =
     Opt { name: "max-messages", takes: Takes::Count, default: Some(""), about: "stop after so many answered messages" };
 
+const TURN: Opt =
+    Opt { name: "turn", takes: Takes::Text("ID"), default: None, about: "which turn, as the list names it" };
+
 /// Every command, in the order of the help.
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = &[
@@ -133,6 +140,10 @@ pub const COMMANDS: &[Command] = &[
         THIS_SESSION,
         flag("confirm", "really"),
     ] },
+    Command { id: Id::OutboxList, words: &["outbox", "list"], about: "List the turns that are not settled as JSON: open, in doubt, given up.", options: &[] },
+    Command { id: Id::OutboxShow, words: &["outbox", "show"], about: "Print all that is known of one of them as JSON.", options: &[TURN] },
+    Command { id: Id::OutboxRetry, words: &["outbox", "retry"], about: "Let the worker take up one that was given up.", options: &[TURN] },
+    Command { id: Id::OutboxDrop, words: &["outbox", "drop"], about: "Remove one for good.", options: &[TURN, flag("confirm", "really")] },
     Command { id: Id::ToolsList, words: &["tools", "list"], about: "List the local tools.", options: &[] },
     Command { id: Id::ToolsRun, words: &["tools", "run"], about: "Run a local tool, as a '/tool' message does.", options: &[
         SESSION,

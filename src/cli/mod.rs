@@ -29,6 +29,8 @@ pub mod help;
 pub mod one_shot;
 /// The lock and the journal of a worker.
 pub mod opening;
+/// `outbox` and its commands.
+pub mod outbox;
 /// A worker that cannot start and stays up.
 pub mod park;
 /// `session` and its commands.
@@ -110,6 +112,10 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::SessionList => session::list(),
         Id::SessionExport => session::export(parsed),
         Id::SessionDelete => session::delete(parsed),
+        Id::OutboxList => outbox::list(),
+        Id::OutboxShow => outbox::show(parsed),
+        Id::OutboxRetry => outbox::retry(parsed),
+        Id::OutboxDrop => outbox::drop(parsed),
         Id::Stats => stats::run(),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),

@@ -18,8 +18,9 @@ use crate::observe::event::Event;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
 use crate::store::directory::Directory;
+use crate::store::exchange::{Folders, Opening};
 use crate::store::journal::Counting;
-use crate::store::ledger::{Folders, Ledger, Opening};
+use crate::store::ledger::Ledger;
 use crate::sys::signal::Signal;
 use crate::sys::{entropy, files};
 
@@ -148,6 +149,7 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
         journal: directory(&journal)?,
         sessions: directory(&data.join("sessions"))?,
         dead: directory(&data.join("dead"))?,
+        spool: directory(&data.join("spool").join(channel.name()))?,
     };
     let (ledger, opening) = ledger(channel, folders, setup).map_err(|error| Trouble::Disk(journal, error))?;
     Ok(Opened { lock, ledger, opening })

@@ -19,7 +19,7 @@ use crate::cli::{Failure, print, setup};
 use crate::observe::event::Event;
 use crate::store::commit_log::FILES;
 use crate::store::directory::Directory;
-use crate::store::settle::settle;
+use crate::store::settle::{Settling, settle};
 use crate::store::storage::Storage;
 use crate::store::transcript::{LINE_BYTES_MAX, Line};
 use crate::store::{parts, sessions};
@@ -84,6 +84,7 @@ pub fn delete(parsed: &Parsed) -> Result<(), Failure> {
         return Err(Failure::Usage("session delete cannot be undone: repeat it with --confirm".to_owned()));
     }
     let (setup, session) = begin(parsed)?;
+    setup.refuse_strangers()?;
     let folder = folder(&setup);
     let _worker = keep_worker_away(&setup, session.stem())?;
     let stem = session.stem();
@@ -130,12 +131,17 @@ fn keep_worker_away(setup: &Setup, stem: &str) -> Result<Option<File>, Failure> 
         )));
     };
     let open = |folder: &Path| Directory::open(folder).map(Box::new).map_err(|error| failed(&error));
-    let (telemetry, clock) = (&setup.config.telemetry_file, setup.clock.as_ref());
-    let names = (&*entropy::boot_id(), format!("{channel}-{:016x}", entropy::seed()));
-    let settled = settle(open(&journal)?, open(&folder(setup))?, telemetry, names, clock);
-    match settled.map_err(|error| failed(&error))? {
-        Some(damage) => Err(Failure::Failed(format!("{damage}: start the {channel} worker once, which mends that"))),
-        None => Ok(Some(lock)),
+    let settling = Settling {
+        journal: open(&journal)?,
+        sessions: open(&folder(setup))?,
+        telemetry: &setup.config.telemetry_file,
+        boot: &entropy::boot_id(),
+        name: format!("{channel}-{:016x}", entropy::seed()),
+        close: &|_| None,
+    };
+    match settle(settling, setup.clock.as_ref()).map_err(|error| failed(&error))? {
+        Err(damage) => Err(Failure::Failed(format!("{damage}: start the {channel} worker once, which mends that"))),
+        Ok(_) => Ok(Some(lock)),
     }
 }
 

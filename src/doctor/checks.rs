@@ -183,11 +183,7 @@ fn records(facts: &Facts) -> Vec<Check> {
     }
     if facts.dead_letters > 0 {
         let sentence = format!("{} replies were given up", facts.dead_letters);
-        checks.push(Check::warning(
-            "dead.letters",
-            sentence,
-            "read and remove them in the folder 'dead' of the data folder",
-        ));
+        checks.push(Check::warning("dead.letters", sentence, "see 'rusty-pinch outbox list'; retry or drop them"));
     }
     if let Some(error) = &facts.telemetry_error {
         let remedy = "the next turn keeps the file aside and counts anew";

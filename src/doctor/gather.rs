@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{env, fs, io};
+use std::{env, fs};
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
@@ -13,6 +13,9 @@ use crate::base::id::ChannelId;
 use crate::config::settings::{CodexSettings, Config, ProviderKind};
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::observe::telemetry_file;
+use crate::store::dead;
+use crate::store::directory::Directory;
+use crate::store::inspect::{self, JournalDamage};
 use crate::sys::child::{self, End, Program};
 use crate::sys::system_clock::{self, SystemClock};
 use crate::sys::{files, users};
@@ -26,6 +29,8 @@ const LOGIN_GRACE: Duration = Duration::from_millis(100);
 /// Looks at everything.
 pub fn facts(config: &Config) -> Facts {
     let clock = SystemClock::new();
+    // What cannot be read is reported as a folder that cannot be used.
+    let sessions = inspect::session_damage(&Directory::reading(&config.data.join("sessions"))).unwrap_or_default();
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let folder = |path: &Path, variable| Folder { path: path.to_owned(), variable, refusal: refusal(path) };
     Facts {
@@ -43,9 +48,9 @@ pub fn facts(config: &Config) -> Facts {
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
         codex: (config.provider.kind == ProviderKind::Codex).then(|| codex(&config.codex, &clock)),
         journals: journals(&config.data),
-        session_bad_lines: 0,
-        session_torn_files: names(&config.data.join("sessions")).filter(|name| name.contains(".torn-")).count(),
-        dead_letters: names(&config.data.join("dead")).filter(|name| name.ends_with(".json")).count(),
+        session_bad_lines: sessions.bad_lines,
+        session_torn_files: sessions.torn_files,
+        dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
         telemetry_error: telemetry_file::read(&config.telemetry_file).err().map(|error| error.to_string()),
     }
 }
@@ -113,18 +118,16 @@ fn journals(data: &Path) -> Vec<JournalFacts> {
 }
 
 fn journal(channel: &'static str, folder: &Path) -> Option<JournalFacts> {
-    folder.is_dir().then(|| JournalFacts {
-        channel,
-        running: files::is_locked(&folder.join("LOCK")).unwrap_or(false),
-        kept_aside: names(folder).filter(|name| name.contains(".bad-")).count(),
-        damage: None,
+    folder.is_dir().then(|| {
+        let found = inspect::journal_damage(&Directory::reading(folder));
+        let found = found.unwrap_or_else(|error| JournalDamage { damage: Some(error.to_string()), bad_files: 0 });
+        JournalFacts {
+            channel,
+            running: files::is_locked(&folder.join("LOCK")).unwrap_or(false),
+            kept_aside: found.bad_files,
+            damage: found.damage,
+        }
     })
-}
-
-/// Names in a folder; none if it cannot be read, which is reported elsewhere.
-fn names(folder: &Path) -> impl Iterator<Item = String> {
-    let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(Iterator::collect);
-    entries.unwrap_or_default().into_iter().filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
+use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds};
 use crate::observe::event::Log;
 use crate::store::ledger::Ledger;
@@ -88,6 +89,8 @@ pub struct Plan {
     pub channel: Channel,
     /// Where counters are kept.
     pub telemetry_file: PathBuf,
+    /// Names turns that are taken up again.
+    pub rng: Rng,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where events go.
@@ -106,7 +109,8 @@ pub struct Started {
 
 /// Wires and starts everything. Unfinished business takes its credits before the first reader starts.
 pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
-    let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, clock, log, stop } = plan;
+    let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, rng, clock, log, stop } =
+        plan;
     // After a power cut more turns may be open than there are credits.
     let open_max = limits.credits + reopened.len();
     let senders = channel.senders.len();
@@ -116,7 +120,8 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
     let (appends, appends_out) = bounded(bounds.appends);
     let (deliveries, deliveries_out) = bounded(bounds.deliveries);
     let (jobs, jobs_out) = bounded(workers);
-    let (notices, notices_out) = bounded(3 * open_max);
+    // One more for a wish of the spool.
+    let (notices, notices_out) = bounded(3 * open_max + 1);
     let (receipts, receipts_out) = bounded(bounds.batch);
     let (reload, reload_out) = bounded(1);
     let (outboxes, outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
@@ -130,7 +135,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
         }
     }
     let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes };
-    let writer = Writer::new(ledger, writer_ends, telemetry_file, Arc::clone(&clock), log);
+    let writer = Writer::new(ledger, writer_ends, telemetry_file, rng, Arc::clone(&clock), log);
     spawn("writer", exits.clone(), move || writer.run());
 
     let mut lanes_out = lanes_out.into_iter().enumerate();

@@ -131,6 +131,11 @@ impl Storage for Directory {
         fs::rename(self.path(from), self.path(to))
     }
 
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.open.remove(name);
+        or_empty(fs::remove_file(self.path(name)))
+    }
+
     fn sync(&mut self, name: &str) -> io::Result<()> {
         match self.open.get(name) {
             Some(file) => file.sync_data(),

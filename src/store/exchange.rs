@@ -1,8 +1,44 @@
-//! What goes into the ledger and what comes out: [`Append`]s and deliveries in, [`Effect`]s out.
+//! What goes into the ledger and what comes out: folders in and what was found in them out, then [`Append`]s and
+//! deliveries in, [`Effect`]s out.
+
+use std::collections::BTreeMap;
 
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, Inbound, Job, Outbound, Reply};
 use crate::observe::event::{Event, TurnRecord};
+use crate::store::record::OpenRecord;
+use crate::store::recover::Reopened;
+use crate::store::sessions::Repaired;
+use crate::store::storage::Storage;
+
+/// What opening found.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// Turns to go on with, oldest first.
+    pub reopened: Vec<Reopened>,
+    /// By account, the position behind the last message received for it.
+    pub next_positions: BTreeMap<u64, u64>,
+    /// Frames read.
+    pub frames: u64,
+    /// Turns whose session lines had to be appended again.
+    pub lines_restored: usize,
+    /// Damage, for a person.
+    pub damage: Option<String>,
+    /// Session files repaired on the way.
+    pub repaired: Vec<Repaired>,
+}
+
+/// The folders of a channel.
+pub struct Folders {
+    /// `journal/<channel>`.
+    pub journal: Box<dyn Storage>,
+    /// `sessions`.
+    pub sessions: Box<dyn Storage>,
+    /// `dead`.
+    pub dead: Box<dyn Storage>,
+    /// `spool/<channel>`.
+    pub spool: Box<dyn Storage>,
+}
 
 /// What is asked of the writer by the dispatcher and the turn workers.
 #[derive(Debug)]
@@ -32,6 +68,19 @@ pub enum Append {
     },
     /// An answer to make durable, then to send.
     Reply(Box<Reply>),
+    /// A turn that was given up is taken up again.
+    Readmit(Box<Readmission>),
+}
+
+/// A turn that a person wants to be taken up again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readmission {
+    /// Its file in the spool, which also tells copies of this wish apart.
+    pub file: String,
+    /// The message. Of a turn without an answer a new one begins, which is why it has a new name.
+    pub inbound: Inbound,
+    /// A turn with an answer, of which the rest is to be sent.
+    pub answered: Option<Box<OpenRecord>>,
 }
 
 /// One item of a batch.
@@ -61,6 +110,8 @@ pub enum Notice {
     },
     /// The turn is closed on disk.
     Delivered(TurnId),
+    /// Somebody wants this turn to be taken up again. Answered by exactly one `Append::Readmit`.
+    Readmission(Box<Readmission>),
 }
 
 /// What follows from a batch.

@@ -37,6 +37,8 @@ pub struct Open {
     pub resends: u8,
     /// How it was closed.
     pub closed: Option<Outcome>,
+    /// Whether it was given up before, and told and counted then.
+    pub again: bool,
 }
 
 /// What the records say.
@@ -93,6 +95,11 @@ impl Journal {
                 open.resends = 0;
             }),
             Record::Fin(closed) => self.finished(*closed),
+            Record::Opn(again) => {
+                if self.ring.insert(key_hash(&again.key)) && self.get(again.open.rx.id).is_none() {
+                    self.add(Open { again: true, ..Open::from_record(&again.open) });
+                }
+            }
             Record::Boot(start) => {
                 self.starts.push_back(start.clone());
                 let excess = self.starts.len().saturating_sub(STARTS_MAX);
@@ -103,7 +110,9 @@ impl Journal {
     }
 
     fn received(&mut self, received: Received) {
-        self.next.insert(received.acct, received.upd.saturating_add(1));
+        if let Some(position) = received.upd {
+            self.next.insert(received.acct, position.saturating_add(1));
+        }
         if self.ring.insert(key_hash(&received.key)) {
             let open = Open {
                 received,
@@ -114,6 +123,7 @@ impl Journal {
                 acked: 0,
                 resends: 0,
                 closed: None,
+                again: false,
             };
             self.add(open);
         }
@@ -225,7 +235,8 @@ impl Journal {
 }
 
 impl Open {
-    fn record(&self) -> OpenRecord {
+    /// As it is kept in a checkpoint or a dead letter.
+    pub fn record(&self) -> OpenRecord {
         OpenRecord {
             rx: self.received.clone(),
             n: self.tries,
@@ -235,6 +246,7 @@ impl Open {
             ack: self.acked,
             k: self.resends,
             fin: self.closed,
+            again: self.again,
         }
     }
 
@@ -248,12 +260,13 @@ impl Open {
             acked: record.ack,
             resends: record.k,
             closed: record.fin,
+            again: record.again,
         }
     }
 
     /// The line of the log for a turn that is being closed; `None` if it was closed before, or never answered.
     pub fn turn_record(&self, closed: &Closed) -> Option<TurnRecord> {
-        let answer = self.answer.as_ref().filter(|_| self.closed.is_none())?;
+        let answer = self.answer.as_ref().filter(|_| self.closed.is_none() && !self.again)?;
         let session = SessionId::of_chat(self.received.ch, &self.received.chat);
         let mut record = TurnRecord::new(self.received.id, session.name(), answer.sum.clone(), Wall(closed.ts));
         record.channel = Some(self.received.ch);
@@ -389,7 +402,7 @@ mod tests {
             id: TurnId::mint(Wall(number), &mut Rng::from_seed(number)),
             key: format!("tg:1:2:{number}"),
             acct: 1,
-            upd: number,
+            upd: Some(number),
             ch: ChannelId::Telegram,
             chat: "2".into(),
             thread: None,

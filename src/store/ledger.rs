@@ -5,60 +5,36 @@
 //! releases those who only need that; [`Ledger::sync`] flushes once for all the others (group commit). Session lines
 //! are appended after the flush of their answer and before anyone is told of it.
 
-use std::collections::{BTreeMap, HashSet};
-
-use serde::Serialize;
+use std::collections::HashSet;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply, reply_weight};
+use crate::base::rng::Rng;
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
-use crate::store::exchange::{Append, Effect, Input, Notice};
+use crate::store::dead::{self, DeadLetters, Letter};
+use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission};
 use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
-use crate::store::record::{Answer, Attempts, Closed, Confirmed, Received, Record, Sending, Start, Unsent};
-use crate::store::recover::{self, Owed, Reopened};
-use crate::store::sessions::{self, Repaired, Sessions};
-use crate::store::storage::Storage;
+use crate::store::record::{
+    Answer, Attempts, Closed, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
+};
+use crate::store::recover::{self, Owed};
+use crate::store::sessions::{self, Sessions};
+use crate::store::spool::Spool;
 
 /// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
 const EXPIRED_CHATS_MAX: usize = 1024;
-
-/// What opening found.
-#[derive(Debug, Default)]
-pub struct Opening {
-    /// Turns to go on with, oldest first.
-    pub reopened: Vec<Reopened>,
-    /// By account, the position behind the last message received for it.
-    pub next_positions: BTreeMap<u64, u64>,
-    /// Frames read.
-    pub frames: u64,
-    /// Turns whose session lines had to be appended again.
-    pub lines_restored: usize,
-    /// Damage, for a person.
-    pub damage: Option<String>,
-    /// Session files repaired on the way.
-    pub repaired: Vec<Repaired>,
-}
-
-/// The three folders of a channel.
-pub struct Folders {
-    /// `journal/<channel>`.
-    pub journal: Box<dyn Storage>,
-    /// `sessions`.
-    pub sessions: Box<dyn Storage>,
-    /// `dead`.
-    pub dead: Box<dyn Storage>,
-}
 
 /// The state and the means to change it.
 pub struct Ledger {
     log: CommitLog,
     journal: Journal,
     lines: OwedLines,
-    dead: Box<dyn Storage>,
+    dead: DeadLetters,
+    spool: Spool,
     boot: String,
     /// Somebody waits for a flush.
     sync_wanted: bool,
@@ -92,7 +68,8 @@ impl Ledger {
             log,
             journal: replay.journal,
             lines: OwedLines::new(Sessions::with_files_of(folders.sessions, session_bytes_max)),
-            dead: folders.dead,
+            dead: DeadLetters::new(folders.dead),
+            spool: Spool::new(folders.spool),
             boot: boot.to_owned(),
             sync_wanted: false,
             replied: Vec::new(),
@@ -170,6 +147,7 @@ impl Ledger {
                 self.stage(Record::Try(Attempts { id: turn, n }), records);
             }
             Append::Reply(reply) => self.stage_reply(*reply, now, records, effects),
+            Append::Readmit(readmission) => self.stage_readmission(*readmission, records),
         }
     }
 
@@ -180,11 +158,43 @@ impl Ledger {
         self.stage(Record::Rep(self.answer(reply, now)), records);
         self.sync_wanted = true;
         if expired {
-            effects.extend(self.write_dead_letter(turn, EXPIRED));
+            effects.extend(self.write_dead_letter(turn, EXPIRED, now));
             if !self.is_first_expired_of_chat(turn) {
                 self.close(turn, Outcome::Refused, now, records);
             }
         }
+    }
+
+    /// The wish may come twice, if a process ended before its file was removed.
+    fn stage_readmission(&mut self, readmission: Readmission, records: &mut Vec<Record>) {
+        let Readmission { file, inbound, answered } = readmission;
+        let turn = inbound.turn;
+        self.sync_wanted = true;
+        self.spool.take(file.clone());
+        if self.journal.get(turn).is_some() {
+            return;
+        }
+        let is_copy = self.journal.has_seen(&file);
+        let effect = match answered {
+            None if is_copy => Effect::Notice(Notice::Duplicate(inbound)),
+            Some(_) if is_copy => Effect::Notice(Notice::Delivered(turn)),
+            None => {
+                self.stage(Record::Rx(Received::new(&inbound)), records);
+                Effect::Notice(Notice::Accepted(Job { inbound, interrupted: 0, carried_over: false }))
+            }
+            Some(open) => {
+                let open = OpenRecord { owed: false, k: 0, fin: None, ..*open };
+                self.stage(Record::Opn(Box::new(Readmitted { key: file, open })), records);
+                let outbound = self.journal.get(turn).and_then(|open| open.outbound(&self.boot));
+                outbound.map_or(Effect::Notice(Notice::Delivered(turn)), Effect::Outbound)
+            }
+        };
+        self.after_sync.push(effect);
+    }
+
+    /// The oldest wish in the spool.
+    pub fn next_readmission(&self, now: Wall, rng: &mut Rng) -> Option<Readmission> {
+        self.spool.next(now, rng)
     }
 
     /// One sentence is for all that was written to a chat in a long absence.
@@ -243,10 +253,11 @@ impl Ledger {
                 self.stage(Record::Ack(Confirmed { id: turn, i: part, mid: message_id }), records);
             }
             Delivery::Close { turn, outcome, why } => {
-                if outcome == Outcome::Dead {
-                    effects.extend(self.write_dead_letter(turn, &why));
+                let is_dead = outcome == Outcome::Dead;
+                match is_dead.then(|| self.write_dead_letter(turn, &why, now)).flatten() {
+                    None => self.close(turn, outcome, now, records),
+                    Some(error) => effects.push(error),
                 }
-                self.close(turn, outcome, now, records);
             }
         }
     }
@@ -277,7 +288,7 @@ impl Ledger {
 
     /// Whether a flush would change anything.
     pub fn is_dirty(&self) -> bool {
-        self.log.is_dirty() || !self.after_sync.is_empty() || !self.replied.is_empty()
+        self.log.is_dirty() || !self.after_sync.is_empty() || !self.replied.is_empty() || self.spool.has_taken()
     }
 
     /// Flushes once for everything written so far.
@@ -299,6 +310,7 @@ impl Ledger {
         }
         self.lines.check()?;
         effects.append(&mut self.after_sync);
+        self.spool.remove_taken();
         Ok(self.hold_back(effects))
     }
 
@@ -340,6 +352,15 @@ impl Ledger {
     pub fn retry_owed(&mut self, now: Wall) -> Result<Vec<Effect>, LogError> {
         let events = self.lines.retry(&mut self.journal, now);
         self.lines.check()?;
+        let mut records = Vec::new();
+        for turn in self.dead.retry() {
+            // A turn that expired is closed, or has a reply to send.
+            let is_given_up = self.journal.get(turn).and_then(|open| open.answer.as_ref());
+            if is_given_up.is_some_and(|answer| answer.sum.error.as_deref() != Some(EXPIRED)) {
+                self.close(turn, Outcome::Dead, now, &mut records);
+            }
+        }
+        self.commit_records(&records)?;
         Ok(events.into_iter().map(Effect::Event).chain(self.release_held()).collect())
     }
 
@@ -347,24 +368,11 @@ impl Ledger {
         self.lines.write(&mut self.journal, turn, now).into_iter().map(Effect::Event)
     }
 
-    fn write_dead_letter(&mut self, turn: TurnId, why: &str) -> Option<Effect> {
-        #[derive(Serialize)]
-        struct DeadLetter<'a> {
-            why: &'a str,
-            sent_parts: u16,
-            received: &'a Received,
-            answer: Option<&'a Answer>,
-        }
-        let open = self.journal.get(turn)?;
-        let letter = DeadLetter { why, sent_parts: open.acked, received: &open.received, answer: open.answer.as_ref() };
-        let name = format!("{turn}.json");
-        let bytes = serde_json::to_vec_pretty(&letter).expect("a dead letter is text and numbers");
-        let written = self
-            .dead
-            .write_at(&name, 0, &bytes)
-            .and_then(|()| self.dead.sync(&name))
-            .and_then(|()| self.dead.sync_dir());
-        // The reply is in the session file all the same; a missing copy is reported and stops nothing.
-        written.err().map(|error| Effect::Event(Event::SessionAppendError { session: name, error: error.to_string() }))
+    /// A letter that cannot be written is owed, and its turn stays open until it is.
+    fn write_dead_letter(&mut self, turn: TurnId, why: &str, now: Wall) -> Option<Effect> {
+        let open = self.journal.get(turn)?.record();
+        let session = dead::file_name(turn);
+        let written = self.dead.write(Letter { why: why.to_owned(), ts: now.0, open });
+        written.err().map(|error| Effect::Event(Event::SessionAppendError { session, error: error.to_string() }))
     }
 }

@@ -8,6 +8,8 @@
 
 /// The two recycled files of frames.
 pub mod commit_log;
+/// Turns that were given up, as files, and the way back.
+pub mod dead;
 /// Storage over real files.
 pub mod directory;
 /// What goes into the ledger and what comes out.
@@ -20,6 +22,8 @@ pub mod inspect;
 pub mod journal;
 /// One batch of work made durable, and what follows from it.
 pub mod ledger;
+/// What is not settled, for a person.
+pub mod outbox;
 /// The session lines of answers.
 pub mod owed;
 /// The files of one session.
@@ -32,6 +36,8 @@ pub mod recover;
 pub mod sessions;
 /// Recovery without a worker.
 pub mod settle;
+/// What a person wants to be taken up again.
+pub mod spool;
 /// What we ask of a disk.
 pub mod storage;
 /// One line of a session file.

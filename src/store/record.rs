@@ -27,8 +27,19 @@ pub enum Record {
     Fin(Closed),
     /// A process started.
     Boot(Start),
+    /// A turn that was given up is open again.
+    Opn(Box<Readmitted>),
     /// Everything that was open when the journal changed files; always the first record of a file.
     Ckp(Box<Checkpoint>),
+}
+
+/// A turn that is open again, because a person wants its answer to be sent after all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readmitted {
+    /// The same for every copy of this wish.
+    pub key: String,
+    /// The turn.
+    pub open: OpenRecord,
 }
 
 /// How often an answer was begun.
@@ -92,8 +103,9 @@ pub struct Received {
     pub key: String,
     /// Our account; Telegram's bot id.
     pub acct: u64,
-    /// The channel's position; Telegram's update id.
-    pub upd: u64,
+    /// The channel's position; Telegram's update id. Missing: it did not come through the channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upd: Option<u64>,
     /// The channel.
     pub ch: ChannelId,
     /// The chat.
@@ -163,6 +175,14 @@ pub struct OpenRecord {
     /// How it was closed, if only the session lines are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fin: Option<Outcome>,
+    /// Whether it was given up before, and told and counted then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub again: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Everything that was open.
@@ -214,6 +234,7 @@ impl Record {
             "ack" => read(line).map(Record::Ack),
             "fin" => read(line).map(Record::Fin),
             "boot" => read(line).map(Record::Boot),
+            "opn" => read(line).map(Record::Opn),
             "ckp" => read(line).map(Record::Ckp),
             _ => None,
         }
@@ -231,7 +252,7 @@ mod tests {
             id,
             key: "tg:1:2:3".into(),
             acct: 1,
-            upd: 7,
+            upd: Some(7),
             ch: ChannelId::Telegram,
             chat: "2".into(),
             thread: None,
@@ -249,8 +270,17 @@ mod tests {
             sum: Summary::default(),
             ts: 1,
         };
-        let open =
-            OpenRecord { rx: rx.clone(), n: 1, rep: Some(rep.clone()), owed: true, snd: 1, ack: 0, k: 0, fin: None };
+        let open = OpenRecord {
+            rx: rx.clone(),
+            n: 1,
+            rep: Some(rep.clone()),
+            owed: true,
+            snd: 1,
+            ack: 0,
+            k: 0,
+            fin: None,
+            again: false,
+        };
         let records = [
             Record::Rx(rx),
             Record::Try(Attempts { id, n: 2 }),
@@ -258,6 +288,7 @@ mod tests {
             Record::Snd(Sending { id, i: 0, k: 1 }),
             Record::Ack(Confirmed { id, i: 0, mid: -4 }),
             Record::Fin(Closed { id, outcome: Outcome::SentAfterRetry, ts: 3 }),
+            Record::Opn(Box::new(Readmitted { key: "k".into(), open: open.clone() })),
             Record::Ckp(Box::new(Checkpoint {
                 next: vec![(1, 8)],
                 open: vec![open],

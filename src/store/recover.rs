@@ -98,7 +98,7 @@ mod tests {
             id,
             key: "k".into(),
             acct: 1,
-            upd: 1,
+            upd: Some(1),
             ch: ChannelId::Telegram,
             chat: "2".into(),
             thread: None,

@@ -531,6 +531,9 @@ mod tests {
         fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
             self.folder.rename(from, to)
         }
+        fn remove(&mut self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
         fn sync(&mut self, name: &str) -> io::Result<()> {
             self.folder.sync(name)
         }

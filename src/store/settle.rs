@@ -1,42 +1,100 @@
-//! [`settle`]: recovery without a worker, for a command that is about to delete a session.
+//! [`settle`]: recovery without a worker, for commands that need a journal with nothing owed: one that is about to delete a
+//! session, one that closes turns for good, one that puts an archive in place.
 //!
 //! Recovery appends the lines of every answer in the journal that its session does not have: what is deleted would come
 //! back. So everything is written where it belongs, as a start would, and the journal goes on without it.
 
 use std::path::Path;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Wall};
+use crate::base::id::TurnId;
+use crate::base::message::{Outcome, Path as Way, Summary};
+use crate::observe::event::TurnRecord;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::{CommitLog, LogError};
-use crate::store::journal::Counting;
+use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
+use crate::store::record::{Answer, Closed, Record};
 use crate::store::recover;
 use crate::store::sessions::Sessions;
 use crate::store::storage::Storage;
 
-/// Settles the journal of a channel whose lock the caller holds: session lines, and the counters in `telemetry`. A new
-/// journal would be called `name`. Returns the damage that keeps from doing so.
-pub fn settle(
-    journal: Box<dyn Storage>,
-    sessions: Box<dyn Storage>,
-    telemetry: &Path,
-    (boot, name): (&str, String),
-    clock: &dyn Clock,
-) -> Result<Option<String>, LogError> {
+/// What is settled, and how.
+pub struct Settling<'a> {
+    /// `journal/<channel>`, whose lock the caller holds.
+    pub journal: Box<dyn Storage>,
+    /// `sessions`.
+    pub sessions: Box<dyn Storage>,
+    /// The counters.
+    pub telemetry: &'a Path,
+    /// The boot of the kernel.
+    pub boot: &'a str,
+    /// The name of a journal that is new.
+    pub name: String,
+    /// Which open turns are closed for good, with the error class that says why.
+    pub close: &'a dyn Fn(TurnId) -> Option<&'static str>,
+}
+
+/// Settles a journal; returns the turns that were closed.
+///
+/// # Errors
+/// Of the disk, or the damage that keeps from doing so: a start of the worker mends it.
+pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<TurnRecord>, String>, LogError> {
+    let Settling { journal, sessions, telemetry, boot, name, close } = settling;
     let now = clock.wall();
     let (mut log, found) = CommitLog::open(journal, boot, &name, now.0 / 1000)?;
-    if found.damage.is_some() {
-        return Ok(found.damage);
+    if let Some(damage) = found.damage {
+        return Ok(Err(damage));
     }
     let counted = telemetry_file::read(telemetry).unwrap_or_default().sources;
     let mut replay = recover::replay(&found.records, Counting { name, counted });
     let mut lines = OwedLines::new(Sessions::new(sessions));
     lines.restore(&mut replay.journal, &replay.answered, now);
+    let open = replay.journal.open().filter(|open| open.closed.is_none()).map(|open| open.received.id);
+    let chosen: Vec<(TurnId, &str)> = open.filter_map(|turn| Some((turn, close(turn)?))).collect();
+    let mut closed = Vec::new();
+    for (turn, class) in chosen {
+        closed.extend(close_turn(&mut replay.journal, &mut lines, (turn, class), boot, now));
+    }
     lines.sync()?;
     if let Some((delta, position)) = replay.journal.uncounted() {
         telemetry_file::add(telemetry, delta, Some(&position), clock)?;
         replay.journal.counted();
     }
     log.switch(&replay.journal.checkpoint())?;
-    Ok(None)
+    Ok(Ok(closed))
+}
+
+/// A message without an answer gets one that says so, because every accepted message is in its session.
+fn close_turn(
+    journal: &mut Journal,
+    lines: &mut OwedLines,
+    (turn, class): (TurnId, &str),
+    boot: &str,
+    now: Wall,
+) -> Option<TurnRecord> {
+    let open = journal.get(turn)?;
+    if open.answer.is_none() {
+        let summary = Summary {
+            path: Some(Way::Provider),
+            user_chars: open.received.text.chars().count() as u64,
+            error: Some(class.to_owned()),
+            ..Summary::default()
+        };
+        let (boot, asst) = (boot.to_owned(), format!("(not answered: {class})"));
+        journal.apply(&Record::Rep(Answer {
+            id: turn,
+            boot,
+            user: None,
+            asst,
+            parts: Vec::new(),
+            sum: summary,
+            ts: now.0,
+        }));
+        lines.write(journal, turn, now);
+    }
+    let closed = Closed { id: turn, outcome: Outcome::Refused, ts: now.0 };
+    let record = journal.get(turn)?.turn_record(&closed);
+    journal.apply(&Record::Fin(closed));
+    record
 }

@@ -20,6 +20,8 @@ pub trait Storage: Send {
     /// Gives a file another name, in one step, which is on the medium after [`Storage::sync_dir`]. A file that has the
     /// name is replaced.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    /// Takes a file away; one that is gone already is no error.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
     /// The file's content is on the medium when this returns. Nothing to do if there is no such file.
     fn sync(&mut self, name: &str) -> io::Result<()>;
     /// The folder's entries are on the medium when this returns.

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::message::{Chat, Delivery, Outbound};
+use crate::base::rng::Rng;
 use crate::observe::event::{Event, Log};
 use crate::observe::telemetry_file;
 use crate::store::commit_log::LogError;
@@ -58,6 +59,9 @@ pub struct Writer {
     telemetry_path: PathBuf,
     telemetry_due: Mono,
     retry_due: Mono,
+    /// A wish of the spool is with the dispatcher.
+    wish_under_way: bool,
+    rng: Rng,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
 }
@@ -68,11 +72,22 @@ impl Writer {
         ledger: Ledger,
         ends: WriterEnds,
         telemetry_path: PathBuf,
+        rng: Rng,
         clock: Arc<dyn Clock>,
         log: Arc<dyn Log>,
     ) -> Writer {
         let now = clock.mono();
-        Writer { ledger, ends, telemetry_path, telemetry_due: now, retry_due: now, clock, log }
+        Writer {
+            ledger,
+            ends,
+            telemetry_path,
+            telemetry_due: now,
+            retry_due: now,
+            wish_under_way: false,
+            rng,
+            clock,
+            log,
+        }
     }
 
     /// Runs until both queues are closed.
@@ -139,7 +154,10 @@ impl Writer {
         batch.extend(self.ends.deliveries.try_iter().take(BATCH_MAX).map(Input::Delivery));
         for _ in 0..BATCH_MAX {
             match self.ends.appends.try_recv() {
-                Ok(append) => batch.push(Input::Append(append)),
+                Ok(append) => {
+                    self.wish_under_way &= !matches!(append, Append::Readmit(_));
+                    batch.push(Input::Append(append));
+                }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return self.close_outboxes_after(batch),
             }
@@ -186,8 +204,20 @@ impl Writer {
             self.retry_due = now.after(RETRY_EVERY);
             let effects = self.ledger.retry_owed(self.clock.wall())?;
             self.perform(effects);
+            self.look_into_spool();
         }
         Ok(())
+    }
+
+    /// What a person wants to be taken up again goes through the dispatcher, who knows whether there is room.
+    fn look_into_spool(&mut self) {
+        if self.wish_under_way || self.ends.outboxes.is_empty() {
+            return;
+        }
+        if let Some(readmission) = self.ledger.next_readmission(self.clock.wall(), &mut self.rng) {
+            self.wish_under_way = true;
+            push(&self.ends.notices, Notice::Readmission(Box::new(readmission)));
+        }
     }
 
     fn write_telemetry(&mut self) {

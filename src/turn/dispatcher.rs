@@ -109,6 +109,7 @@ fn apply(schedule: &mut Schedule, notice: Notice) {
         Notice::Duplicate(inbound) => schedule.on_duplicate(&inbound),
         Notice::Replied { turn, weight } => schedule.on_replied(turn, weight),
         Notice::Delivered(turn) => schedule.on_delivered(turn),
+        Notice::Readmission(readmission) => schedule.on_readmission(readmission),
     }
 }
 
@@ -119,6 +120,7 @@ fn perform(action: Action, channels: &HashMap<ChannelId, &ChannelEnds>, ends: &D
             let reply = Box::new(refusal(&inbound, CHAT_OPEN_MAX, &ends.names));
             append(ends, Append::Refuse { inbound, reply, told })?;
         }
+        Action::Readmit(readmission) => append(ends, Append::Readmit(readmission))?,
         Action::Receipt { channel, origin } => {
             if let Some(channel) = channels.get(&channel) {
                 push(&channel.receipts, origin);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::id::{ChannelId, TurnId};
-use crate::base::message::{Inbound, Job, REPLY_WEIGHT_MAX};
+use crate::base::message::{Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
+use crate::store::exchange::Readmission;
 
 /// Bytes of open messages of one channel.
 pub const OPEN_BYTES_MAX: usize = 1 << 20;
@@ -49,6 +50,8 @@ pub enum Action {
         /// Whether the chat is told.
         told: bool,
     },
+    /// Make it durable that a turn is taken up again.
+    Readmit(Box<Readmission>),
     /// Work on a turn.
     Start(Job),
     /// Tell the reader that its message is durable.
@@ -94,6 +97,7 @@ pub struct Schedule {
     admitted: u64,
     delivered: u64,
     actions: VecDeque<Action>,
+    wish: Option<Box<Readmission>>,
 }
 
 impl Schedule {
@@ -113,6 +117,7 @@ impl Schedule {
             admitted: 0,
             delivered: 0,
             actions: VecDeque::new(),
+            wish: None,
         }
     }
 
@@ -153,12 +158,12 @@ impl Schedule {
 
     /// The message and its refusal are durable.
     pub fn on_refused(&mut self, inbound: &Inbound) {
-        self.actions.push_back(Action::Receipt { channel: inbound.channel, origin: inbound.origin });
+        self.receipt(inbound);
     }
 
     /// The message is durable.
     pub fn on_accepted(&mut self, job: Job) {
-        self.actions.push_back(Action::Receipt { channel: job.inbound.channel, origin: job.inbound.origin });
+        self.receipt(&job.inbound);
         self.enqueue(job);
     }
 
@@ -170,9 +175,34 @@ impl Schedule {
         }
     }
 
+    /// Somebody wants a turn to be taken up again. That waits until there is room; there is one wish at a time.
+    pub fn on_readmission(&mut self, readmission: Box<Readmission>) {
+        self.wish = Some(readmission);
+    }
+
+    fn readmit(&mut self) -> Option<Action> {
+        let inbound = &self.wish.as_ref()?.inbound;
+        let is_open = self.turns.contains_key(&inbound.turn);
+        if !is_open && self.room(inbound.channel) == 0 {
+            return None;
+        }
+        let readmission = self.wish.take()?;
+        if !is_open {
+            let answer = readmission.answered.as_ref().and_then(|open| open.rep.as_ref());
+            let weight = answer.map_or(0, |answer| reply_weight(&answer.asst, &answer.parts));
+            self.take_credit(&readmission.inbound, weight);
+        }
+        Some(Action::Readmit(readmission))
+    }
+
+    fn receipt(&mut self, inbound: &Inbound) {
+        let receipt = |origin| Action::Receipt { channel: inbound.channel, origin };
+        self.actions.extend(inbound.origin.map(receipt));
+    }
+
     /// The message is a copy; nothing more happens to it.
     pub fn on_duplicate(&mut self, inbound: &Inbound) {
-        self.actions.push_back(Action::Receipt { channel: inbound.channel, origin: inbound.origin });
+        self.receipt(inbound);
         self.admitted = self.admitted.saturating_sub(1);
         self.return_credit(inbound.turn);
     }
@@ -199,7 +229,7 @@ impl Schedule {
 
     /// What to do now, one at a time.
     pub fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front().or_else(|| self.start_next().map(Action::Start))
+        self.actions.pop_front().or_else(|| self.readmit()).or_else(|| self.start_next().map(Action::Start))
     }
 
     fn take_credit(&mut self, inbound: &Inbound, reply_weight: usize) {
@@ -290,7 +320,7 @@ mod tests {
             turn: TurnId::mint(Wall(number), &mut Rng::from_seed(number)),
             channel: ChannelId::Telegram,
             account: 1,
-            origin: number,
+            origin: Some(number),
             key: format!("{number}"),
             chat: Chat { id: chat.into(), thread: None },
             sender: "7".into(),
@@ -310,7 +340,7 @@ mod tests {
         let mut origins = Vec::new();
         while let Some(action) = schedule.next_action() {
             if let Action::Start(job) = action {
-                origins.push(job.inbound.origin);
+                origins.extend(job.inbound.origin);
             }
         }
         origins

@@ -110,7 +110,7 @@ fn what_was_damaged_or_given_up_is_reported() {
     for folder in ["journal/telegram", "sessions", "dead", "telemetry"] {
         fs::create_dir_all(data.join(folder)).expect("a folder");
     }
-    for file in ["journal/telegram/a.jnl.bad-1", "sessions/x.jsonl.torn-1", "dead/rp-1.json"] {
+    for file in ["journal/telegram/a.jnl.bad-1", "sessions/x.jsonl.torn-1", "dead/rp-00000000000000000000000001.json"] {
         fs::write(data.join(file), "{}").expect("written");
     }
     fs::write(data.join("telemetry/latest.json"), "{\"total_turns\":").expect("written");

@@ -19,6 +19,8 @@ mod docs;
 mod doctor;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What is not settled, and what a person can do about it.
+mod outbox;
 /// What a bug does to the process.
 mod panic;
 /// The HTTP client and the provider against a server that misbehaves.

@@ -11,8 +11,9 @@ use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::outbound::{Attempt, Lanes, Step};
 use rusty_pinch::store::commit_log::LogError;
 use rusty_pinch::store::exchange::{Append, Effect, Input, Notice};
+use rusty_pinch::store::exchange::{Folders, Opening};
 use rusty_pinch::store::journal::Counting;
-use rusty_pinch::store::ledger::{Folders, Ledger, Opening};
+use rusty_pinch::store::ledger::Ledger;
 
 use super::SESSION_BYTES_MAX;
 use super::world::{Kind, Letter, World};
@@ -56,8 +57,12 @@ impl Life {
     /// A start, the first one or any other.
     pub fn open(disk: &TornDisk, mut world: World, boot: &str) -> Result<(Life, Opening), Box<(World, LogError)>> {
         world.now += 60_000;
-        let folders =
-            Folders { journal: disk.folder("journal"), sessions: disk.folder("sessions"), dead: disk.folder("dead") };
+        let folders = Folders {
+            journal: disk.folder("journal"),
+            sessions: disk.folder("sessions"),
+            dead: disk.folder("dead"),
+            spool: disk.folder("spool"),
+        };
         let now = Wall(world.now);
         let opened = Ledger::with_files_of(folders, SESSION_BYTES_MAX as u64, boot, Counting::default(), now);
         let (ledger, mut opening) = match opened {
@@ -298,13 +303,13 @@ impl Life {
     fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::Accepted(job) => {
-                self.receipt(job.inbound.origin);
+                self.receipt(&job.inbound);
                 self.waiting.push_back(job);
             }
-            Notice::Refused(inbound) => self.receipt(inbound.origin),
+            Notice::Refused(inbound) => self.receipt(&inbound),
             Notice::Duplicate(inbound) => {
                 self.world.copies += 1;
-                self.receipt(inbound.origin);
+                self.receipt(&inbound);
             }
             Notice::Replied { turn, .. } => {
                 let ended = |running: &Option<Running>| {
@@ -312,11 +317,12 @@ impl Life {
                 };
                 self.running.iter_mut().filter(|running| ended(running)).for_each(|running| *running = None);
             }
-            Notice::Delivered(_) => {}
+            Notice::Delivered(_) | Notice::Readmission(_) => {}
         }
     }
 
-    fn receipt(&mut self, update: u64) {
+    fn receipt(&mut self, inbound: &Inbound) {
+        let update = inbound.origin.expect("it came through the channel");
         assert!(self.batch.remove(&update), "a receipt for {update}, which nobody waits for");
         self.world.receipted.insert(update);
     }

@@ -14,7 +14,7 @@ pub fn inbound(turn: TurnId, update: u64, chat: &str, text: String, received: Wa
         turn,
         channel: ChannelId::Telegram,
         account: ACCOUNT,
-        origin: update,
+        origin: Some(update),
         key: format!("tg:{ACCOUNT}:{chat}:{update}"),
         chat: Chat { id: chat.to_string(), thread: None },
         sender: "5".to_string(),

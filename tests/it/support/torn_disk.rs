@@ -74,6 +74,9 @@ enum Change {
         file: Number,
         len: usize,
     },
+    Remove {
+        name: String,
+    },
 }
 
 impl Change {
@@ -81,14 +84,14 @@ impl Change {
     fn content_of(&self) -> Option<Number> {
         match self {
             Change::Write { file, .. } | Change::Truncate { file, .. } => Some(*file),
-            Change::Create { .. } | Change::Rename { .. } => None,
+            Change::Create { .. } | Change::Rename { .. } | Change::Remove { .. } => None,
         }
     }
 
-    /// The name that it gives.
+    /// The name that it gives or takes.
     fn name(&self) -> Option<&str> {
         match self {
-            Change::Create { name, .. } | Change::Rename { to: name, .. } => Some(name),
+            Change::Create { name, .. } | Change::Rename { to: name, .. } | Change::Remove { name } => Some(name),
             Change::Write { .. } | Change::Truncate { .. } => None,
         }
     }
@@ -286,6 +289,7 @@ impl Disk {
             }
             Change::Write { file, offset, bytes, .. } => self.cached.entry(*file).or_default().write(*offset, bytes),
             Change::Truncate { file, len } => self.cached.entry(*file).or_default().truncate(*len),
+            Change::Remove { name } => drop(self.names.remove(name)),
         }
         self.pending.push(change);
     }
@@ -349,6 +353,7 @@ impl Disk {
                     self.linked.remove(&from);
                     self.linked.insert(to, file);
                 }
+                Change::Remove { name } => drop(self.linked.remove(&name)),
                 Change::Write { .. } | Change::Truncate { .. } => {}
             }
         }
@@ -436,6 +441,13 @@ impl Storage for Folder {
         let (from, to) = (self.path(from), self.path(to));
         let file = disk.names.get(&from).copied().ok_or(io::ErrorKind::NotFound)?;
         disk.call(vec![Change::Rename { from, to, file }], true)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        let mut disk = lock(&self.disk.disk);
+        let name = self.path(name);
+        let changes = if disk.names.contains_key(&name) { vec![Change::Remove { name }] } else { Vec::new() };
+        disk.call(changes, true)
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {

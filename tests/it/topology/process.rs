@@ -20,8 +20,9 @@ use rusty_pinch::observe::telemetry_file;
 use rusty_pinch::provider::caller::Caller;
 use rusty_pinch::runtime::supervise::{Ended, Supervised, supervise};
 use rusty_pinch::runtime::topology::{Channel, Plan as Wiring, Started, Work, start};
+use rusty_pinch::store::exchange::{Folders, Opening};
 use rusty_pinch::store::journal::Counting;
-use rusty_pinch::store::ledger::{Folders, Ledger, Opening};
+use rusty_pinch::store::ledger::Ledger;
 use rusty_pinch::sys::signal::Signal;
 use rusty_pinch::sys::stop::{self, Stop};
 use rusty_pinch::sys::system_clock::SystemClock;
@@ -97,8 +98,12 @@ impl Clock for Hourglass {
 pub fn open(town: &Town, disk: &TornDisk, boot: usize) -> (Ledger, Opening) {
     let counted = telemetry_file::read(&town.counters()).expect("whole counters").sources;
     let counting = Counting { name: "storm".to_string(), counted };
-    let folders =
-        Folders { journal: disk.folder("journal"), sessions: disk.folder("sessions"), dead: disk.folder("dead") };
+    let folders = Folders {
+        journal: disk.folder("journal"),
+        sessions: disk.folder("sessions"),
+        dead: disk.folder("dead"),
+        spool: disk.folder("spool"),
+    };
     Ledger::open(folders, &format!("{boot:016}"), counting, Wall(1_700_000_000_000)).expect("a disk that works")
 }
 
@@ -149,6 +154,7 @@ impl Process {
             names: Names { provider: "compatible".to_string(), model: "script".to_string() },
             channel: outside.channel(opening.next_positions.get(&ACCOUNT).copied(), &mut rng),
             telemetry_file: town.counters(),
+            rng: rng.split(),
             clock: Arc::clone(&clock),
             log: Arc::clone(&log),
             stop: stop.clone(),
