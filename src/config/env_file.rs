@@ -23,6 +23,26 @@ pub struct Entry {
     pub line: usize,
 }
 
+/// A line that sets a name to another value than an earlier line did, and so has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The variable.
+    pub name: String,
+    /// The line whose value counts.
+    pub first: usize,
+    /// The line without effect.
+    pub line: usize,
+}
+
+/// A whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvFile {
+    /// What counts, in the order of the lines.
+    pub entries: Vec<Entry>,
+    /// What a person may think counts, and does not. Values are not told: they may be secret.
+    pub repeats: Vec<Repeat>,
+}
+
 /// What is wrong, and on which line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFileError {
@@ -60,24 +80,35 @@ impl fmt::Display for EnvFileError {
     }
 }
 
-/// Parses a whole file. `outer` supplies variables that the file itself has not set before.
+/// Parses a whole file, without its [`Repeat`]s.
 pub fn parse(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Entry>, EnvFileError> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    read(text, outer).map(|file| file.entries)
+}
+
+/// Parses a whole file. `outer` supplies variables that the file itself has not set before.
+pub fn read(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<EnvFile, EnvFileError> {
+    let mut file = EnvFile::default();
+    let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     while !rest.is_empty() {
-        let parsed = next_entry(rest, line, &|name| outer(name).or_else(|| known.get(name).cloned()))?;
+        let lookup = |name: &str| outer(name).or_else(|| known.get(name).map(|(value, _)| value.clone()));
+        let parsed = next_entry(rest, line, &lookup)?;
         line += rest[..rest.len() - parsed.rest.len()].matches('\n').count();
         rest = parsed.rest;
-        if let Some(entry) = parsed.entry
-            && !known.contains_key(&entry.name)
-        {
-            known.insert(entry.name.clone(), entry.value.clone());
-            entries.push(entry);
+        let Some(entry) = parsed.entry else { continue };
+        match known.get(&entry.name) {
+            None => {
+                known.insert(entry.name.clone(), (entry.value.clone(), entry.line));
+                file.entries.push(entry);
+            }
+            Some((value, first)) if *value != entry.value => {
+                file.repeats.push(Repeat { name: entry.name, first: *first, line: entry.line });
+            }
+            Some(_) => {}
         }
     }
-    Ok(entries)
+    Ok(file)
 }
 
 struct Parsed<'a> {
@@ -227,6 +258,15 @@ mod tests {
     fn the_first_of_two_wins_and_windows_files_load() {
         check("A=1\r\nA=2\r\n\u{a0}\n", &[("A", "1")]);
         check("\u{feff}A=1", &[("A", "1")]);
+    }
+
+    #[test]
+    fn a_name_set_twice_is_told_if_the_values_differ() {
+        let file = read("A=1\nB=x\nA='1'\n\nA=2\nB=\n", &|_| None).expect("parses");
+        let told: Vec<_> =
+            file.repeats.iter().map(|repeat| (repeat.name.as_str(), repeat.first, repeat.line)).collect();
+        assert_eq!(told, [("A", 1, 5), ("B", 2, 6)]);
+        assert_eq!(file.entries.len(), 2);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod endpoint;
 pub mod env_file;
 /// Every variable, declared once.
 pub mod keys;
+/// Settings that fit and still surprise.
+pub mod remarks;
 /// Values that cannot be printed.
 pub mod secret;
 /// The checked configuration.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::endpoint::Endpoint;
-use crate::config::keys::{Environment, KEYS, KeyError, Reader, Source};
+use crate::config::keys::{Environment, Fate, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::secret::Secret;
 
 /// Who answers.
@@ -142,8 +142,8 @@ impl Config {
     /// Checks every value. The first one that is wrong is the error.
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
         let reader = Reader(environment);
-        let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
-        ours.filter_map(|name| KEYS.iter().find(|key| key.name == name)).try_for_each(|key| reader.check(key))?;
+        let checked = KEYS.iter().filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later));
+        checked.into_iter().try_for_each(|key| reader.check(key.name, key.kind))?;
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
         let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
@@ -218,7 +218,7 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
         model: reader.text("RUSTY_PINCH_MODEL").map_or_else(|| default_model(kind).to_owned(), |(model, _)| model),
         name,
         base,
-        key: key_names(kind).iter().find_map(|name| credential(reader, name)),
+        key: key_names(kind).iter().find_map(|name| credential(reader, name)).transpose()?,
         silence: (!silence.is_zero()).then_some(silence),
         attempts: u32::try_from(reader.number("RUSTY_PINCH_REQUEST_RETRIES")?).unwrap_or(0) + 1,
         backoff,
@@ -228,8 +228,10 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
     })
 }
 
-fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
-    reader.text(name).map(|(value, source)| Credential { secret: Secret::new(value), name, source })
+fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Result<Credential, KeyError>> {
+    let (value, source) = reader.text(name)?;
+    // A variable of others is looked at only here, where it is used.
+    Some(reader.check(name, Kind::Secret).map(|()| Credential { secret: Secret::new(value), name, source }))
 }
 
 /// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of
@@ -283,8 +285,8 @@ fn base_names(kind: ProviderKind) -> (&'static [&'static str], Option<&'static s
         ),
         ProviderKind::Compatible | ProviderKind::Vllm => (
             &[
-                "RUSTY_PINCH_COMPATIBLE_API_BASE",
                 "RUSTY_PINCH_API_BASE",
+                "RUSTY_PINCH_COMPATIBLE_API_BASE",
                 "RUSTY_PINCH_OPENAI_API_BASE",
                 "RUSTY_PINCH_OPENROUTER_API_BASE",
                 "OPENAI_API_BASE",
@@ -309,6 +311,7 @@ fn default_model(kind: ProviderKind) -> &'static str {
 fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
     let own = |name| reader.text(name).map(|(value, _)| value);
     let model = own("RUSTY_PINCH_CODEX_MODEL");
+    let key_variable = key_variable(reader)?;
     Ok(CodexSettings {
         enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
         binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
@@ -320,8 +323,21 @@ fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettin
         model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
         model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
         timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment(reader, own("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV").as_deref()),
+        environment: codex_environment(reader, key_variable.as_deref()),
     })
+}
+
+/// The variable whose value Codex gets.
+fn key_variable(reader: &Reader<'_>) -> Result<Option<String>, KeyError> {
+    const NAME: &str = "RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV";
+    let Some((value, source)) = reader.text(NAME) else { return Ok(None) };
+    if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        // Somebody may have put the key itself here, so it is not shown.
+        let problem = "must be the name of a variable, made of letters, digits and '_'".to_owned();
+        return Err(KeyError { name: NAME.to_owned(), source, problem });
+    }
+    reader.check(&value, Kind::Secret)?;
+    Ok(Some(value))
 }
 
 /// What Codex needs of our environment, and nothing else: its model can run commands that see it.
