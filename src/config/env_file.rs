@@ -87,6 +87,9 @@ pub fn parse(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<Vec<E
 
 /// Parses a whole file. `outer` supplies variables that the file itself has not set before.
 pub fn read(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<EnvFile, EnvFileError> {
+    if let Some((before, _)) = text.split_once('\0') {
+        return Err(EnvFileError { line: before.matches('\n').count() + 1, problem: Problem::Nul });
+    }
     let mut file = EnvFile::default();
     let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -123,9 +126,6 @@ fn next_entry<'a>(
 ) -> Result<Parsed<'a>, EnvFileError> {
     let fail = |problem| EnvFileError { line, problem };
     let (first, after) = text.split_once('\n').unwrap_or((text, ""));
-    if first.contains('\0') {
-        return Err(fail(Problem::Nul));
-    }
     let content = first.trim();
     if content.is_empty() || content.starts_with('#') {
         return Ok(Parsed { entry: None, rest: after });
@@ -277,5 +277,6 @@ mod tests {
         refuse("A='x' y", 1, Problem::AfterQuote);
         refuse("A=\"x\ny\"\nB", 3, Problem::NoEquals);
         refuse("A=\0", 1, Problem::Nul);
+        refuse("A=\"1\n\0\"", 2, Problem::Nul);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::codex_environment;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, Fate, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::secret::Secret;
@@ -311,7 +312,6 @@ fn default_model(kind: ProviderKind) -> &'static str {
 fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
     let own = |name| reader.text(name).map(|(value, _)| value);
     let model = own("RUSTY_PINCH_CODEX_MODEL");
-    let key_variable = key_variable(reader)?;
     Ok(CodexSettings {
         enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
         binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
@@ -323,34 +323,8 @@ fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettin
         model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
         model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
         timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment(reader, key_variable.as_deref()),
+        environment: codex_environment::read(reader)?,
     })
-}
-
-/// The variable whose value Codex gets.
-fn key_variable(reader: &Reader<'_>) -> Result<Option<String>, KeyError> {
-    const NAME: &str = "RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV";
-    let Some((value, source)) = reader.text(NAME) else { return Ok(None) };
-    if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        // Somebody may have put the key itself here, so it is not shown.
-        let problem = "must be the name of a variable, made of letters, digits and '_'".to_owned();
-        return Err(KeyError { name: NAME.to_owned(), source, problem });
-    }
-    reader.check(&value, Kind::Secret)?;
-    Ok(Some(value))
-}
-
-/// What Codex needs of our environment, and nothing else: its model can run commands that see it.
-fn codex_environment(reader: &Reader<'_>, key_variable: Option<&str>) -> Vec<(String, String)> {
-    #[rustfmt::skip]
-    const PASSED: &[&str] = &[
-        "PATH", "HOME", "CODEX_HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
-        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    ];
-    let value = |name: &str| reader.0.get(name).map(|(value, _)| value.clone());
-    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?)));
-    let key = value(key_variable.unwrap_or("CODEX_API_KEY")).filter(|key| !key.trim().is_empty());
-    passed.chain(key.map(|key| ("CODEX_API_KEY".to_owned(), key.trim().to_owned()))).collect()
 }
 
 fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, KeyError> {

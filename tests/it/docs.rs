@@ -1,9 +1,8 @@
 //! Documents are true: generated ones equal their tables, links and paths resolve, and every test that
 //! docs/guarantees.md names exists. Breakages seen to fail: a renamed test, a moved file, an edited default.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use rusty_pinch::cli;
@@ -11,29 +10,7 @@ use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{Fate, KEYS};
 
 use crate::support::cases::say;
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Every file below a folder with this ending.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder of the repository") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files(&path, ending));
-        } else if path.extension().is_some_and(|known| known == ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
+use crate::support::repository::{files, read, root, test_names};
 
 fn documents() -> Vec<PathBuf> {
     let mut documents = files(&root().join("docs"), "md");
@@ -62,20 +39,6 @@ fn the_example_of_settings_is_made_from_the_table() {
 #[test]
 fn the_table_of_settings_is_made_from_the_table() {
     equals("docs/configuration.md", &document::configuration());
-}
-
-/// Names of test functions, in `src` and `tests`.
-fn test_names() -> BTreeSet<String> {
-    let sources = files(&root().join("src"), "rs").into_iter().chain(files(&root().join("tests"), "rs"));
-    let mut names = BTreeSet::new();
-    for source in sources {
-        let text = read(&source);
-        for after in text.split("#[test]").skip(1) {
-            let name = after.split_once("fn ").and_then(|(_, rest)| rest.split_once('('));
-            names.extend(name.map(|(name, _)| name.to_owned()));
-        }
-    }
-    names
 }
 
 #[test]

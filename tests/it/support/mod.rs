@@ -15,6 +15,7 @@ pub mod fake_http_request;
 pub mod fake_provider;
 pub mod fake_telegram;
 mod fakes_proof;
+pub mod repository;
 pub mod scene;
 pub mod telegram_script;
 mod telegram_server;
