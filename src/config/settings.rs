@@ -143,8 +143,11 @@ impl Config {
     /// Checks every value. The first one that is wrong is the error.
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
         let reader = Reader(environment);
-        let checked = KEYS.iter().filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later));
-        checked.into_iter().try_for_each(|key| reader.check(key.name, key.kind))?;
+        let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
+        let keys = ours.filter_map(|name| KEYS.iter().find(|key| key.name == name));
+        // What has no effect here may hold anything.
+        let mut checked = keys.filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later));
+        checked.try_for_each(|key| reader.check(key.name, key.kind))?;
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
         let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {

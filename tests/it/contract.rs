@@ -5,7 +5,8 @@
 //! checked, too: the name is refused with a sentence, or accepted without effect and `doctor` says so. A row that
 //! comes later is checked for honesty: the program says that it cannot do this yet.
 //!
-//! Seen to fail: a key's default, an option's name, the order of doctor's lines, a renamed test.
+//! Seen to fail: a key's default, an option's name, the order of doctor's lines, a header, a tool's limit, the type of
+//! `chat_id`.
 
 use std::collections::BTreeSet;
 
