@@ -10,6 +10,8 @@ pub mod channel;
 pub mod cli;
 /// What the operator decided.
 pub mod config;
+/// What is wrong with a set-up.
+pub mod doctor;
 /// Protocol parts shared by channels and providers.
 pub mod net;
 /// What the program says about itself.

@@ -11,6 +11,9 @@ pub struct Mono(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wall(pub u64);
 
+/// 2026-01-01: an earlier date has not been set since the host was switched on.
+pub const WALL_FLOOR: Wall = Wall(1_767_225_600_000);
+
 impl Mono {
     /// The instant `delay` later; saturates instead of wrapping.
     pub fn after(self, delay: Duration) -> Mono {
@@ -33,6 +36,11 @@ impl Wall {
         text.push_str("+00:00");
         text
     }
+
+    /// How long it is from here until `later`; zero when that has passed.
+    pub fn until(self, later: Wall) -> Duration {
+        Duration::from_millis(later.0.saturating_sub(self.0))
+    }
 }
 
 /// The only source of time for shells.
@@ -41,6 +49,10 @@ pub trait Clock: Send + Sync {
     fn mono(&self) -> Mono;
     /// The date, as the host believes it.
     fn wall(&self) -> Wall;
+    /// Whether the host has reason to believe it. Decisions about the age of something need that.
+    fn is_trusted(&self) -> bool {
+        self.wall() >= WALL_FLOOR
+    }
 }
 
 /// A clock that moves when a test says so. Both readings advance together.

@@ -1,5 +1,7 @@
 //! What flows through the program: [`Inbound`] messages, [`Job`]s, [`Reply`]s made durable, [`Outbound`] deliveries.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
@@ -11,6 +13,9 @@ pub const INBOUND_BYTES_MAX: usize = 32 * 1024;
 
 /// Longest reply, in bytes of its JSON encoding. Longer ones are cut with a notice.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// The error class of a message that was too old to be answered.
+pub const EXPIRED: &str = "expired";
 
 /// Bytes of a checkpoint that one open turn takes beside its texts: ids, times, the facts of the turn.
 pub const RECORD_BYTES: usize = 2048;
@@ -74,6 +79,8 @@ pub struct Inbound {
     pub text: String,
     /// When we read it.
     pub received: Wall,
+    /// How long it had waited for us by then; `None`: our clock was not to be trusted.
+    pub waited: Option<Duration>,
 }
 
 impl Inbound {
@@ -185,6 +192,16 @@ pub struct Outbound {
     pub resends: u8,
 }
 
+/// What is done about a send whose outcome is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The part is sent again, marked: it always arrives, and may arrive twice.
+    #[default]
+    AtLeastOnce,
+    /// A short notice is sent in its place: it never arrives twice, and may not arrive.
+    AtMostOnce,
+}
+
 /// How a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -195,6 +212,8 @@ pub enum Outcome {
     SentAfterRetry,
     /// A part was sent again with a mark, because its first sending may have arrived.
     AmbiguousResent,
+    /// A notice was sent in place of a part that may have arrived.
+    AmbiguousNotice,
     /// Refused without being told, because another refusal was told just before.
     Refused,
     /// Given up; what is left is kept in a dead letter.

@@ -4,12 +4,14 @@
 pub mod cancel;
 /// Instants and dates as plain numbers; the trait that asks for them.
 pub mod clock;
-/// What an error means to us, whoever reports it.
-pub mod fault;
 /// Names of turns, channels and sessions.
 pub mod id;
 /// Messages coming in, answers going out, and the work between them.
 pub mod message;
+/// The name that was probably meant.
+pub mod nearest;
+/// Whether trying again makes sense.
+pub mod retry;
 /// Seeded randomness for jitter. Never for secrets.
 pub mod rng;
 /// Cutting text on borders a person would accept.

@@ -2,7 +2,7 @@
 //! time while others go on. Nothing is ever stepped over within a chat.
 //!
 //! A send whose outcome is unknown (the request may have arrived) is repeated with a mark in front, so that a person
-//! can tell; after [`RESENDS_MAX`] repeats by one process the reply is given up. Repeats because a process ended within
+//! can tell, or replaced by a notice, as [`Mode`] says; after [`RESENDS_MAX`] repeats by one process the reply is given up. Repeats because a process ended within
 //! the send are no sign that it will go wrong again, so over all processes [`RESENDS_EVER_MAX`] are allowed. A send that certainly did nothing is tried again for
 //! as long as it takes: a reply on disk is never dropped because a network is down.
 
@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::id::TurnId;
-use crate::base::message::{Chat, Outbound, Outcome};
+use crate::base::message::{Chat, Mode, Outbound, Outcome};
 use crate::base::rng::Rng;
 use crate::net::backoff::upper_half;
 
 /// Stands before a text that may have been delivered before.
 pub const REPEAT_MARK: &str = "↻ (may be a repeat)\n";
+
+/// Stands for a text that may have been delivered before and must not be twice.
+pub const NOTICE: &str = "An answer, or a part of one, may not have reached you. Please ask again if it is missing.";
 
 /// Repeats of one part by one process.
 pub const RESENDS_MAX: u8 = 2;
@@ -161,13 +164,14 @@ pub struct Lanes {
     trouble: u32,
     /// Until then nothing is sent, because the server is in trouble.
     not_before: Mono,
+    mode: Mode,
     rng: Rng,
 }
 
 impl Lanes {
     /// Nothing to send.
-    pub fn new(rng: Rng) -> Lanes {
-        Lanes { lanes: HashMap::new(), order: VecDeque::new(), trouble: 0, not_before: Mono(0), rng }
+    pub fn new(mode: Mode, rng: Rng) -> Lanes {
+        Lanes { lanes: HashMap::new(), order: VecDeque::new(), trouble: 0, not_before: Mono(0), mode, rng }
     }
 
     /// A durable reply.
@@ -200,7 +204,7 @@ impl Lanes {
         let lane = self.lanes.get_mut(&chat).expect("a chat in the order has a lane");
         self.order.push_back(chat);
         let waiting = lane.queue.front_mut().expect("a chat in the order has a reply");
-        attempt(waiting)
+        attempt(waiting, self.mode)
     }
 
     /// What came of the attempt for `chat`; returns what to record, in order.
@@ -211,13 +215,18 @@ impl Lanes {
         let part = waiting.outbound.next;
         match sent {
             Sent::Confirmed { message_id } => {
+                let was_notice = waiting.outbound.ambiguous && self.mode == Mode::AtMostOnce;
                 waiting.outbound.next += 1;
                 waiting.outbound.ambiguous = waiting.outbound.other_boot;
+                if was_notice && waiting.outbound.other_boot {
+                    // Nobody knows which of the other parts arrived; the notice speaks for all of them.
+                    waiting.outbound.next = u16::try_from(waiting.outbound.parts.len()).unwrap_or(u16::MAX);
+                }
                 (waiting.outbound.resends, waiting.resends) = (0, 0);
                 lane.not_before = now.after(PART_SPACING);
                 let mut reports = vec![Report::Sent { part, message_id }];
                 if usize::from(waiting.outbound.next) >= waiting.outbound.parts.len() {
-                    reports.push(Report::Close { outcome: waiting.outcome(), why: String::new() });
+                    reports.push(Report::Close { outcome: waiting.outcome(self.mode), why: String::new() });
                     lane.not_before = Mono(0);
                     self.finish(chat);
                 }
@@ -299,8 +308,9 @@ impl Waiting {
         Report::Unsent { part, ambiguous: outbound.ambiguous, resends: outbound.resends }
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self, mode: Mode) -> Outcome {
         match (self.repeated, self.failures) {
+            (true, _) if mode == Mode::AtMostOnce => Outcome::AmbiguousNotice,
             (true, _) => Outcome::AmbiguousResent,
             (false, 0) => Outcome::Sent,
             (false, _) => Outcome::SentAfterRetry,
@@ -308,7 +318,7 @@ impl Waiting {
     }
 }
 
-fn attempt(waiting: &mut Waiting) -> Step {
+fn attempt(waiting: &mut Waiting, mode: Mode) -> Step {
     let outbound = &mut waiting.outbound;
     if outbound.ambiguous {
         if waiting.resends >= RESENDS_MAX || outbound.resends >= RESENDS_EVER_MAX {
@@ -319,7 +329,11 @@ fn attempt(waiting: &mut Waiting) -> Step {
         waiting.repeated = true;
     }
     let part = outbound.parts.get(usize::from(outbound.next)).map_or("", String::as_str);
-    let text = if outbound.ambiguous { format!("{REPEAT_MARK}{part}") } else { part.to_owned() };
+    let text = match (outbound.ambiguous, mode) {
+        (false, _) => part.to_owned(),
+        (true, Mode::AtLeastOnce) => format!("{REPEAT_MARK}{part}"),
+        (true, Mode::AtMostOnce) => format!("{NOTICE} (ref {})", outbound.turn),
+    };
     Step::Send(Attempt {
         turn: outbound.turn,
         chat: outbound.chat.clone(),
@@ -349,7 +363,7 @@ mod tests {
     }
 
     fn lanes(replies: &[(u64, &str, &[&str])]) -> Lanes {
-        let mut lanes = Lanes::new(Rng::from_seed(1));
+        let mut lanes = Lanes::new(Mode::AtLeastOnce, Rng::from_seed(1));
         replies.iter().for_each(|(number, chat, parts)| lanes.push(outbound(*number, chat, parts)));
         lanes
     }
@@ -426,7 +440,7 @@ mod tests {
 
     #[test]
     fn after_a_power_cut_every_part_is_marked() {
-        let mut lanes = Lanes::new(Rng::from_seed(1));
+        let mut lanes = Lanes::new(Mode::AtLeastOnce, Rng::from_seed(1));
         lanes.push(Outbound { ambiguous: true, other_boot: true, ..outbound(1, "a", &["x", "y"]) });
         for (now, part) in [(0, "x"), (2000, "y")] {
             assert_eq!(text(&mut lanes, now), format!("{REPEAT_MARK}{part}"));
@@ -437,7 +451,7 @@ mod tests {
     #[test]
     fn a_server_in_trouble_is_asked_a_few_times_a_minute_and_not_for_every_chat() {
         for seed in 0..200 {
-            let mut lanes = Lanes::new(Rng::from_seed(seed));
+            let mut lanes = Lanes::new(Mode::AtLeastOnce, Rng::from_seed(seed));
             (0..50).for_each(|number| lanes.push(outbound(number, &format!("chat {number}"), &["x"])));
             let (mut now, mut sends) = (Mono(0), 0);
             while now < Mono(60_000) {
@@ -466,5 +480,23 @@ mod tests {
         text(&mut lanes, 0);
         let reports = lanes.on_sent("c", Sent::Moved { chat: "b".into() }, Mono(0));
         assert!(matches!(&reports[..], [Report::Close { outcome: Outcome::Dead, .. }]), "{reports:?}");
+    }
+
+    #[test]
+    fn a_text_that_must_not_arrive_twice_is_replaced_by_a_notice() {
+        let mut lanes = Lanes::new(Mode::AtMostOnce, Rng::from_seed(1));
+        lanes.push(outbound(1, "a", &["x", "y"]));
+        assert_eq!(text(&mut lanes, 0), "x");
+        lanes.on_sent("a", Sent::Unknown, Mono(0));
+        assert!(text(&mut lanes, 60_000).starts_with(NOTICE));
+        lanes.on_sent("a", CONFIRMED, Mono(60_000));
+        assert_eq!(text(&mut lanes, 90_000), "y", "this part was never tried");
+        let reports = lanes.on_sent("a", CONFIRMED, Mono(90_000));
+        assert_eq!(reports[1], Report::Close { outcome: Outcome::AmbiguousNotice, why: String::new() });
+
+        lanes.push(Outbound { ambiguous: true, other_boot: true, ..outbound(2, "a", &["x", "y", "z"]) });
+        assert!(text(&mut lanes, 100_000).starts_with(NOTICE));
+        let reports = lanes.on_sent("a", CONFIRMED, Mono(100_000));
+        assert_eq!(reports[1], Report::Close { outcome: Outcome::AmbiguousNotice, why: String::new() });
     }
 }

@@ -53,6 +53,8 @@ pub struct Incoming {
     pub chat: Chat,
     /// Who.
     pub sender: String,
+    /// When, in seconds since 1970 by the server's clock.
+    pub date: u64,
     /// The text or caption, trimmed, of at most [`INBOUND_BYTES_MAX`] bytes.
     pub text: String,
 }
@@ -103,6 +105,8 @@ struct UpdateId {
 #[derive(Deserialize)]
 struct RawMessage {
     message_id: i64,
+    #[serde(default)]
+    date: i64,
     message_thread_id: Option<i64>,
     #[serde(default)]
     is_topic_message: bool,
@@ -166,6 +170,7 @@ fn of_raw(raw: RawUpdate) -> Update {
         message_id: message.message_id,
         chat: Chat { id: message.chat.id.to_string(), thread },
         sender: from.id.to_string(),
+        date: u64::try_from(message.date).unwrap_or(0),
         text: text::truncate_bytes(words, INBOUND_BYTES_MAX).to_owned(),
     })
 }
@@ -341,13 +346,13 @@ mod tests {
         assert!(matches!(read(item)[..], [Update::Ignored { id: 5, why }] if why == want), "{:?}", read(item));
     }
 
-    const GOOD: &str = r#"{"update_id":5,"message":{"message_id":7,"from":{"id":42},"chat":{"id":-100},"text":" hi ",
+    const GOOD: &str = r#"{"update_id":5,"message":{"message_id":7,"from":{"id":42},"chat":{"id":-100},"text":" hi ","date":3,
         "message_thread_id":9,"is_topic_message":true,"unknown":[1]}}"#;
 
     #[test]
     fn a_message_is_read_with_its_topic() {
         let chat = Chat { id: "-100".into(), thread: Some(9) };
-        let incoming = Incoming { id: 5, message_id: 7, chat, sender: "42".into(), text: "hi".into() };
+        let incoming = Incoming { id: 5, message_id: 7, chat, sender: "42".into(), date: 3, text: "hi".into() };
         assert_eq!(read(GOOD), [Update::Text(incoming)]);
         let general = GOOD.replace("\"message_thread_id\":9", "\"message_thread_id\":1");
         assert!(matches!(&read(&general)[..], [Update::Text(incoming)] if incoming.chat.thread.is_none()));

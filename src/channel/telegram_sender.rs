@@ -14,7 +14,6 @@ use crossbeam_channel::{RecvTimeoutError, select};
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Delivery, Outbound, Outcome};
-use crate::base::rng::Rng;
 use crate::channel::ends::SenderEnds;
 use crate::channel::outbound::{Attempt, Lanes, Report, Sent, Step};
 use crate::channel::telegram_api as api;
@@ -67,12 +66,12 @@ impl TelegramSender {
         ends: SenderEnds,
         clock: Arc<dyn Clock>,
         log: Arc<dyn Log>,
-        rng: Rng,
+        lanes: Lanes,
     ) -> TelegramSender {
         TelegramSender {
             client,
             ends,
-            lanes: Lanes::new(rng),
+            lanes,
             typing: HashMap::new(),
             typing_after: Mono(0),
             outbox_open: true,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::select;
 
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::Inbound;
 use crate::base::rng::Rng;
@@ -219,6 +219,9 @@ impl Reader {
 
     fn inbound(&mut self, bot: u64, incoming: Incoming) -> Inbound {
         let received = self.clock.wall();
+        let written = Wall(incoming.date.saturating_mul(1000));
+        // A message without a date has not waited.
+        let waited = if incoming.date == 0 { Duration::ZERO } else { written.until(received) };
         Inbound {
             turn: TurnId::mint(received, &mut self.rng),
             channel: ChannelId::Telegram,
@@ -229,6 +232,7 @@ impl Reader {
             sender: incoming.sender,
             text: incoming.text,
             received,
+            waited: self.clock.is_trusted().then_some(waited),
         }
     }
 

@@ -1,22 +1,21 @@
-//! `channels telegram`: opens the journal, starts every thread, and waits. Returns when it is told to stop.
+//! `channels`: opens the journal, starts every thread, and waits. Returns when it is told to stop.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::bounded;
 
 use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
 use crate::base::rng::Rng;
 use crate::channel::allowlist::Allowlist;
+use crate::channel::outbound::Lanes;
 use crate::channel::telegram_client::TelegramClient;
 use crate::channel::telegram_sender::TelegramSender;
 use crate::channel::telegram_worker::{Reader, ReaderSettings};
 use crate::cli::flags::Parsed;
+use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, environment};
 use crate::config::keys::Reader as KeyReader;
@@ -25,45 +24,44 @@ use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
 use crate::observe::sink::Way;
-use crate::observe::telemetry_file;
 use crate::provider::caller::Caller;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
-use crate::store::journal::Counting;
-use crate::store::ledger::{Folders, Ledger, Opening};
-use crate::sys::signal::{self, Signal};
+use crate::store::ledger::{Ledger, Opening};
+use crate::sys::signal;
 use crate::sys::stop::{self, Stop};
-use crate::sys::{entropy, files};
 use crate::turn::answer::Answerer;
 use crate::turn::machine::Names;
 use crate::turn::schedule::Limits;
 
-/// How long a starting worker waits for one that is just ending.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
-const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
-
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
-
-/// How often a parked process says so.
-const PARKED_EVERY: Duration = Duration::from_secs(60);
 
 /// Threads beside the workers: writer, dispatcher, reader, signal, senders.
 const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
-    let outcome = setup::load_for(Way::Queued).and_then(|setup| {
-        let token = ready(&setup.config)?;
-        work(setup, &token, parsed.count("max-messages"))
-    });
-    match outcome {
-        Err(Failure::Configuration(reason)) if parks() => park(&reason),
-        outcome => outcome,
+    let setup = setup::load_for(Way::Queued)?;
+    let token = ready(&setup.config)?;
+    work(setup, &token, parsed.count("max-messages"))
+}
+
+/// Every channel that is enabled: Telegram is the only one there is, so far.
+pub fn all(parsed: &Parsed) -> Result<(), Failure> {
+    let surroundings = environment::read()?;
+    let whatsapp = KeyReader(&surroundings.variables).flag("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED");
+    match whatsapp.map_err(|error| Failure::Configuration(error.to_string()))? {
+        true => whatsapp_worker(),
+        false => telegram(parsed),
     }
+}
+
+/// There is none yet.
+pub fn whatsapp_worker() -> Result<(), Failure> {
+    let sentence = "this version has no WhatsApp worker yet; 'channels telegram' answers Telegram";
+    Err(Failure::Configuration(sentence.to_owned()))
 }
 
 /// What has to be configured before anything can start.
@@ -78,24 +76,24 @@ fn ready(config: &Config) -> Result<Secret, Failure> {
 }
 
 fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), Failure> {
-    let data = setup.config.data.clone();
-    let folder = data.join("journal").join("telegram");
-    let _lock = take_lock(&folder, &setup)?;
+    setup.refuse_strangers()?;
     let (exits, exits_out) = bounded(setup.config.workers + OTHER_THREADS);
     let signals = signal::listen(exits.clone()).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
     announce(&setup, messages_max);
+    let channel = ChannelId::Telegram;
+    let Some(opened) = opening::open(channel, &setup, &signals)? else { return Ok(()) };
     setup.end_orphans();
-    let (ledger, opening) = open(&data, &folder, &setup)?;
     let (stopper, stop) = stop::pair();
     let calls = (0..setup.config.workers).map(|_| Cancel::new()).collect();
     let orders = Orders { poll: Cancel::new(), calls, stop };
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
+    let Opened { lock: _lock, ledger, opening } = opened;
     let started = start(plan(&setup, token, ledger, opening, &orders, limits), &exits);
     let supervised = Supervised {
-        channel: ChannelId::Telegram,
+        channel,
         exits: exits_out,
         threads: started.threads,
-        signals,
+        signals: signals.clone(),
         stopper,
         poll: orders.poll,
         calls: orders.calls,
@@ -103,32 +101,12 @@ fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), F
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
-    setup.log.flush(LOG_PATIENCE);
-    match ended {
+    let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
-        Ended::Panicked => Err(Failure::Bug("a thread panicked; the next start recovers".to_owned())),
-        Ended::Storage => Err(Failure::Storage("the journal cannot be written".to_owned())),
-    }
-}
-
-/// One worker per channel and data folder. The lock is the kernel's, so it goes with the process.
-fn take_lock(folder: &Path, setup: &Setup) -> Result<fs::File, Failure> {
-    let storage = |error: io::Error| Failure::Storage(format!("{}: {error}", folder.display()));
-    files::make_folder(folder).map_err(storage)?;
-    let path = folder.join("LOCK");
-    let Some(mut file) = files::lock(&path, LOCK_PATIENCE, setup.clock.as_ref()).map_err(storage)? else {
-        let holder = fs::read_to_string(&path).unwrap_or_default();
-        let holder: String = holder.chars().filter(|c| !c.is_control()).take(200).collect();
-        return Err(Failure::Locked(format!("another worker of this channel runs on {}: {holder}", folder.display())));
+        Ended::Storage => opening::fail(channel, &setup, &signals, "the journal cannot be written"),
     };
-    let holder = format!(
-        "{{\"pid\":{},\"boot\":\"{}\",\"since\":\"{}\"}}\n",
-        std::process::id(),
-        entropy::boot_id(),
-        setup.clock.wall().rfc3339()
-    );
-    file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(storage)?;
-    Ok(file)
+    setup.log.flush(LOG_PATIENCE);
+    outcome
 }
 
 fn announce(setup: &Setup, messages_max: Option<u64>) {
@@ -143,41 +121,6 @@ fn announce(setup: &Setup, messages_max: Option<u64>) {
         version: env!("CARGO_PKG_VERSION"),
     };
     setup.log.emit(setup.clock.wall(), &event);
-}
-
-fn open(data: &Path, journal: &Path, setup: &Setup) -> Result<(Ledger, Opening), Failure> {
-    let directory = |folder: &Path| {
-        Directory::open(folder)
-            .map(|directory| Box::new(directory.patient_for(SESSIONS_PATIENCE)))
-            .map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))
-    };
-    let folders = Folders {
-        journal: directory(journal)?,
-        sessions: directory(&data.join("sessions"))?,
-        dead: directory(&data.join("dead"))?,
-    };
-    let begun = setup.clock.mono();
-    // Counters that cannot be read are counted anew; the writer keeps the damaged file aside.
-    let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
-    let counting = Counting { name: format!("telegram-{:016x}", entropy::seed()), counted };
-    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())
-        .map_err(|error| Failure::Storage(format!("{}: {error}", journal.display())))?;
-    let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
-    if let Some(detail) = opening.damage.clone() {
-        emit(&Event::JournalDamage { channel: ChannelId::Telegram, detail });
-    }
-    for repaired in &opening.repaired {
-        emit(&Event::SessionRepaired { session: repaired.session.clone(), bytes: repaired.bytes });
-    }
-    emit(&Event::Recovered {
-        channel: ChannelId::Telegram,
-        open: opening.reopened.len(),
-        replied: opening.reopened.iter().filter(|reopened| reopened.reply.is_some()).count(),
-        lines_restored: opening.lines_restored,
-        frames: opening.frames,
-        took_ms: u64::try_from(begun.until(setup.clock.mono()).as_millis()).unwrap_or(u64::MAX),
-    });
-    Ok((ledger, opening))
 }
 
 /// How the supervisor reaches the threads.
@@ -233,29 +176,9 @@ fn channel(
     let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
     let reader: Work<_> = Box::new(move |ends| Reader::new(poll_client, settings, ends, clock, log, poll_rng).run());
     let senders = (0..SENDERS).map(|_| -> Work<_> {
-        let (client, rng) = (client(Cancel::new()), rng.split());
+        let (client, lanes) = (client(Cancel::new()), Lanes::new(setup.config.delivery, rng.split()));
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        Box::new(move |ends| TelegramSender::new(client, ends, clock, log, rng).run())
+        Box::new(move |ends| TelegramSender::new(client, ends, clock, log, lanes).run())
     });
     Channel { id: ChannelId::Telegram, reader, senders: senders.collect() }
-}
-
-/// Whether a fault that only a person can mend keeps the process up: in a container an exit would be a restart loop.
-/// Asked apart from the rest of the configuration, which may be what is at fault.
-fn parks() -> bool {
-    let environment = environment::read().unwrap_or_else(|_| environment::process_variables());
-    KeyReader(&environment).choice("RUSTY_PINCH_ON_FATAL").is_ok_and(|choice| choice == "park")
-}
-
-/// Stays up, says why once a minute, and ends when told to.
-fn park(reason: &str) -> Result<(), Failure> {
-    let (exits, _reports): (_, Receiver<_>) = bounded(1);
-    let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    loop {
-        let _ = io::stderr().write_all((setup::fatal_line(&format!("parked: {reason}")) + "\n").as_bytes());
-        match signals.recv_timeout(PARKED_EVERY) {
-            Ok(Signal::Terminate { .. }) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Ok(Signal::Reload) | Err(RecvTimeoutError::Timeout) => {}
-        }
-    }
 }

@@ -3,11 +3,13 @@
 
 use std::env;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
 use crate::config::env_file;
 use crate::config::keys::{Environment, Kind, Source, known_names};
+use crate::config::surroundings::{Purpose, ReadFile, Surroundings};
 use crate::sys::files;
 
 /// Largest `.env` file accepted.
@@ -23,13 +25,13 @@ const SYSTEM_FILE: &str = "/etc/rusty-pinch/rusty-pinch.env";
 ///
 /// # Errors
 /// A file that is named and cannot be read, or does not parse, is a configuration failure with its line.
-pub fn read() -> Result<Environment, Failure> {
-    let mut environment = process_variables();
-    if let Some(path) = env_file_path(&environment)? {
-        add_env_file(&mut environment, &path)?;
+pub fn read() -> Result<Surroundings, Failure> {
+    let mut found = Surroundings { variables: process_variables(), ..Surroundings::default() };
+    if let Some(path) = env_file_path(&found.variables)? {
+        add_env_file(&mut found, &path)?;
     }
-    add_secret_files(&mut environment)?;
-    Ok(environment)
+    add_secret_files(&mut found)?;
+    Ok(found)
 }
 
 /// Variables that are not UTF-8 are nothing that we could use.
@@ -56,35 +58,41 @@ fn env_file_path(environment: &Environment) -> Result<Option<PathBuf>, Failure> 
     Ok(None)
 }
 
-fn add_env_file(environment: &mut Environment, path: &Path) -> Result<(), Failure> {
-    let bytes = files::read_bounded(path, ENV_FILE_BYTES_MAX).map_err(|error| unreadable(path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|_| configuration(path, "is not UTF-8 text"))?;
-    let entries = env_file::parse(&text, &|name| environment.get(name).map(|(value, _)| value.clone()))
+fn add_env_file(found: &mut Surroundings, path: &Path) -> Result<(), Failure> {
+    let text = read_text(found, path, Purpose::Settings, ENV_FILE_BYTES_MAX)?;
+    let entries = env_file::parse(&text, &|name| found.variables.get(name).map(|(value, _)| value.clone()))
         .map_err(|error| configuration(path, &error.to_string()))?;
     for entry in entries {
-        environment.entry(entry.name).or_insert((entry.value, Source::EnvFile { line: entry.line }));
+        let is_secret = known_names().any(|(name, kind)| name == entry.name && matches!(kind, Kind::Secret));
+        if let Some(file) = found.files.last_mut().filter(|_| is_secret && !entry.value.trim().is_empty()) {
+            file.purpose = Purpose::SettingsAndSecrets;
+        }
+        found.underlay(entry.name, entry.value, Source::EnvFile { line: entry.line }, is_secret);
     }
     Ok(())
 }
 
 /// A secret's file beats its variable; a file named by the operator beats a credential.
-fn add_secret_files(environment: &mut Environment) -> Result<(), Failure> {
-    let credentials = environment.get("CREDENTIALS_DIRECTORY").map(|(folder, _)| PathBuf::from(folder));
+fn add_secret_files(found: &mut Surroundings) -> Result<(), Failure> {
+    let credentials = found.variables.get("CREDENTIALS_DIRECTORY").map(|(folder, _)| PathBuf::from(folder));
     for (name, _) in known_names().filter(|(_, kind)| matches!(kind, Kind::Secret)) {
-        let named = environment.get(&format!("{name}_FILE")).map(|(path, _)| path.trim().to_owned());
-        if let Some(path) = named.filter(|path| !path.is_empty()) {
-            environment.insert(name.to_owned(), (secret(Path::new(&path))?, Source::File));
-        } else if let Some(path) = credentials.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists()) {
-            environment.insert(name.to_owned(), (secret(&path)?, Source::Credential));
+        let named = found.variables.get(&format!("{name}_FILE")).map(|(path, _)| PathBuf::from(path.trim()));
+        let named = named.filter(|path| !path.as_os_str().is_empty());
+        let credential = credentials.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
+        for (path, source) in [(credential, Source::Credential), (named, Source::File)] {
+            if let Some(path) = path {
+                let text = read_text(found, &path, Purpose::Secret, SECRET_FILE_BYTES_MAX)?;
+                found.overrule(name, text.strip_suffix('\n').unwrap_or(&text).to_owned(), source);
+            }
         }
     }
     Ok(())
 }
 
-fn secret(path: &Path) -> Result<String, Failure> {
-    let bytes = files::read_bounded(path, SECRET_FILE_BYTES_MAX).map_err(|error| unreadable(path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|_| configuration(path, "is not UTF-8 text"))?;
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+fn read_text(found: &mut Surroundings, path: &Path, purpose: Purpose, bytes_max: u64) -> Result<String, Failure> {
+    let (bytes, known) = files::read_bounded(path, bytes_max).map_err(|error| unreadable(path, &error))?;
+    found.files.push(ReadFile { path: path.to_owned(), purpose, owner: known.uid(), mode: known.mode() });
+    String::from_utf8(bytes).map_err(|_| configuration(path, "is not UTF-8 text"))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

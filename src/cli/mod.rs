@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
-use crate::config::keys::Reader as KeyReader;
+use crate::sys::panic;
 
-/// `channels telegram`.
+/// `channels`.
 pub mod channels;
 /// `doctor`.
 pub mod doctor;
@@ -27,6 +27,10 @@ pub mod flags;
 pub mod help;
 /// A turn outside a worker.
 pub mod one_shot;
+/// The lock and the journal of a worker.
+pub mod opening;
+/// A worker that cannot start and stays up.
+pub mod park;
 /// `session` and its commands.
 pub mod session;
 /// What every command starts with.
@@ -45,8 +49,6 @@ pub enum Failure {
     Failed(String),
     /// 2: the arguments do not fit.
     Usage(String),
-    /// 70: a bug.
-    Bug(String),
     /// 74: the disk failed.
     Storage(String),
     /// 75: another process holds the lock.
@@ -63,7 +65,6 @@ impl Failure {
         match self {
             Failure::Failed(_) => 1,
             Failure::Usage(_) => 2,
-            Failure::Bug(_) => 70,
             Failure::Storage(_) => 74,
             Failure::Locked(_) => 75,
             Failure::Configuration(_) => 78,
@@ -77,7 +78,6 @@ impl fmt::Display for Failure {
         match self {
             Failure::Failed(text)
             | Failure::Usage(text)
-            | Failure::Bug(text)
             | Failure::Storage(text)
             | Failure::Locked(text)
             | Failure::Configuration(text) => f.write_str(text),
@@ -88,6 +88,7 @@ impl fmt::Display for Failure {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
+    panic::end_process(|message| report(&Failure::Failed(message.to_owned())));
     let outcome = flags::parse(std::env::args_os().skip(1)).map_err(Failure::Usage).and_then(|parsed| run(&parsed));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,24 +113,10 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Stats => stats::run(),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
-        Id::ChannelsTelegram => channels::telegram(parsed),
-        Id::ChannelsWhatsapp => Err(no_whatsapp()),
-        Id::ChannelsAll => every_channel(parsed),
+        Id::ChannelsTelegram => park::or_park(channels::telegram(parsed)),
+        Id::ChannelsWhatsapp => park::or_park(channels::whatsapp_worker()),
+        Id::ChannelsAll => park::or_park(channels::all(parsed)),
     }
-}
-
-/// Telegram is the only channel there is, so far.
-fn every_channel(parsed: &Parsed) -> Result<(), Failure> {
-    let environment = environment::read()?;
-    let whatsapp = KeyReader(&environment).flag("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED");
-    match whatsapp.map_err(|error| Failure::Configuration(error.to_string()))? {
-        true => Err(no_whatsapp()),
-        false => channels::telegram(parsed),
-    }
-}
-
-fn no_whatsapp() -> Failure {
-    Failure::Configuration("this version has no WhatsApp worker yet; 'channels telegram' answers Telegram".to_owned())
 }
 
 /// Writes a result; to a terminal without anything that could move its cursor or hide text. A reader that has closed

@@ -41,6 +41,7 @@ pub struct OneShot {
 impl OneShot {
     /// Opens the sessions.
     pub fn new(setup: Setup) -> Result<OneShot, Failure> {
+        setup.refuse_strangers()?;
         setup.end_orphans();
         let Setup { config, clock, log, mut rng, .. } = setup;
         let (stopper, stop) = stop::pair();
@@ -68,8 +69,8 @@ impl OneShot {
         })
     }
 
-    /// Answers `text`. The reply of a failed turn says so in its summary; an error here means that it is not on disk.
-    pub fn turn(&mut self, session: &SessionId, text: &str) -> Result<Reply, Failure> {
+    /// Answers `text`. The reply of a failed turn says so in its summary. Beside the reply: why it could not be kept.
+    pub fn turn(&mut self, session: &SessionId, text: &str) -> Result<(Reply, Result<(), Failure>), Failure> {
         if text.len() > INBOUND_BYTES_MAX {
             return Err(Failure::Usage(format!(
                 "the message is longer than {INBOUND_BYTES_MAX} bytes: send it in parts"
@@ -77,24 +78,29 @@ impl OneShot {
         }
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
-        let question = Question { turn, session, text, received, interrupted: 0 };
+        let question = Question { turn, session, text, received, waited: None, interrupted: 0 };
         let Some(reply) = self.answerer.answer(&question, &self.cancel) else {
             let number = self.signal.as_ref().map_or(0, |signal| signal.load(Ordering::SeqCst));
             return Err(Failure::Stopped(u8::try_from(number).unwrap_or(0)));
         };
+        let kept = self.keep(session, &question, &reply);
+        self.record(turn, session, &reply);
+        Ok((reply, kept))
+    }
+
+    fn keep(&mut self, session: &SessionId, question: &Question<'_>, reply: &Reply) -> Result<(), Failure> {
         let answered = self.clock.wall();
-        let error = reply.summary.error.as_deref();
-        let mut lines = Line::pair(&turn.to_string(), (&reply.user_text, received), (&reply.text, answered), error);
+        let (asked, error) = ((reply.user_text.as_str(), question.received), reply.summary.error.as_deref());
+        let mut lines = Line::pair(&question.turn.to_string(), asked, (&reply.text, answered), error);
         let written = self.sessions.append(session, &mut lines, answered.0 / 1000).and_then(|repaired| {
             self.sessions.sync()?;
             Ok(repaired)
         });
-        let repaired = written.map_err(|error| Failure::Storage(format!("session {}: {error}", session.stem())))?;
-        if let Some(repaired) = repaired {
+        let failed = |error| Failure::Storage(format!("session {}: the turn is not kept: {error}", session.stem()));
+        if let Some(repaired) = written.map_err(failed)? {
             self.emit(&Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes });
         }
-        self.record(turn, session, &reply);
-        Ok(reply)
+        Ok(())
     }
 
     fn record(&self, turn: TurnId, session: &SessionId, reply: &Reply) {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment};
-use crate::config::keys::Environment;
 use crate::config::settings::{Config, ProviderKind};
+use crate::config::surroundings::Surroundings;
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
 use crate::observe::sink::{Sink, Way};
 use crate::sys::system_clock::SystemClock;
-use crate::sys::{children, entropy, files};
+use crate::sys::{children, entropy, files, users};
 
 /// The common parts of a running command.
 pub struct Setup {
-    /// The variables as they were found.
-    pub environment: Environment,
+    /// The variables, and how they were found.
+    pub surroundings: Surroundings,
     /// The checked configuration.
     pub config: Config,
     /// The real clock.
@@ -37,16 +37,26 @@ pub fn load() -> Result<Setup, Failure> {
 /// The same, with the way that log lines take.
 pub fn load_for(way: Way) -> Result<Setup, Failure> {
     files::private_by_default();
-    let environment = environment::read()?;
-    let config = Config::load(&environment).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let surroundings = environment::read()?;
+    let config = Config::load(&surroundings.variables).map_err(|error| Failure::Configuration(error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let redactor = Redactor::new(config.secrets().iter());
     let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock), way));
     let seed = config.seed.unwrap_or_else(entropy::seed);
-    Ok(Setup { environment, config, clock, log, rng: Rng::from_seed(seed), seed })
+    Ok(Setup { surroundings, config, clock, log, rng: Rng::from_seed(seed), seed })
 }
 
 impl Setup {
+    /// For commands that write: what another user than the worker's leaves behind, the worker cannot write to.
+    pub fn refuse_strangers(&self) -> Result<(), Failure> {
+        let data = &self.config.data;
+        users::stranger_to(data).map(users::name).map_or(Ok(()), |owner| {
+            let data = data.display();
+            let remedy = format!("use 'sudo -u {owner} rusty-pinch …'");
+            Err(Failure::Configuration(format!("the conversations in {data} belong to {owner}: {remedy}")))
+        })
+    }
+
     /// Ends what a killed process left running. Only Codex starts programs.
     pub fn end_orphans(&self) {
         if self.config.provider.kind != ProviderKind::Codex {

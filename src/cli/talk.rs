@@ -23,8 +23,10 @@ pub fn run_tool(parsed: &Parsed) -> Result<(), Failure> {
 }
 
 fn answer_once(session: &SessionId, text: &str) -> Result<(), Failure> {
-    let reply = turn(&mut OneShot::new(setup::load()?)?, session, text)?;
+    let (reply, kept) = turn(&mut OneShot::new(setup::load()?)?, session, text)?;
+    // An answer that was paid for is shown, also when it cannot be kept.
     print(&format!("{}\n", reply.text))?;
+    kept?;
     match reply.summary.error {
         // The event on standard error has said all there is to say.
         Some(_) => Err(Failure::Failed(String::new())),
@@ -32,7 +34,7 @@ fn answer_once(session: &SessionId, text: &str) -> Result<(), Failure> {
     }
 }
 
-fn turn(one_shot: &mut OneShot, session: &SessionId, text: &str) -> Result<Reply, Failure> {
+fn turn(one_shot: &mut OneShot, session: &SessionId, text: &str) -> Result<(Reply, Result<(), Failure>), Failure> {
     let _spinner = Spinner::start();
     one_shot.turn(session, text)
 }
@@ -58,7 +60,10 @@ pub fn repl(parsed: &Parsed) -> Result<(), Failure> {
             "" => {}
             word if word.eq_ignore_ascii_case("exit") || word.eq_ignore_ascii_case("quit") => return print("Bye.\n"),
             text => match turn(&mut one_shot, &session, text) {
-                Ok(reply) => print(&format!("{}\n", reply.text))?,
+                Ok((reply, kept)) => {
+                    print(&format!("{}\n", reply.text))?;
+                    kept?;
+                }
                 Err(Failure::Usage(problem)) => print(&format!("{problem}\n"))?,
                 Err(failure) => return Err(failure),
             },

@@ -27,6 +27,6 @@ fn key_variable(reader: &Reader<'_>) -> Result<Option<String>, KeyError> {
         let problem = "must be the name of a variable, made of letters, digits and '_'".to_owned();
         return Err(KeyError { name: NAME.to_owned(), source, problem });
     }
-    reader.check(&value, Kind::Secret)?;
+    reader.check_value(&value, Kind::Secret)?;
     Ok(Some(value))
 }

@@ -9,7 +9,6 @@ use core::net::IpAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     text: String,
-    host: String,
     secure: bool,
 }
 
@@ -75,17 +74,12 @@ impl Endpoint {
         if !secure && !allow_insecure && !is_near(&host) {
             return Err(EndpointError::Insecure);
         }
-        Ok(Endpoint { text: text.to_owned(), host, secure })
+        Ok(Endpoint { text: text.to_owned(), secure })
     }
 
     /// The base, without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// The host, without brackets or port.
-    pub fn host(&self) -> &str {
-        &self.host
     }
 
     /// Whether it is `https://`.

@@ -144,7 +144,7 @@ pub const KEYS: &[Key] = &[
     unset("RUSTY_PINCH_CODEX_MODEL", Kind::Text, "The model for Codex; default: the model, if the provider is `codex`."),
     key("RUSTY_PINCH_CODEX_TIMEOUT_SECS", count(1, 3600), "120", "Seconds one run of Codex may take."),
     unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", Kind::Text, "Variable whose value Codex gets as CODEX_API_KEY."),
-    later(key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "What happens after a send whose outcome is unknown.")),
+    key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "A part of a reply that may have arrived is sent again, marked, or replaced by a notice."),
     later(key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come.")),
     later(unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::Choices(PROVIDERS), "Providers to fall back to, in order.")),
     later(key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Turns of one sender in a minute; 0 is no limit.")),
@@ -274,8 +274,16 @@ impl Reader<'_> {
         }
     }
 
-    /// Checks one variable as strictly as if it were used. Blank is unset.
-    pub fn check(&self, name: &str, kind: Kind) -> Result<(), KeyError> {
+    /// Checks one variable of the table as strictly as if it were used. What has no effect may hold anything.
+    pub fn check(&self, key: &Key) -> Result<(), KeyError> {
+        match key.fate {
+            Fate::Heeded | Fate::Later => self.check_value(key.name, key.kind),
+            Fate::NoEffect | Fate::Foreign => Ok(()),
+        }
+    }
+
+    /// Checks any variable. Blank is unset.
+    pub fn check_value(&self, name: &str, kind: Kind) -> Result<(), KeyError> {
         let Some((value, source)) = self.0.get(name).filter(|(value, _)| !value.trim().is_empty()) else {
             return Ok(());
         };

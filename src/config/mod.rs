@@ -16,3 +16,5 @@ pub mod remarks;
 pub mod secret;
 /// The checked configuration.
 pub mod settings;
+/// The variables and how they were found.
+pub mod surroundings;

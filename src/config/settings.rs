@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::message::Mode;
 use crate::config::codex_environment;
 use crate::config::endpoint::Endpoint;
-use crate::config::keys::{Environment, Fate, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::keys::{Environment, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::secret::Secret;
 
 /// Who answers.
@@ -119,6 +120,8 @@ pub struct Config {
     pub codex: CodexSettings,
     /// The Telegram worker.
     pub telegram: TelegramSettings,
+    /// What is done about a send whose outcome is unknown.
+    pub delivery: Mode,
     /// Prompt building.
     pub history: HistoryLimits,
     /// Sessions, journal, telemetry.
@@ -144,10 +147,7 @@ impl Config {
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
         let reader = Reader(environment);
         let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
-        let keys = ours.filter_map(|name| KEYS.iter().find(|key| key.name == name));
-        // What has no effect here may hold anything.
-        let mut checked = keys.filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later));
-        checked.try_for_each(|key| reader.check(key.name, key.kind))?;
+        ours.filter_map(|name| KEYS.iter().find(|key| key.name == name)).try_for_each(|key| reader.check(key))?;
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
         let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
@@ -164,6 +164,10 @@ impl Config {
             codex: codex(&reader, &provider)?,
             provider,
             telegram: telegram(&reader, insecure)?,
+            delivery: match reader.choice("RUSTY_PINCH_DELIVERY")?.as_str() {
+                "at_most_once" => Mode::AtMostOnce,
+                _ => Mode::AtLeastOnce,
+            },
             history: HistoryLimits {
                 lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
                 bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),
@@ -235,7 +239,7 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
 fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Result<Credential, KeyError>> {
     let (value, source) = reader.text(name)?;
     // A variable of others is looked at only here, where it is used.
-    Some(reader.check(name, Kind::Secret).map(|()| Credential { secret: Secret::new(value), name, source }))
+    Some(reader.check_value(name, Kind::Secret).map(|()| Credential { secret: Secret::new(value), name, source }))
 }
 
 /// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::fault::Retry;
+use crate::base::retry::Retry;
 use crate::base::rng::Rng;
 
 /// A server that asks for a longer wait than this is not waited for.

@@ -141,6 +141,8 @@ pub enum Event {
     ChannelSendError { channel: ChannelId, chat_id: String, request_id: String, error: String, action: &'static str },
     /// Only a person can mend this; said again once a minute while it lasts.
     ChannelParked { channel: ChannelId, reason: String, remedy: String, retry_ms: u64 },
+    /// Another worker of the channel still runs, and is waited for.
+    ChannelWait { channel: ChannelId, holder: String },
     /// What parked the channel is over.
     ChannelResumed { channel: ChannelId },
     /// Somebody who is not on the allowlist wrote; at most once an hour for each.
@@ -177,6 +179,7 @@ impl Event {
             Event::ChannelPollError { .. }
             | Event::ChannelSendError { .. }
             | Event::ChannelDenied { .. }
+            | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
             | Event::SessionRepaired { .. }
             | Event::OrphansEnded { .. }

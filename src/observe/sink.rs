@@ -15,8 +15,8 @@ use crate::base::clock::{Clock, Wall};
 use crate::base::text;
 use crate::observe::event::{self, DETAIL_CHARS_MAX, Event, Level, Log};
 use crate::observe::redact::Redactor;
-use crate::sys::files;
 use crate::sys::thread::spawn;
+use crate::sys::{files, panic};
 
 /// Marks a log record whose message is an event's finished line.
 const EVENT_TARGET: &str = "rusty_pinch::event";
@@ -34,7 +34,11 @@ pub enum Way {
     Queued,
 }
 
+/// How long the last line of a panicking process may wait for whoever reads standard error.
+const PANIC_PATIENCE: Duration = Duration::from_millis(200);
+
 /// The [`Log`] of the running program. Create it once, before the first thread.
+#[derive(Clone)]
 pub struct Sink {
     waiting: Option<Sender<Vec<u8>>>,
 }
@@ -62,8 +66,13 @@ impl Sink {
         });
         // A second installation happens only in tests; the first one stays.
         let _ = builder.try_init();
-        std::panic::set_hook(Box::new(|panic| log::error!(target: "panic", "{panic}")));
-        Sink { waiting }
+        let sink = Sink { waiting };
+        let last_words = sink.clone();
+        panic::end_process(move |message| {
+            log::error!(target: "panic", "{message}");
+            last_words.flush(PANIC_PATIENCE);
+        });
+        sink
     }
 }
 

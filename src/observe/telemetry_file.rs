@@ -18,7 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The snapshot on disk. No file is an empty snapshot; a damaged one is an error.
 pub fn read(path: &Path) -> io::Result<Snapshot> {
     match files::read_bounded(path, FILE_BYTES_MAX) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        Ok((bytes, _)) => {
+            serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Snapshot::default()),
         Err(error) => Err(error),
     }

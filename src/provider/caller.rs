@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
-use crate::base::fault::Retry;
+use crate::base::retry::Retry;
 use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderKind, ProviderSettings};
 use crate::net::backoff::{Next, Policy};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::fault::{Fault, Retry};
+use crate::base::retry::Retry;
 use crate::net::http::{Phase, TransportError};
 
 /// A kind of failure.
@@ -100,19 +100,6 @@ impl Class {
             (Again::Patiently(floor), asked) => Retry::After(asked.unwrap_or(floor).max(floor)),
             (Again::Yes, Some(asked)) => Retry::After(asked),
             (Again::Yes, None) => Retry::Yes,
-        }
-    }
-
-    /// The meaning for callers that do not know classes.
-    pub fn fault(self) -> Fault {
-        match self.row().1 {
-            Again::Yes | Again::Once => Fault::Transient,
-            Again::Patiently(after) => Fault::Throttled { after },
-            Again::No => match self {
-                Class::Auth | Class::Forbidden | Class::Quota | Class::Tls => Fault::Denied,
-                Class::Deadline | Class::Exit => Fault::Transient,
-                _ => Fault::Invalid,
-            },
         }
     }
 

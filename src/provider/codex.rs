@@ -38,6 +38,7 @@ impl Codex {
             environment: self.settings.environment.clone(),
             directory: fs::create_dir_all(&self.workspace).is_ok().then(|| self.workspace.clone()),
             registry: Some(self.registry.clone()),
+            grace: child::TERM_GRACE,
         }
     }
 }

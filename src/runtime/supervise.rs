@@ -28,9 +28,7 @@ pub enum Ended {
     Signal,
     /// A bounded run has answered its messages.
     MaxMessages,
-    /// A thread panicked.
-    Panicked,
-    /// The disk failed.
+    /// A thread could not go on, because the disk failed.
     Storage,
 }
 
@@ -116,7 +114,6 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
     let reason = match ended {
         Ended::Signal => "signal",
         Ended::MaxMessages => "max_messages",
-        Ended::Panicked => "panic",
         Ended::Storage => "storage",
     };
     emit(&Event::ChannelStop { channel, reason });
@@ -127,23 +124,16 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
 /// signal was the first reason and stays it.
 fn reason(exit: &Exit) -> Option<Ended> {
     match (&exit.ending, exit.name.as_str()) {
-        (Ending::Panicked(_), _) => Some(Ended::Panicked),
         (Ending::Failed(_), _) => Some(Ended::Storage),
         (Ending::Done, "dispatcher") => Some(Ended::MaxMessages),
         (Ending::Done, _) => None,
     }
 }
 
-/// A bug outweighs a failed disk, which outweighs everything polite; the first polite reason stays.
+/// A failed disk outweighs everything polite; the first polite reason stays.
 fn worse(known: Option<Ended>, new: Option<Ended>) -> Option<Ended> {
-    let rank = |ended: Ended| match ended {
-        Ended::Panicked => 2,
-        Ended::Storage => 1,
-        Ended::Signal | Ended::MaxMessages => 0,
-    };
     match (known, new) {
-        (Some(known), Some(new)) if rank(new) > rank(known) => Some(new),
-        (None, new) => new,
-        (known, _) => known,
+        (_, Some(Ended::Storage)) => new,
+        (known, new) => known.or(new),
     }
 }

@@ -19,6 +19,9 @@ use crate::store::storage::{Storage, read_all};
 /// Size of each file.
 pub const FILE_BYTES: u64 = 4 << 20;
 
+/// Room that must be free before the files are made: theirs, and as much for what follows.
+pub const FREE_BYTES_MIN: u64 = 64 << 20;
+
 /// Their names.
 pub const FILES: [&str; 2] = ["a.jnl", "b.jnl"];
 
@@ -29,6 +32,8 @@ const FILL_BYTES: usize = 64 * 1024;
 pub enum LogError {
     /// The disk refused.
     Io(io::Error),
+    /// The disk refused to flush. What it holds now is known only after reading it anew.
+    Flush(io::Error),
     /// Something was refused before, and nothing is accepted since.
     Latched,
     /// Everything open does not fit into one file. The limits of `turn/schedule.rs` keep it from happening.
@@ -39,6 +44,7 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LogError::Io(error) => write!(f, "{error}"),
+            LogError::Flush(error) => write!(f, "fsync: {error}"),
             LogError::Latched => f.write_str("an earlier write failed"),
             LogError::TooLarge => f.write_str("what is open does not fit into a journal file"),
         }
@@ -234,7 +240,7 @@ impl CommitLog {
         if !self.dirty {
             return Ok(());
         }
-        self.guarded(|log| Ok(log.storage.sync(FILES[log.active])?))?;
+        self.guarded(|log| log.storage.sync(FILES[log.active]).map_err(LogError::Flush))?;
         self.dirty = false;
         self.synced_seq = self.seq;
         self.reopenable = None;

@@ -2,6 +2,7 @@
 //! touches a disk, and applying a record twice changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
@@ -305,6 +306,7 @@ impl Received {
             from: inbound.sender.clone(),
             text: inbound.text.clone(),
             ts: inbound.received.0,
+            w: inbound.waited.map(|waited| waited.as_secs()),
         }
     }
 
@@ -320,6 +322,7 @@ impl Received {
             sender: self.from.clone(),
             text: self.text.clone(),
             received: Wall(self.ts),
+            waited: self.w.map(Duration::from_secs),
         }
     }
 }
@@ -393,6 +396,7 @@ mod tests {
             from: "3".into(),
             text: "hello".into(),
             ts: number,
+            w: None,
         }
     }
 

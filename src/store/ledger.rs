@@ -5,13 +5,13 @@
 //! releases those who only need that; [`Ledger::sync`] flushes once for all the others (group commit). Session lines
 //! are appended after the flush of their answer and before anyone is told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::base::message::{Delivery, Inbound, Job, Outcome, Reply, reply_weight};
+use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply, reply_weight};
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
@@ -22,6 +22,9 @@ use crate::store::record::{Answer, Attempts, Closed, Confirmed, Received, Record
 use crate::store::recover::{self, Owed, Reopened};
 use crate::store::sessions::{Repaired, Sessions};
 use crate::store::storage::Storage;
+
+/// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
+const EXPIRED_CHATS_MAX: usize = 1024;
 
 /// What opening found.
 #[derive(Debug, Default)]
@@ -65,6 +68,8 @@ pub struct Ledger {
     after_sync: Vec<Effect>,
     /// Closed turns whose session lines are not written yet.
     held: Vec<TurnId>,
+    /// Chats that this process told that their messages are too old.
+    expired_chats: HashSet<String>,
 }
 
 impl Ledger {
@@ -82,6 +87,7 @@ impl Ledger {
             replied: Vec::new(),
             after_sync: Vec::new(),
             held: Vec::new(),
+            expired_chats: HashSet::new(),
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.repaired) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
@@ -151,12 +157,31 @@ impl Ledger {
                 let n = self.journal.get(turn).map_or(0, |open| open.tries.saturating_sub(1));
                 self.stage(Record::Try(Attempts { id: turn, n }), records);
             }
-            Append::Reply(reply) => {
-                self.replied.push(reply.turn);
-                self.stage(Record::Rep(self.answer(*reply, now)), records);
-                self.sync_wanted = true;
+            Append::Reply(reply) => self.stage_reply(*reply, now, records, effects),
+        }
+    }
+
+    fn stage_reply(&mut self, reply: Reply, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
+        let turn = reply.turn;
+        let expired = reply.summary.error.as_deref() == Some(EXPIRED);
+        self.replied.push(turn);
+        self.stage(Record::Rep(self.answer(reply, now)), records);
+        self.sync_wanted = true;
+        if expired {
+            effects.extend(self.write_dead_letter(turn, EXPIRED));
+            if !self.is_first_expired_of_chat(turn) {
+                self.close(turn, Outcome::Refused, now, records);
             }
         }
+    }
+
+    /// One sentence is for all that was written to a chat in a long absence.
+    fn is_first_expired_of_chat(&mut self, turn: TurnId) -> bool {
+        let chat = self.journal.get(turn).map(|open| open.received.chat.clone()).unwrap_or_default();
+        if self.expired_chats.len() >= EXPIRED_CHATS_MAX {
+            self.expired_chats.clear();
+        }
+        self.expired_chats.insert(chat)
     }
 
     fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {
@@ -253,11 +278,8 @@ impl Ledger {
         let mut effects = Vec::new();
         for turn in std::mem::take(&mut self.replied) {
             let Some(open) = self.journal.get(turn) else { continue };
-            if open.closed.is_some() {
-                effects.extend(self.write_lines(turn, now));
-                continue;
-            }
-            let outbound = open.outbound(&self.boot);
+            // What is closed already was never to be sent.
+            let outbound = open.outbound(&self.boot).filter(|_| open.closed.is_none());
             let weight = open.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts));
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));

@@ -107,6 +107,9 @@ pub struct Received {
     pub text: String,
     /// Milliseconds since 1970.
     pub ts: u64,
+    /// Seconds it had waited before we read it; missing: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub w: Option<u64>,
 }
 
 /// An answer.
@@ -235,6 +238,7 @@ mod tests {
             from: "5".into(),
             text: "line\nbreak \u{1f600}".into(),
             ts: 9,
+            w: Some(7),
         };
         let rep = Answer {
             id,

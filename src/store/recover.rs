@@ -105,6 +105,7 @@ mod tests {
             from: "3".into(),
             text: "hello".into(),
             ts: 5,
+            w: None,
         };
         let rep = Answer {
             id,

@@ -1,6 +1,6 @@
 //! A child process in its own group, driven from one thread by `poll`: input in, bounded output out, a real deadline.
 //!
-//! The group dies with the deadline, with a cancel, and with us: SIGTERM, [`TERM_GRACE`], SIGKILL. The kernel sends
+//! The group dies with the deadline, with a cancel, and with us: SIGTERM, a grace time, SIGKILL. The kernel sends
 //! the child SIGTERM when the *thread* that started it ends (`PR_SET_PDEATHSIG`); callers therefore start children from
 //! threads that outlive them. Not SIGKILL, so that a wrapper script can pass it on to the program it runs. What remains
 //! all the same is found by `children.rs`.
@@ -22,7 +22,7 @@ use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
 use crate::sys::children::{Registered, TOKEN_VARIABLE};
 
-/// Between SIGTERM and SIGKILL.
+/// Between SIGTERM and SIGKILL for a program that may have something to put away.
 pub const TERM_GRACE: Duration = Duration::from_secs(3);
 
 /// How long output is still read after the child has exited, in case a grandchild holds the pipe.
@@ -49,6 +49,8 @@ pub struct Program {
     pub directory: Option<PathBuf>,
     /// Where it is noted that it runs, for the next process to find should we be killed.
     pub registry: Option<PathBuf>,
+    /// Between SIGTERM and SIGKILL, when it has to be ended.
+    pub grace: Duration,
 }
 
 /// Why the child is no more.
@@ -99,7 +101,7 @@ pub fn run(
     };
     let asked_to_end = converse(&mut child, &mut pipes, input, deadline, clock, cancel, sink);
     if asked_to_end.is_some() {
-        terminate(&mut child, clock);
+        terminate(&mut child, program.grace, clock);
     }
     // What the child left running in its group ends with it. Before the wait, so that the group id is still ours.
     kill_group(&child, Signal::KILL);
@@ -243,7 +245,7 @@ fn converse(
         pipes.read_stderr();
         let now = clock.mono();
         match exited_at {
-            Some(at) if !pipes.output_open() || now > at.after(LINGER) => return None,
+            Some(at) if !pipes.output_open() || now > at.after(LINGER).min(deadline) => return None,
             Some(_) => {}
             None if cancel.requested() => return Some(End::Cancelled),
             None if now >= deadline => return Some(End::Deadline),
@@ -254,9 +256,9 @@ fn converse(
 }
 
 /// SIGTERM to the group, then patience. The caller sends SIGKILL.
-fn terminate(child: &mut Child, clock: &dyn Clock) {
+fn terminate(child: &mut Child, grace: Duration, clock: &dyn Clock) {
     kill_group(child, Signal::TERM);
-    let patience = clock.mono().after(TERM_GRACE);
+    let patience = clock.mono().after(grace);
     let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
     while !has_exited(child) && clock.mono() < patience {
         let _ = poll(&mut [], Some(&pause));
@@ -307,6 +309,7 @@ mod tests {
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             directory: None,
             registry: None,
+            grace: TERM_GRACE,
         };
         let mut output = Vec::new();
         let finished = run(&program, input, clock.mono().after(limit), &clock, cancel, &mut |bytes| {

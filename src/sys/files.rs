@@ -1,6 +1,6 @@
 //! Files with the modes, locks and atomic replacement we insist on: folders 0700, files 0600, no symbolic links.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -44,17 +44,27 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
 }
 
 fn no_follow() -> i32 {
-    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
+    flags(OFlags::NOFOLLOW)
 }
 
-/// Reads a file of at most `bytes_max`; a longer one is an error, not a cut.
-pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+fn flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).unwrap_or(0)
+}
+
+/// Reads a file of at most `bytes_max`, and what is known of it; a longer one is an error, not a cut.
+pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    // A pipe that nobody writes to would keep us waiting.
+    let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK)).open(path)?;
+    let known = file.metadata()?;
+    if !known.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("is larger than {bytes_max} bytes")));
     }
-    Ok(bytes)
+    Ok((bytes, known))
 }
 
 /// Replaces a file in one step: readers see the old content or the new. Not flushed: what is written this way can
@@ -90,6 +100,21 @@ pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Op
     }
 }
 
+/// Whether a process holds the lock on `path`. Creates nothing.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    match File::open(path)?.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Bytes that we may still write where `path` is.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let known = rustix::fs::statvfs(path)?;
+    Ok(known.f_bavail.saturating_mul(known.f_frsize))
+}
+
 /// A short wait that nothing has to end early.
 pub fn pause(delay: Duration) {
     let (_stopper, stop) = crate::sys::stop::pair();
@@ -119,9 +144,10 @@ mod tests {
         let path = folder.path().join("LOCK");
         let clock = SystemClock::new();
         let held = lock(&path, Duration::ZERO, &clock).expect("no error");
-        assert!(held.is_some());
+        assert!(held.is_some() && is_locked(&path).expect("no error"));
         assert!(lock(&path, Duration::ZERO, &clock).expect("no error").is_none());
         drop(held);
+        assert!(!is_locked(&path).expect("no error"));
         assert!(lock(&path, Duration::ZERO, &clock).expect("no error").is_some());
     }
 
@@ -132,7 +158,10 @@ mod tests {
         fs::write(&target, b"12345").expect("written");
         std::os::unix::fs::symlink(&target, &link).expect("linked");
         assert!(open(&link).is_err());
-        assert_eq!(read_bounded(&target, 5).expect("read"), b"12345");
-        assert_eq!(read_bounded(&target, 4).map_err(|error| error.kind()), Err(io::ErrorKind::FileTooLarge));
+        assert_eq!(read_bounded(&target, 5).expect("read").0, b"12345");
+        assert_eq!(
+            read_bounded(&target, 4).map(|_| ()).map_err(|error| error.kind()),
+            Err(io::ErrorKind::FileTooLarge)
+        );
     }
 }

@@ -8,6 +8,8 @@ pub mod children;
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
 pub mod files;
+/// What becomes of a process with a bug.
+pub mod panic;
 /// Queues that must never be full.
 pub mod queue;
 /// Signals as a queue.
@@ -18,3 +20,5 @@ pub mod stop;
 pub mod system_clock;
 /// Named threads that report how they ended.
 pub mod thread;
+/// Who we are, and whose files are whose.
+pub mod users;

@@ -1,8 +1,18 @@
 //! The real clock: the only caller of `now()`.
 
+use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::base::clock::{Clock, Mono, Wall};
+use crate::base::clock::{Clock, Mono, WALL_FLOOR, Wall};
+
+/// Where systemd's time service says that the clock was set.
+const TIME_SERVICE: &str = "/run/systemd/timesync";
+
+/// Whether the host's clock was set by a time service; `None`: there is none that we know.
+pub fn synchronised() -> Option<bool> {
+    let folder = Path::new(TIME_SERVICE);
+    folder.is_dir().then(|| folder.join("synchronized").exists())
+}
 
 /// Counts from its creation.
 #[derive(Debug)]
@@ -30,5 +40,9 @@ impl Clock for SystemClock {
         let now = SystemTime::now();
         // A host whose clock stands before 1970 is taken to stand at 1970.
         Wall(now.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.wall() >= WALL_FLOOR && synchronised() != Some(false)
     }
 }

@@ -1,7 +1,5 @@
 //! Threads with names (≤ 15 letters, as the kernel shows them) that always report how they ended.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Sender;
@@ -16,8 +14,6 @@ pub enum Ending {
     Done,
     /// It could not go on, and says why.
     Failed(String),
-    /// A bug; the message of the panic.
-    Panicked(String),
 }
 
 /// A thread's last word.
@@ -29,8 +25,8 @@ pub struct Exit {
     pub ending: Ending,
 }
 
-/// Starts a thread. Its exit is reported on `exits`, also when it panics. The queue must have room for every
-/// thread, so that reporting never waits.
+/// Starts a thread. Its exit is reported on `exits`. The queue must have room for every thread, so that reporting never
+/// waits.
 ///
 /// # Panics
 /// When the system has no thread left to give: nothing useful can run then.
@@ -38,24 +34,27 @@ pub fn spawn<F>(name: &str, exits: Sender<Exit>, work: F) -> JoinHandle<()>
 where
     F: FnOnce() -> Result<(), String> + Send + 'static,
 {
-    let reported = name.to_owned();
+    let ending = Ending::Failed("it panicked".to_owned());
+    let mut report = Report { exits, exit: Some(Exit { name: name.to_owned(), ending }) };
     let run = move || {
-        let ending = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(())) => Ending::Done,
-            Ok(Err(reason)) => Ending::Failed(reason),
-            Err(panic) => Ending::Panicked(message_of(panic.as_ref())),
-        };
-        let _ = exits.try_send(Exit { name: reported, ending });
+        let ending = work().map_or_else(Ending::Failed, |()| Ending::Done);
+        if let Some(exit) = &mut report.exit {
+            exit.ending = ending;
+        }
     };
     #[expect(clippy::disallowed_methods, reason = "the one place that starts threads")]
     Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run).expect("the system gives us a thread")
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (None, Some(text)) => text.clone(),
-        (None, None) => "no message".to_owned(),
+/// Reports when it is dropped, so also where a panic unwinds, as it does in tests (`sys/panic.rs`).
+struct Report {
+    exits: Sender<Exit>,
+    exit: Option<Exit>,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let _ = self.exit.take().map(|exit| self.exits.try_send(exit));
     }
 }
 
@@ -71,6 +70,6 @@ mod tests {
         let _ = spawn("b", exits.clone(), || Err("no disk".to_owned())).join();
         let _ = spawn("c", exits, || panic!("a bug")).join();
         let endings: Vec<Ending> = reports.try_iter().map(|exit| exit.ending).collect();
-        assert_eq!(endings, [Ending::Done, Ending::Failed("no disk".into()), Ending::Panicked("a bug".into())]);
+        assert_eq!(endings, [Ending::Done, Ending::Failed("no disk".into()), Ending::Failed("it panicked".into())]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{Message, REPLY_BYTES_MAX, Reply, Summary};
+use crate::base::message::{EXPIRED, Message, REPLY_BYTES_MAX, Reply, Summary};
 use crate::base::text;
 use crate::config::settings::{Config, HistoryLimits};
 use crate::observe::redact::Redactor;
@@ -16,11 +16,20 @@ use crate::provider::{Prompt, ProviderError};
 use crate::store::sessions::{self, History};
 use crate::store::storage::Storage;
 use crate::tool::{self, Context, Tail, TailLine};
-use crate::turn::machine::{Answered, Step, Turn, given_up};
+use crate::turn::machine::{Answered, Step, Turn, expired, given_up};
 use crate::turn::prompt;
 
 /// Attempts that the end of a process cut off, before a message is given up.
 pub const INTERRUPTIONS_MAX: u32 = 3;
+
+/// From this age on a reply says that it is late.
+pub const DELAYED_AFTER: Duration = Duration::from_secs(3600);
+
+/// From this age on a message is not answered any more: who wrote it has gone on.
+pub const EXPIRED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// What stands before the reply to a message that had to wait long.
+pub const DELAYED_MARK: &str = "(delayed) ";
 
 /// What stands behind a reply that was too long to keep.
 const CUT: &str = "\n\n(This reply was cut: it was too long.)";
@@ -39,6 +48,8 @@ pub struct Question<'a> {
     pub text: &'a str,
     /// When it was received.
     pub received: Wall,
+    /// How long it had waited by then, if that is known.
+    pub waited: Option<Duration>,
     /// Attempts that the end of a process cut off.
     pub interrupted: u32,
 }
@@ -77,12 +88,15 @@ impl Answerer {
 
     /// The reply; `None` if the work was cancelled before there was one.
     pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Option<Reply> {
-        let queued = self.clock.wall().0.saturating_sub(question.received.0);
+        let queued = question.received.until(self.clock.wall());
+        let age = self.age(question);
         let mut turn = Turn::begin(question.text);
         let mut effort = Effort::default();
         let mut failure = None;
         let answered = if question.interrupted >= INTERRUPTIONS_MAX {
-            self.give_up(question)
+            unanswered(given_up(&question.turn.to_string()), "interrupted")
+        } else if age >= EXPIRED_AFTER {
+            unanswered(expired(&question.turn.to_string()), EXPIRED)
         } else {
             self.work(question, &mut turn, &mut effort, &mut failure, cancel)?
         };
@@ -98,11 +112,20 @@ impl Answerer {
             response_chars: if answered.error.is_some() { 0 } else { answered.text.chars().count() as u64 },
             error: answered.error.map(str::to_owned),
             error_detail: failure.map(|error: ProviderError| error.detail),
-            queue_ms: Some(queued),
+            queue_ms: Some(u64::try_from(queued.as_millis()).unwrap_or(u64::MAX)),
             input_tokens: effort.input_tokens,
             output_tokens: effort.output_tokens,
         };
-        Some(reply(question.turn, turn.user_text(question.text), answered.text, summary))
+        let mark = if age >= DELAYED_AFTER && summary.error.is_none() { DELAYED_MARK } else { "" };
+        Some(reply(question.turn, turn.user_text(question.text), answered.text, mark, summary))
+    }
+
+    /// Zero as long as the clock is not to be trusted: nothing is late because of a clock that jumped.
+    fn age(&self, question: &Question<'_>) -> Duration {
+        match question.waited.filter(|_| self.clock.is_trusted()) {
+            Some(waited) => waited + question.received.until(self.clock.wall()),
+            None => Duration::ZERO,
+        }
     }
 
     fn work(
@@ -179,22 +202,17 @@ impl Answerer {
         };
         tool::run(name, arguments, &context).map_err(|error| error.to_string())
     }
-
-    fn give_up(&self, question: &Question<'_>) -> Answered {
-        Answered {
-            text: given_up(&question.turn.to_string()),
-            path: crate::base::message::Path::Provider,
-            tool: None,
-            error: Some("interrupted"),
-        }
-    }
 }
 
-/// Keeps the reply within its limits and cuts it into parts.
-fn reply(turn: TurnId, user_text: &str, text: String, summary: Summary) -> Reply {
+fn unanswered(text: String, error: &'static str) -> Answered {
+    Answered { text, path: crate::base::message::Path::Provider, tool: None, error: Some(error) }
+}
+
+/// Keeps the reply within its limits and cuts it into parts. The mark is for the person only, not for the conversation.
+fn reply(turn: TurnId, user_text: &str, text: String, mark: &str, summary: Summary) -> Reply {
     let whole = if text.trim().is_empty() { EMPTY.to_owned() } else { text };
     let kept = text::fit_json(&whole, REPLY_BYTES_MAX - 2 * CUT.len());
     let text = if kept.len() < whole.len() { format!("{kept}{CUT}") } else { whole };
-    let parts = text::split(&text, text::PART_UNITS_MAX, text::PARTS_MAX);
+    let parts = text::split(&format!("{mark}{text}"), text::PART_UNITS_MAX, text::PARTS_MAX);
     Reply { turn, user_text: user_text.to_owned(), text, parts, summary }
 }

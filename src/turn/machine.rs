@@ -137,6 +137,14 @@ pub fn given_up(reference: &str) -> String {
     )
 }
 
+/// What a person is told about messages that are too old to be answered.
+pub fn expired(reference: &str) -> String {
+    format!(
+        "Sorry, I could not answer for more than a day, so I have left what was written before. Please ask again what \
+         still matters. (ref {reference})"
+    )
+}
+
 /// The reply to a message that is refused because too many of its chat are open.
 pub fn refusal(inbound: &Inbound, open_max: usize, names: &Names) -> Reply {
     let text = format!(

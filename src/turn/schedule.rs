@@ -296,6 +296,7 @@ mod tests {
             sender: "7".into(),
             text: format!("text {number}"),
             received: Wall(number),
+            waited: None,
         }
     }
 

@@ -53,6 +53,7 @@ fn work(answerer: &mut Answerer, job: &Job, ends: &WorkerEnds) -> Option<()> {
         session: &session,
         text: &job.inbound.text,
         received: job.inbound.received,
+        waited: job.inbound.waited,
         interrupted: job.interrupted,
     };
     let append = match answerer.answer(&question, &ends.cancel) {

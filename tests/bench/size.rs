@@ -14,10 +14,17 @@ const ASYNC_RUNTIMES: [&str; 6] = ["tokio", "async-std", "smol", "futures-execut
 /// Puts the shipped binary into its place: `cargo bench` has just put one there that was built beside the tests, whose
 /// dependencies may have switched on more.
 pub fn build_what_is_shipped() {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--release"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--locked", "--release"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo tells us of this package would make build scripts of others run again.
+    #[expect(clippy::disallowed_methods, reason = "what cargo set")]
+    let variables = std::env::vars_os();
+    for (name, _) in variables {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            build.env_remove(name);
+        }
+    }
+    let built = build.status();
     assert!(built.expect("cargo starts").success(), "the release build fails");
 }
 

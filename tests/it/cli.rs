@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::cases::say;
 use crate::support::scene::Scene;
 use crate::support::waiting::until;
 use crate::support::world::{Finished, World};
@@ -210,9 +211,12 @@ fn many_commands_at_once_lose_no_line_and_no_count() {
 
 #[test]
 fn a_second_worker_of_a_channel_is_refused_and_told_who_holds_the_lock() {
-    let scene = Scene::new("second worker");
+    let mut scene = Scene::new("second worker");
+    // It waits three times this long.
+    scene.world.set("RUSTY_PINCH_DRAIN_SECS", "1");
     let process = scene.start_polling();
     let second = scene.world.run(&["channels", "telegram"]);
+    assert!(second.stderr.iter().any(|line| line.contains("channel_wait")), "{second:?}");
     assert_eq!(second.code, Some(75), "{second:?}");
     assert!(second.stderr.iter().any(|line| line.contains(&format!("\\\"pid\\\":{}", process.id()))), "{second:?}");
     scene.stop(process);
@@ -459,16 +463,30 @@ fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
 }
 
 #[test]
-fn doctor_speaks_to_cron_to_programs_and_to_the_strict() {
-    let mut world = local();
-    assert_eq!(run(&world, &["doctor", "--quiet"], 0).stdout, "", "cron mails what is printed");
-    world.set("RUSTY_PINCH_WORKRES", "8");
-    world.set("RUSTY_PINCH_EVOLUTION_REQUIRE_APPLY_CONFIRM", "true");
-    let quiet = run(&world, &["doctor", "--quiet"], 0).stdout;
-    assert!(quiet.contains("did you mean RUSTY_PINCH_WORKERS?") && quiet.contains("has no effect any more"), "{quiet}");
-    run(&world, &["doctor", "--strict"], 1);
-    let report: Value = serde_json::from_str(&run(&world, &["doctor", "--json"], 0).stdout).expect("JSON");
-    assert_eq!((&report["status"], &report["settings"]["provider"]), (&"warning".into(), &"local".into()));
-    assert_eq!(report["checks"].as_array().map(Vec::len), Some(2));
-    assert_eq!(report["checks"][0]["level"], "warning");
+fn an_answer_that_cannot_be_kept_is_shown_and_said_not_to_be_kept() {
+    let world = local();
+    let sessions = world.data().join("sessions");
+    std::fs::create_dir(&sessions).expect("a folder");
+    let held = std::fs::File::create(sessions.join(".lock")).expect("a file");
+    held.lock().expect("ours");
+    let finished = run(&world, &["run", "--message", "hello"], 74);
+    assert!(finished.stdout.starts_with("[Rusty Pinch:local:m] Received 'hello'"), "{finished:?}");
+    let said = finished.stderr.join("\n");
+    assert!(said.contains("the turn is not kept") && said.contains("another process holds the lock"), "{said}");
+}
+
+#[test]
+fn a_command_of_another_user_leaves_nothing_behind() {
+    let world = local();
+    assert!(run(&world, &["run", "--message", "mine"], 0).stdout.contains("mine"));
+    let sessions = world.data().join("sessions");
+    if std::os::unix::fs::chown(&sessions, Some(1), None).is_err() {
+        say("skip: only root can give files away");
+        return;
+    }
+    let refused = run(&world, &["run", "--message", "theirs"], 78);
+    assert!(refused.stderr.join("").contains("sudo -u daemon rusty-pinch"), "{refused:?}");
+    let text = std::fs::read_to_string(sessions.join("default.jsonl")).expect("a session");
+    assert!(!text.contains("theirs"), "{text}");
+    assert!(run(&world, &["doctor"], 0).stdout.contains("warning path.owner: "));
 }

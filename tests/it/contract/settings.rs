@@ -159,7 +159,7 @@ pub const ROWS: &[Row] = &[
     row("16", "RUSTY_PINCH_WORKERS", "4", Stays, Check(key)),
     row("16", "RUSTY_PINCH_DRAIN_SECS", "10", Stays, Check(key)),
     row("16", "RUSTY_PINCH_ON_FATAL", "exit", Stays, Check(key)),
-    row("16", "RUSTY_PINCH_DELIVERY", "at_least_once", Later("§13 with at_most_once"), Check(key)),
+    row("16", "RUSTY_PINCH_DELIVERY", "at_least_once", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TURN_DEADLINE_SECS", "180", Stays, Check(key)),
     row("16", "RUSTY_PINCH_HISTORY_LINES", "20", Stays, Check(key)),
     row("16", "RUSTY_PINCH_HISTORY_BYTES", "65536", Stays, Check(key)),

@@ -100,7 +100,7 @@ fn values(documents: &Documents) -> Vec<String> {
             let placeholder = value.is_empty() || value.contains(['…', '$', '<']);
             let Some(key) = KEYS.iter().find(|key| key.name == name && !placeholder) else { continue };
             let environment = Environment::from([(name.to_owned(), (value.to_owned(), Source::Environment))]);
-            if let Err(error) = Reader(&environment).check(name, key.kind) {
+            if let Err(error) = Reader(&environment).check(key) {
                 complain(format!("{name}={value}: {error}"));
             }
         }

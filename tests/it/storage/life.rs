@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rusty_pinch::base::clock::{Mono, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
-use rusty_pinch::base::message::{Chat, Delivery, Inbound, Job, Outbound, Outcome, Path, Reply, Summary};
+use rusty_pinch::base::message::{Chat, Delivery, Inbound, Job, Mode, Outbound, Outcome, Path, Reply, Summary};
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::outbound::{Attempt, Lanes, Report, Step};
 use rusty_pinch::store::commit_log::LogError;
@@ -69,7 +69,7 @@ impl Life {
             last_read: None,
             waiting: VecDeque::new(),
             running: (0..WORKERS).map(|_| None).collect(),
-            lanes: Lanes::new(Rng::from_seed(world.random.next())),
+            lanes: Lanes::new(Mode::AtLeastOnce, Rng::from_seed(world.random.next())),
             attempt: None,
             queue: Vec::new(),
             owed: true,
@@ -151,6 +151,7 @@ impl Life {
             sender: "5".to_string(),
             text: format!("{}{}", letter.text, "x".repeat(letter.filler)),
             received,
+            waited: None,
         }
     }
 

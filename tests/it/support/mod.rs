@@ -18,7 +18,7 @@ mod fakes_proof;
 pub mod repository;
 pub mod scene;
 pub mod telegram_script;
-mod telegram_server;
+pub mod telegram_server;
 pub mod torn_disk;
 mod torn_file;
 pub mod waiting;

@@ -60,9 +60,16 @@ pub struct Shared {
     pub on_forget: Mutex<Option<ForgetHook>>,
 }
 
+/// Seconds since 1970: the server stamps what it gets.
+pub fn date() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the server has a clock of its own")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
 pub fn message_body(chat: i64, message: i64) -> Value {
     let kind = if chat < 0 { "supergroup" } else { "private" };
-    json!({ "message_id": message, "date": 1_790_000_000, "chat": { "id": chat, "type": kind } })
+    json!({ "message_id": message, "date": date(), "chat": { "id": chat, "type": kind } })
 }
 
 pub fn merge(body: &mut Value, fields: Value) {

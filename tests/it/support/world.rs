@@ -4,7 +4,9 @@
 //! process it started, in order, for the judge.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -46,7 +48,7 @@ impl World {
             ("RUSTY_PINCH_RUN_DIR", "run"),
         ] {
             let path = world.path(place);
-            std::fs::create_dir_all(&path).expect("a folder in our own folder");
+            DirBuilder::new().mode(0o700).create(&path).expect("a folder in our own folder");
             world.set(name, &path.to_string_lossy());
         }
         world

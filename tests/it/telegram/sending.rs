@@ -95,6 +95,27 @@ fn an_ambiguous_send_is_repeated_once_with_a_mark() {
     check_ambiguous("a page that says 200", Fault::web_page(200), &[MARK]);
 }
 
+/// Where a text must not arrive twice, a notice takes the place of what may have arrived.
+#[test]
+fn an_ambiguous_send_becomes_a_notice_where_the_operator_wants_no_repeats() {
+    let mut scene = Scene::new("at most once");
+    scene.world.set("RUSTY_PINCH_DELIVERY", "at_most_once");
+    scene.telegram.fault(Fault::lost_answer().on("sendMessage").times(1));
+    let process = scene.start_polling();
+    scene.telegram.say(42, "first");
+    scene.telegram.until_sent_to(42, 2);
+    scene.telegram.say(42, "second");
+    scene.telegram.until_sent_to(42, 3);
+    scene.telegram.until_confirmed();
+    until("2 turns are told", || scene.world.all_events("turn").len() == 2);
+    scene.stop(process);
+    let texts: Vec<String> = scene.telegram.sent_to(42).into_iter().map(|sent| sent.text).collect();
+    let replies = scene.provider.replies();
+    assert_eq!((&texts[0], &texts[2]), (&replies[0], &replies[1]));
+    assert!(texts[1].starts_with("An answer, or a part of one, may not have reached you."), "{texts:?}");
+    assert_eq!(deliveries(&scene), ["ambiguous_notice", "sent"]);
+}
+
 /// Two ambiguous repeats are the limit; then the reply is given up, and the chat goes on.
 #[track_caller]
 fn check_dead(name: &str, status: u16, description: &str) {

@@ -93,6 +93,7 @@ impl Reader {
             sender: "5".to_string(),
             text: letter.text.clone(),
             received,
+            waited: None,
         }
     }
 }

@@ -17,7 +17,7 @@ pub const WORDS: u64 = 3;
 pub const MANY_WORDS: u64 = 650;
 
 /// What the thread says that the poison message ends.
-pub const POISON: &str = "the poison message";
+const POISON: &str = "the poison message";
 
 pub struct Model(pub Citizen);
 
@@ -59,7 +59,10 @@ impl Model {
             wait(cancel, LONG_STALL_MILLIS);
         }
         match town.plan.poison {
-            Some((poison, Poison::Panic)) if poison == update => panic!("{POISON}"),
+            Some((poison, Poison::Panic)) if poison == update => {
+                town.seen().poisoned += 1;
+                panic!("{POISON}");
+            }
             Some((poison, Poison::Kill)) if poison == update => citizen.kill(),
             _ => {}
         }

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, bounded};
 use rusty_pinch::base::cancel::Cancel;
 use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
+use rusty_pinch::base::message::Mode;
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::channel::outbound::Lanes;
@@ -29,7 +30,7 @@ use rusty_pinch::turn::machine::Names;
 use rusty_pinch::turn::schedule::Limits;
 
 use super::ends::{ACCOUNT, Reader, Sender};
-use super::model::{Model, POISON};
+use super::model::Model;
 use super::plan::End;
 use super::town::{Citizen, Town};
 use crate::support::cases::Random;
@@ -58,7 +59,15 @@ impl Log for Ear {
                 let turn = TurnId::parse(&record.request_id).expect("a turn's name");
                 *citizen.town.seen().closed.entry(turn).or_default() += 1;
             }
-            Event::Fatal { reason } if !reason.contains(POISON) => citizen.town.seen().fatal.push(reason.clone()),
+            Event::Fatal { reason } => {
+                let mut seen = citizen.town.seen();
+                // Each poisoned thread may end once.
+                if reason.contains("it panicked") && seen.poisoned > 0 {
+                    seen.poisoned -= 1;
+                } else {
+                    seen.fatal.push(reason.clone());
+                }
+            }
             _ => {}
         }
     }
@@ -279,8 +288,11 @@ impl Outside<'_> {
             reader.run(&ends)
         });
         let senders = (0..town.plan.senders).map(|_| {
-            let sender =
-                Sender { citizen: self.citizen.clone(), lanes: Lanes::new(rng.split()), start: waiting::now() };
+            let sender = Sender {
+                citizen: self.citizen.clone(),
+                lanes: Lanes::new(Mode::AtLeastOnce, rng.split()),
+                start: waiting::now(),
+            };
             let token = Arc::clone(self.token);
             let work: Work<SenderEnds> = Box::new(move |ends| {
                 let _token = token;

@@ -60,6 +60,8 @@ pub struct Seen {
     /// What went wrong, in the order it was seen.
     pub wrong: Vec<String>,
     pub fatal: Vec<String>,
+    /// Threads that the poison message ended and that have not reported it.
+    pub poisoned: usize,
     pub nonces: u64,
     /// No reply gets into this chat before the others are done.
     pub throttled: Option<String>,

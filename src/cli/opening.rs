@@ -1,0 +1,239 @@
+//! What a worker does before it works: takes the lock of its channel and opens its journal, with patience. A worker that
+//! is just ending is waited for; a disk that is full or read-only parks this one until a person has mended it, because an
+//! exit would only be tried again at once. What it cannot explain ends the process, and when that happens twice in a short
+//! time, it waits as well.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::base::clock::Mono;
+use crate::base::id::ChannelId;
+use crate::cli::Failure;
+use crate::cli::setup::Setup;
+use crate::observe::event::Event;
+use crate::observe::telemetry_file;
+use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
+use crate::store::directory::Directory;
+use crate::store::journal::Counting;
+use crate::store::ledger::{Folders, Ledger, Opening};
+use crate::sys::signal::Signal;
+use crate::sys::{entropy, files};
+
+/// Graces that a worker waits for one that is just ending: thirty seconds by default.
+const LOCK_GRACES: u32 = 3;
+
+/// How often the lock is looked at.
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a disk that parked us is looked at, and how often it is said.
+const DISK_LOOK_EVERY: Duration = Duration::from_secs(5);
+const PARKED_EVERY: Duration = Duration::from_secs(60);
+
+/// Two unexplained failures of the disk within this time park the worker for as long.
+const FAILURES_APART: Duration = Duration::from_secs(600);
+
+/// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
+const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Bytes of the lock file that are shown.
+const HOLDER_BYTES_MAX: u64 = 200;
+
+/// The lock, held as long as this lives, and what it guards.
+pub struct Opened {
+    /// Of the channel.
+    pub lock: File,
+    /// The journal and all that goes with it.
+    pub ledger: Ledger,
+    /// What was found in it.
+    pub opening: Opening,
+}
+
+enum Trouble {
+    /// Another process holds the lock; what it wrote about itself.
+    Held(String),
+    /// The disk refused.
+    Disk(PathBuf, LogError),
+}
+
+/// Waits and tries until the journal is open. `None`: we were told to end.
+pub fn open(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>) -> Result<Option<Opened>, Failure> {
+    let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
+    let lock_end = setup.clock.mono().after(setup.config.drain * LOCK_GRACES);
+    let (mut waits, mut parked) = (false, None::<Mono>);
+    loop {
+        let delay = match attempt(channel, setup) {
+            Ok(opened) => {
+                if parked.is_some() {
+                    emit(&Event::ChannelResumed { channel });
+                }
+                return Ok(Some(opened));
+            }
+            Err(Trouble::Held(holder)) if setup.clock.mono() >= lock_end => {
+                return Err(Failure::Locked(format!(
+                    "another {} worker runs on this data folder: {holder}",
+                    channel.name()
+                )));
+            }
+            Err(Trouble::Held(holder)) => {
+                if !std::mem::replace(&mut waits, true) {
+                    emit(&Event::ChannelWait { channel, holder });
+                }
+                LOCK_LOOK_EVERY
+            }
+            Err(Trouble::Disk(path, error)) => {
+                let Some((reason, remedy)) = explained(&error) else {
+                    return fail(channel, setup, signals, &format!("{}: {error}", path.display())).map(|()| None);
+                };
+                let now = setup.clock.mono();
+                if parked.is_none_or(|said| now >= said.after(PARKED_EVERY)) {
+                    parked = Some(now);
+                    emit(&parked_event(
+                        channel,
+                        reason,
+                        &format!("{}: {error}; {remedy}", path.display()),
+                        DISK_LOOK_EVERY,
+                    ));
+                }
+                DISK_LOOK_EVERY
+            }
+        };
+        if let Ok(Signal::Terminate { .. }) = signals.recv_timeout(delay) {
+            return Ok(None);
+        }
+    }
+}
+
+/// What a person can mend without knowing us: the reason as `/readyz` will name it, and the remedy.
+fn explained(error: &LogError) -> Option<(&'static str, &'static str)> {
+    let LogError::Io(error) = error else { return None };
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some(("disk_full", "make room; the worker goes on by itself"))
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            Some(("disk_readonly", "make the data folder writable for this user; the worker goes on by itself"))
+        }
+        _ => None,
+    }
+}
+
+fn parked_event(channel: ChannelId, reason: &str, remedy: &str, retry: Duration) -> Event {
+    let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+    Event::ChannelParked { channel, reason: reason.to_owned(), remedy: remedy.to_owned(), retry_ms }
+}
+
+fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
+    let data = &setup.config.data;
+    let journal = data.join("journal").join(channel.name());
+    let disk = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| Trouble::Disk(path, LogError::Io(error))
+    };
+    files::make_folder(&journal).map_err(disk(&journal))?;
+    let lock = take_lock(&journal.join("LOCK"), setup)?;
+    let is_new = !journal.join(FILES[0]).exists();
+    if is_new && files::free_bytes(&journal).is_ok_and(|free| free < FREE_BYTES_MIN) {
+        let error = io::Error::new(ErrorKind::StorageFull, "too little room to make the journal");
+        return Err(disk(&journal)(error));
+    }
+    let directory = |folder: &Path| {
+        let opened = Directory::open(folder).map_err(disk(folder))?;
+        Ok(Box::new(opened.patient_for(SESSIONS_PATIENCE)))
+    };
+    let folders = Folders {
+        journal: directory(&journal)?,
+        sessions: directory(&data.join("sessions"))?,
+        dead: directory(&data.join("dead"))?,
+    };
+    let (ledger, opening) = ledger(channel, folders, setup).map_err(|error| Trouble::Disk(journal, error))?;
+    Ok(Opened { lock, ledger, opening })
+}
+
+/// One worker per channel and data folder. The lock is the kernel's, so it goes with the process.
+fn take_lock(path: &Path, setup: &Setup) -> Result<File, Trouble> {
+    let disk = |error: io::Error| Trouble::Disk(path.to_owned(), LogError::Io(error));
+    let Some(mut lock) = files::lock(path, Duration::ZERO, setup.clock.as_ref()).map_err(disk)? else {
+        let holder = files::read_bounded(path, HOLDER_BYTES_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
+        let holder = String::from_utf8_lossy(&holder).chars().filter(|c| !c.is_control()).collect();
+        return Err(Trouble::Held(holder));
+    };
+    let (process, boot) = (std::process::id(), entropy::boot_id());
+    let since = setup.clock.wall().rfc3339();
+    let holder = format!("{{\"pid\":{process},\"boot\":\"{boot}\",\"since\":\"{since}\"}}\n");
+    lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(disk)?;
+    Ok(lock)
+}
+
+fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger, Opening), LogError> {
+    let begun = setup.clock.mono();
+    // Counters that cannot be read are counted anew; the writer keeps the damaged file aside.
+    let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
+    let counting = Counting { name: format!("{}-{:016x}", channel.name(), entropy::seed()), counted };
+    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
+    let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
+    if let Some(detail) = opening.damage.clone() {
+        emit(&Event::JournalDamage { channel, detail });
+    }
+    for repaired in &opening.repaired {
+        emit(&Event::SessionRepaired { session: repaired.session.clone(), bytes: repaired.bytes });
+    }
+    emit(&Event::Recovered {
+        channel,
+        open: opening.reopened.len(),
+        replied: opening.reopened.iter().filter(|reopened| reopened.reply.is_some()).count(),
+        lines_restored: opening.lines_restored,
+        frames: opening.frames,
+        took_ms: u64::try_from(begun.until(setup.clock.mono()).as_millis()).unwrap_or(u64::MAX),
+    });
+    Ok((ledger, opening))
+}
+
+/// Ends a worker whose disk failed. The second time within [`FAILURES_APART`] it stays up for as long, not working: a
+/// supervisor would only wear the medium down. SIGHUP ends the wait, for a person who has mended it.
+pub fn fail(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>, reason: &str) -> Result<(), Failure> {
+    if failed_just_before(&setup.config.run.join(channel.name()), setup.clock.wall().0 / 1000) {
+        let remedy = format!("{reason}; look at the storage medium (dmesg), then send SIGHUP or restart");
+        setup.log.emit(setup.clock.wall(), &parked_event(channel, "storage", &remedy, FAILURES_APART));
+        if let Ok(Signal::Terminate { .. }) = signals.recv_timeout(FAILURES_APART) {
+            return Ok(());
+        }
+    }
+    Err(Failure::Storage(reason.to_owned()))
+}
+
+/// Notes this failure, and says whether there was another one shortly before. A note that cannot be written is none.
+fn failed_just_before(folder: &Path, now_secs: u64) -> bool {
+    let note = folder.join("storage_failure");
+    let before = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let _ = files::make_folder(folder).and_then(|()| files::replace(&note, now_secs.to_string().as_bytes()));
+    before.is_some_and(|before| now_secs.abs_diff(before) < FAILURES_APART.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_failures_in_a_short_time_are_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = folder.path().join("telegram");
+        let seen: Vec<bool> = [1000, 1599, 2500, 2499].map(|now| failed_just_before(&run, now)).into();
+        assert_eq!(seen, [false, true, false, true]);
+        fs::write(run.join("storage_failure"), "nonsense").expect("written");
+        assert!(!failed_just_before(&run, 2500));
+    }
+
+    #[test]
+    fn only_what_a_person_can_mend_is_waited_for() {
+        let reason = |kind: ErrorKind| explained(&LogError::Io(kind.into())).map(|(reason, _)| reason);
+        assert_eq!(reason(ErrorKind::StorageFull), Some("disk_full"));
+        assert_eq!(reason(ErrorKind::ReadOnlyFilesystem), Some("disk_readonly"));
+        assert_eq!(reason(ErrorKind::PermissionDenied), Some("disk_readonly"));
+        assert_eq!(reason(ErrorKind::Other), None);
+        assert_eq!(explained(&LogError::Flush(ErrorKind::StorageFull.into())), None);
+    }
+}

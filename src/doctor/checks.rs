@@ -1,0 +1,252 @@
+//! The checks themselves: settings and facts in, verdicts out. Pure, so that each is a table row in a test.
+
+use crate::base::clock::WALL_FLOOR;
+use crate::config::settings::Config;
+use crate::config::surroundings::Surroundings;
+use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::doctor::report::Check;
+use crate::doctor::{names, secrets};
+use crate::provider::caller::missing;
+use crate::store::commit_log::FREE_BYTES_MIN;
+
+/// Below this a person should look.
+const DISK_BYTES_LOW: u64 = 512 << 20;
+
+/// Everything, in the order a person would ask.
+pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
+    let mut checks = names::checks(&surroundings.variables);
+    checks.extend(secrets::checks(surroundings, config.provider.kind, facts.user));
+    checks.push(provider(config));
+    checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));
+    checks.extend(telegram(config));
+    checks.extend(proxies(surroundings));
+    checks.extend(facts.folders.iter().map(writable));
+    checks.extend(facts.data.iter().flat_map(|access| data_folder(access, facts)));
+    checks.extend(facts.disk_free.map(|free| disk(free, config)));
+    checks.extend(clock(facts));
+    checks.extend(facts.journals.iter().flat_map(journal));
+    checks.extend(records(facts));
+    checks
+}
+
+fn provider(config: &Config) -> Check {
+    let name = &config.provider.name;
+    match missing(&config.provider) {
+        None => Check::ok("provider.ready", format!("provider {name} has what it needs")),
+        Some(what) => {
+            let upper = name.to_uppercase();
+            let remedy = format!("set RUSTY_PINCH_{upper}_API_KEY and, if the server is your own, its API base");
+            Check::error("provider.ready", format!("provider {name}: {what}"), remedy)
+        }
+    }
+}
+
+fn codex(config: &Config, found: CodexFacts) -> Vec<Check> {
+    let binary = &config.codex.binary;
+    if !config.codex.enabled {
+        let sentence = "the provider is codex, but RUSTY_PINCH_CODEX_ENABLED is false";
+        return vec![Check::error(
+            "provider.codex",
+            sentence,
+            "set it to true, or choose another RUSTY_PINCH_PROVIDER",
+        )];
+    }
+    if !found.found {
+        let remedy = "install it (npm install -g @openai/codex), name it in RUSTY_PINCH_CODEX_CLI_BIN, or choose another \
+                      RUSTY_PINCH_PROVIDER";
+        return vec![Check::error("provider.codex", format!("the program '{binary}' is not in PATH"), remedy)];
+    }
+    let login = match found.login {
+        Login::Yes => Check::ok("provider.codex_login", "codex has an account"),
+        Login::Unknown => Check::ok("provider.codex_login", "codex was not asked, or did not say in time"),
+        Login::No => {
+            let remedy = format!("run '{binary} login' as the user of the service, or set CODEX_API_KEY");
+            Check::error("provider.codex_login", "codex is not logged in", remedy)
+        }
+    };
+    vec![Check::ok("provider.codex", format!("the program '{binary}' is there")), login]
+}
+
+fn telegram(config: &Config) -> Vec<Check> {
+    let telegram = &config.telegram;
+    let mut checks = Vec::new();
+    if telegram.enabled && telegram.token.is_none() {
+        let remedy = "set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
+        checks.push(Check::error("channel.telegram", "telegram is enabled without a token", remedy));
+    }
+    if telegram.enabled && telegram.allow_from.is_empty() {
+        let remedy = "list the ids that may write in RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM";
+        checks.push(Check::error("channel.telegram", "telegram answers nobody", remedy));
+    }
+    if checks.is_empty() {
+        checks.push(Check::ok(
+            "channel.telegram",
+            if telegram.enabled { "telegram can start" } else { "telegram is off" },
+        ));
+    }
+    if telegram.allow_from.iter().any(|entry| entry == "*") {
+        let sentence = "telegram answers everyone, because the allowlist holds '*'";
+        checks.push(Check::warning("channel.everyone", sentence, "list the ids that may write"));
+    }
+    checks
+}
+
+fn proxies(surroundings: &Surroundings) -> Vec<Check> {
+    let used = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        .iter()
+        .filter(|name| surroundings.variables.get(**name).is_some_and(|(value, _)| !value.trim().is_empty()));
+    used.map(|name| Check::ok("network.proxy", format!("{name} is set and heeded"))).collect()
+}
+
+fn writable(folder: &Folder) -> Check {
+    let path = folder.path.display();
+    match &folder.refusal {
+        None => Check::ok("path.writable", format!("{path} can be written")),
+        Some(refusal) => {
+            let remedy = format!("change its owner, or set {}", folder.variable);
+            Check::error("path.writable", format!("{path} cannot be written ({refusal})"), remedy)
+        }
+    }
+}
+
+fn data_folder(access: &Access, facts: &Facts) -> Vec<Check> {
+    let path = access.path.display();
+    let mode = access.mode & 0o777;
+    let mut checks = Vec::new();
+    if mode & 0o022 != 0 {
+        let sentence = format!("{path} can be changed by others than its owner (mode {mode:03o})");
+        checks.push(Check::error("path.mode", sentence, format!("chmod 700 {path}")));
+    } else if mode & 0o055 != 0 {
+        let sentence = format!("{path} can be read by others than its owner (mode {mode:03o})");
+        checks.push(Check::warning("path.mode", sentence, format!("chmod 700 {path}")));
+    }
+    if let Some(owner) = &facts.stranger_to {
+        let sentence = format!("the conversations in {path} belong to {owner}, and you are somebody else");
+        checks.push(Check::warning("path.owner", sentence, format!("use 'sudo -u {owner} rusty-pinch …'")));
+    }
+    checks
+}
+
+fn disk(free: u64, config: &Config) -> Check {
+    let sentence = format!("{} MiB are free for {}", free >> 20, config.data.display());
+    let remedy = "make room, or move RUSTY_PINCH_DATA_DIR";
+    match free {
+        DISK_BYTES_LOW.. => Check::ok("disk.free", sentence),
+        FREE_BYTES_MIN.. => Check::warning("disk.free", sentence, remedy),
+        _ => Check::error("disk.free", sentence, remedy),
+    }
+}
+
+fn clock(facts: &Facts) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if facts.now < WALL_FLOOR {
+        let sentence = format!("the clock says {}, which is in the past", facts.now.rfc3339());
+        checks.push(Check::error(
+            "clock.plausible",
+            sentence,
+            "certificates fail with a wrong clock; set it, or connect the network",
+        ));
+    }
+    if facts.synchronised == Some(false) {
+        let remedy = "see 'timedatectl status'";
+        checks.push(Check::warning("clock.synchronised", "the clock is not synchronised", remedy));
+    }
+    checks
+}
+
+fn journal(journal: &JournalFacts) -> Vec<Check> {
+    let JournalFacts { channel, running, kept_aside, damage } = journal;
+    let state = if *running { "runs" } else { "does not run" };
+    let mut checks = vec![Check::ok("journal.worker", format!("the {channel} worker {state}"))];
+    if let Some(damage) = damage {
+        let remedy =
+            format!("start the {channel} worker, which keeps the files aside and goes on from the last good record");
+        checks.push(Check::error("journal.damage", format!("the {channel} journal is damaged: {damage}"), remedy));
+    }
+    if *kept_aside > 0 {
+        let sentence = format!("{kept_aside} damaged files of the {channel} journal were kept aside");
+        let remedy = "look at the storage medium; what could not be read may be lost; remove the files when done";
+        checks.push(Check::warning("journal.damage", sentence, remedy));
+    }
+    checks
+}
+
+fn records(facts: &Facts) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if facts.session_bad_lines > 0 {
+        let sentence = format!("{} damaged lines in the sessions are passed over", facts.session_bad_lines);
+        checks.push(Check::warning("session.damage", sentence, "look at the storage medium"));
+    }
+    if facts.session_torn_files > 0 {
+        let sentence = format!("{} torn ends of sessions were kept aside (*.torn-*)", facts.session_torn_files);
+        checks.push(Check::warning("session.damage", sentence, "remove the files when you have seen them"));
+    }
+    if facts.dead_letters > 0 {
+        let sentence = format!("{} replies were given up", facts.dead_letters);
+        checks.push(Check::warning(
+            "dead.letters",
+            sentence,
+            "read and remove them in the folder 'dead' of the data folder",
+        ));
+    }
+    if let Some(error) = &facts.telemetry_error {
+        let remedy = "the next turn keeps the file aside and counts anew";
+        checks.push(Check::warning("telemetry.file", format!("the counters cannot be read ({error})"), remedy));
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::{Environment, Source};
+    use crate::doctor::report::{CHECKS, Level};
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), ((*value).to_owned(), Source::Environment))).collect()
+    }
+
+    fn well() -> Facts {
+        Facts { user: 7, now: WALL_FLOOR, disk_free: Some(DISK_BYTES_LOW), ..Facts::default() }
+    }
+
+    /// The worst check of each id on these facts.
+    #[track_caller]
+    fn worst(facts: &Facts, id: &str, want: Option<Level>) {
+        let surroundings =
+            Surroundings { variables: environment(&[("RUSTY_PINCH_PROVIDER", "local")]), ..Surroundings::default() };
+        let config = Config::load(&surroundings.variables).expect("a configuration");
+        let checks = all(&config, &surroundings, facts);
+        let unknown: Vec<_> =
+            checks.iter().filter(|check| !CHECKS.iter().any(|(known, _)| *known == check.id)).collect();
+        assert!(unknown.is_empty(), "not in the table: {unknown:?}");
+        let found = checks.iter().filter(|check| check.id == id).map(|check| check.level).max();
+        assert_eq!(found, want, "{id}: {checks:#?}");
+    }
+
+    #[test]
+    fn each_fact_has_its_level() {
+        let mib = |count: u64| Facts { disk_free: Some(count << 20), ..well() };
+        worst(&mib(512), "disk.free", Some(Level::Ok));
+        worst(&mib(511), "disk.free", Some(Level::Warning));
+        worst(&mib(63), "disk.free", Some(Level::Error));
+        worst(
+            &Facts { now: crate::base::clock::Wall(WALL_FLOOR.0 - 1), ..well() },
+            "clock.plausible",
+            Some(Level::Error),
+        );
+        worst(&well(), "clock.plausible", None);
+        worst(&Facts { synchronised: Some(true), ..well() }, "clock.synchronised", None);
+        worst(&Facts { synchronised: Some(false), ..well() }, "clock.synchronised", Some(Level::Warning));
+        let data = |owner, mode| Facts { data: Some(Access { path: "d".into(), owner, mode }), ..well() };
+        worst(&data(7, 0o40_700), "path.mode", None);
+        worst(&data(7, 0o40_750), "path.mode", Some(Level::Warning));
+        worst(&data(7, 0o40_770), "path.mode", Some(Level::Error));
+        worst(&data(7, 0o40_700), "path.owner", None);
+        let stranger = Facts { stranger_to: Some("pi".into()), ..data(8, 0o40_700) };
+        worst(&stranger, "path.owner", Some(Level::Warning));
+        worst(&Facts { session_bad_lines: 1, ..well() }, "session.damage", Some(Level::Warning));
+        let damaged = JournalFacts { channel: "telegram", damage: Some("a hole".into()), ..JournalFacts::default() };
+        worst(&Facts { journals: vec![damaged], ..well() }, "journal.damage", Some(Level::Error));
+    }
+}

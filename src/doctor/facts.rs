@@ -1,0 +1,91 @@
+//! [`Facts`]: what was found on this machine, as values. Only `gather.rs` makes them; tests write them down.
+
+use std::path::PathBuf;
+
+use crate::base::clock::Wall;
+
+/// Who may do what with a file or folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// User id of the owner.
+    pub owner: u32,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+/// A folder that the program writes to.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// As configured.
+    pub path: PathBuf,
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// Why nothing can be created in it, or in the nearest parent that exists.
+    pub refusal: Option<String>,
+}
+
+/// What the Codex program says of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// It has one, or a key is handed to it.
+    Yes,
+    /// It has none.
+    No,
+    /// It could not say in time, or is not asked, because it is not the Codex program.
+    Unknown,
+}
+
+/// The Codex program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodexFacts {
+    /// An executable file of its name is in PATH.
+    pub found: bool,
+    /// Its account.
+    pub login: Login,
+}
+
+/// The journal of a channel.
+#[derive(Clone, Debug, Default)]
+pub struct JournalFacts {
+    /// The channel.
+    pub channel: &'static str,
+    /// Whether a process holds its lock.
+    pub running: bool,
+    /// Files kept aside because they were damaged.
+    pub kept_aside: usize,
+    /// What is damaged now.
+    pub damage: Option<String>,
+}
+
+/// All that was found.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Our user.
+    pub user: u32,
+    /// The clock.
+    pub now: Wall,
+    /// Whether a time service says that the clock is right; `None`: there is none that we know.
+    pub synchronised: Option<bool>,
+    /// The data folder, if it exists.
+    pub data: Option<Access>,
+    /// The user whose conversations are in it, if that is somebody else than us.
+    pub stranger_to: Option<String>,
+    /// Folders that must be writable.
+    pub folders: Vec<Folder>,
+    /// Bytes free for us where the data folder is.
+    pub disk_free: Option<u64>,
+    /// Only if Codex is the provider.
+    pub codex: Option<CodexFacts>,
+    /// Channels that have a journal.
+    pub journals: Vec<JournalFacts>,
+    /// Damaged lines in the sessions, as far as was looked.
+    pub session_bad_lines: u64,
+    /// Ends of sessions kept aside.
+    pub session_torn_files: usize,
+    /// Replies given up.
+    pub dead_letters: usize,
+    /// Why the counters cannot be read.
+    pub telemetry_error: Option<String>,
+}

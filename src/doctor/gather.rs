@@ -1,0 +1,142 @@
+//! Gathers the facts: files and their modes, the clock, the Codex program. Creates nothing but a probe file in each
+//! folder, which it removes again. Waits for nothing longer than [`LOGIN_PATIENCE`].
+
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs, io};
+
+use crate::base::cancel::Cancel;
+use crate::base::clock::Clock;
+use crate::base::id::ChannelId;
+use crate::config::settings::{CodexSettings, Config, ProviderKind};
+use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::observe::telemetry_file;
+use crate::sys::child::{self, End, Program};
+use crate::sys::system_clock::{self, SystemClock};
+use crate::sys::{files, users};
+
+/// How long the Codex program may take to say whether it has an account. On a small machine it needs half a second.
+const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
+
+/// How long it may take to end when asked to.
+const LOGIN_GRACE: Duration = Duration::from_millis(100);
+
+/// Looks at everything.
+pub fn facts(config: &Config) -> Facts {
+    let clock = SystemClock::new();
+    let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let folder = |path: &Path, variable| Folder { path: path.to_owned(), variable, refusal: refusal(path) };
+    Facts {
+        user: users::own_id(),
+        now: clock.wall(),
+        synchronised: system_clock::synchronised(),
+        stranger_to: users::stranger_to(&config.data).map(users::name),
+        data: access(&config.data),
+        folders: vec![
+            folder(&config.data, "RUSTY_PINCH_DATA_DIR"),
+            folder(&config.workspace, "RUSTY_PINCH_WORKSPACE"),
+            folder(&telemetry_folder, "RUSTY_PINCH_TELEMETRY_FILE"),
+            folder(&config.run, "RUSTY_PINCH_RUN_DIR"),
+        ],
+        disk_free: files::free_bytes(&existing(&config.data)).ok(),
+        codex: (config.provider.kind == ProviderKind::Codex).then(|| codex(&config.codex, &clock)),
+        journals: journals(&config.data),
+        session_bad_lines: 0,
+        session_torn_files: names(&config.data.join("sessions")).filter(|name| name.contains(".torn-")).count(),
+        dead_letters: names(&config.data.join("dead")).filter(|name| name.ends_with(".json")).count(),
+        telemetry_error: telemetry_file::read(&config.telemetry_file).err().map(|error| error.to_string()),
+    }
+}
+
+fn access(path: &Path) -> Option<Access> {
+    let known = fs::metadata(path).ok()?;
+    Some(Access { path: path.to_owned(), owner: known.uid(), mode: known.mode() })
+}
+
+/// The folder, or the nearest parent that exists.
+fn existing(folder: &Path) -> PathBuf {
+    let nearest = folder.ancestors().find(|path| path.exists()).filter(|path| !path.as_os_str().is_empty());
+    nearest.unwrap_or(Path::new(".")).to_owned()
+}
+
+/// A folder that does not exist yet counts as writable if its parent is.
+fn refusal(folder: &Path) -> Option<String> {
+    let probe = existing(folder).join(format!(".rusty-pinch-doctor-{}", std::process::id()));
+    fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).err().map(|error| error.to_string())
+}
+
+fn codex(settings: &CodexSettings, clock: &dyn Clock) -> CodexFacts {
+    let found = program_exists(settings);
+    CodexFacts { found, login: if found && settings.enabled { login(settings, clock) } else { Login::Unknown } }
+}
+
+fn program_exists(settings: &CodexSettings) -> bool {
+    let path = settings.environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
+    let runs = |file: &Path| fs::metadata(file).is_ok_and(|known| known.is_file() && known.mode() & 0o111 != 0);
+    match settings.binary.contains('/') {
+        true => runs(Path::new(&settings.binary)),
+        false => env::split_paths(path).any(|folder| runs(&folder.join(&settings.binary))),
+    }
+}
+
+/// `codex login status` exits 0 if there is an account. Asked of the program itself only: what else an operator runs in
+/// its place may not know the question.
+fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
+    if settings.environment.iter().any(|(name, _)| name == "CODEX_API_KEY") {
+        return Login::Yes;
+    }
+    if settings.arguments.first().is_none_or(|first| first != "exec") {
+        return Login::Unknown;
+    }
+    let program = Program {
+        binary: settings.binary.clone(),
+        arguments: vec!["login".to_owned(), "status".to_owned()],
+        environment: settings.environment.clone(),
+        directory: None,
+        registry: None,
+        grace: LOGIN_GRACE,
+    };
+    let deadline = clock.mono().after(LOGIN_PATIENCE);
+    let finished = child::run(&program, b"", deadline, clock, &Cancel::new(), &mut |_| ControlFlow::Continue(()));
+    match finished.map(|finished| finished.end) {
+        Ok(End::Exited(0)) => Login::Yes,
+        Ok(End::Exited(1)) => Login::No,
+        _ => Login::Unknown,
+    }
+}
+
+fn journals(data: &Path) -> Vec<JournalFacts> {
+    let channels = [ChannelId::Telegram, ChannelId::WhatsApp].map(|channel| channel.name());
+    channels.into_iter().filter_map(|channel| journal(channel, &data.join("journal").join(channel))).collect()
+}
+
+fn journal(channel: &'static str, folder: &Path) -> Option<JournalFacts> {
+    folder.is_dir().then(|| JournalFacts {
+        channel,
+        running: files::is_locked(&folder.join("LOCK")).unwrap_or(false),
+        kept_aside: names(folder).filter(|name| name.contains(".bad-")).count(),
+        damage: None,
+    })
+}
+
+/// Names in a folder; none if it cannot be read, which is reported elsewhere.
+fn names(folder: &Path) -> impl Iterator<Item = String> {
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(Iterator::collect);
+    entries.unwrap_or_default().into_iter().filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_to_be_is_judged_by_its_parent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(refusal(&folder.path().join("a/b/c")), None);
+        assert_eq!(existing(&folder.path().join("a/b/c")), folder.path());
+        assert!(refusal(Path::new("/proc/none")).is_some());
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0);
+    }
+}

@@ -1,0 +1,17 @@
+//! `doctor` without its command: facts are gathered by one shell (`gather.rs`), judged by pure checks, and shown by a
+//! report. Each check has an id, a level, a sentence and a remedy; [`report::CHECKS`] lists them all.
+
+/// Facts and settings to checks.
+pub mod checks;
+/// What was found on this machine, as values.
+pub mod facts;
+/// Looks at files, programs and the clock.
+pub mod gather;
+/// Variables that do nothing, or not what was meant.
+pub mod names;
+/// Checks to text and JSON.
+pub mod report;
+/// Where secrets came from, and who can read them.
+pub mod secrets;
+/// The settings as `key: value` lines.
+pub mod settings;

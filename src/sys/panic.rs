@@ -1,0 +1,17 @@
+//! A panic ends the process at once, in its hook: a bug has been found, nothing in memory can be trusted, and the next
+//! start recovers as it does after a power cut. Release builds do not even carry the code that would unwind.
+
+use std::panic::set_hook;
+use std::process::exit;
+
+/// As in `sysexits.h`: an internal error.
+pub const EXIT_CODE: i32 = 70;
+
+/// From here on a panic of any thread is handed to `say` and ends the process with [`EXIT_CODE`].
+pub fn end_process(say: impl Fn(&str) + Send + Sync + 'static) {
+    set_hook(Box::new(move |panic| {
+        say(&panic.to_string());
+        #[expect(clippy::disallowed_methods, reason = "a bug means now")]
+        exit(EXIT_CODE);
+    }));
+}

@@ -1,0 +1,56 @@
+//! Who we are, and whose the data folder is. A command of another user would leave files behind that the worker cannot
+//! write to.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::sys::files;
+
+/// Users by number.
+const USERS: &str = "/etc/passwd";
+
+/// Larger than any list of users of a machine of ours.
+const USERS_BYTES_MAX: u64 = 1 << 20;
+
+/// Our effective user id.
+pub fn own_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The user whose conversations are kept in `data`, if that is somebody else. A folder that was made for us, as
+/// containers do, becomes ours with the first conversation.
+pub fn stranger_to(data: &Path) -> Option<u32> {
+    let known = fs::metadata(data.join("sessions")).or_else(|_| fs::metadata(data)).ok()?;
+    (known.uid() != own_id()).then(|| known.uid())
+}
+
+/// A user's name; `#` and the number without one, which `sudo -u` understands as well.
+pub fn name(id: u32) -> String {
+    let users = files::read_bounded(Path::new(USERS), USERS_BYTES_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
+    let users = String::from_utf8_lossy(&users);
+    let of_line = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    };
+    users.lines().find_map(of_line).unwrap_or_else(|| format!("#{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_have_names_and_missing_ones_their_number() {
+        assert_eq!(name(0), "root");
+        assert_eq!(name(4_000_000_000), "#4000000000");
+    }
+
+    #[test]
+    fn what_we_made_is_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(stranger_to(folder.path()), None);
+        assert_eq!(stranger_to(&folder.path().join("none")), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! `doctor` on set-ups that lack something: each problem has its id, its level and its remedy, and a set-up without
+//! problems is silent. Seen to fail: the mode of an env file whose only secret is hidden by the environment.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::world::World;
+
+fn healthy() -> World {
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_PROVIDER", "local");
+    world
+}
+
+/// The exit code and the checks of one id, each as `level sentence; remedy`.
+fn checks(world: &World, id: &str) -> (Option<i32>, Vec<String>) {
+    let finished = world.run(&["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"));
+    let checks = report["checks"].as_array().expect("a list").iter().filter(|check| check["id"] == id);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let line =
+        |check: &Value| format!("{} {}; {}", text(&check["level"]), text(&check["sentence"]), text(&check["remedy"]));
+    (finished.code, checks.map(line).collect())
+}
+
+#[track_caller]
+fn says(world: &World, code: i32, id: &str, part: &str) {
+    let (exit, lines) = checks(world, id);
+    assert!(lines.iter().any(|line| line.contains(part)), "{id}: {lines:#?} lack {part}");
+    assert_eq!(exit, Some(code), "{lines:#?}");
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+}
+
+#[test]
+fn a_healthy_set_up_is_silent_and_a_warning_fails_only_the_strict() {
+    let mut world = healthy();
+    assert_eq!(world.run(&["run", "--message", "hello"]).code, Some(0));
+    let quiet = world.run(&["doctor", "--quiet"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str()), (Some(0), ""), "cron mails what is printed");
+    assert_eq!(world.run(&["doctor", "--strict"]).code, Some(0));
+    world.set("RUSTY_PINCH_WORKRES", "8");
+    world.set("RUSTY_PINCH_EVOLUTION_REQUIRE_APPLY_CONFIRM", "true");
+    let quiet = world.run(&["doctor", "--quiet"]).stdout;
+    assert!(quiet.contains("did you mean RUSTY_PINCH_WORKERS?") && quiet.lines().count() == 2, "{quiet}");
+    assert_eq!(world.run(&["doctor"]).code, Some(0));
+    assert_eq!(world.run(&["doctor", "--strict"]).code, Some(1));
+    says(&world, 0, "config.no_effect", "warning RUSTY_PINCH_EVOLUTION_REQUIRE_APPLY_CONFIRM");
+}
+
+#[test]
+fn every_value_that_does_not_fit_is_named_at_once() {
+    let mut world = healthy();
+    world.set("RUSTY_PINCH_WORKERS", "many");
+    world.set("RUSTY_PINCH_ON_FATAL", "explode");
+    says(&world, 78, "config.value", "RUSTY_PINCH_WORKERS (environment) must be");
+    says(&world, 78, "config.value", "RUSTY_PINCH_ON_FATAL (environment) must be");
+}
+
+#[test]
+fn the_source_of_a_secret_and_the_ones_it_hides_are_named_and_never_shown() {
+    let mut world = healthy();
+    let (file, settings) = (world.path("key"), world.path(".env"));
+    fs::write(&file, "canary-of-the-file\n").expect("written");
+    mode(&file, 0o600);
+    fs::write(&settings, "\nRUSTY_PINCH_OPENAI_API_KEY=canary-of-the-line\n").expect("written");
+    mode(&settings, 0o600);
+    world.set("RUSTY_PINCH_PROVIDER", "openai");
+    world.set("RUSTY_PINCH_OPENAI_API_KEY", "canary-of-the-process");
+    world.set("RUSTY_PINCH_OPENAI_API_KEY_FILE", &file.to_string_lossy());
+    world.set("RUSTY_PINCH_ENV_FILE", &settings.to_string_lossy());
+    world.set("OPENAI_API_KEY", "canary-of-another-name");
+    let text = world.run(&["doctor"]).stdout;
+    assert!(text.contains("\napi_key_source: RUSTY_PINCH_OPENAI_API_KEY (the file named by"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+    says(&world, 0, "secret.shadowed", "comes from environment; env file, line 2 has another value");
+    says(&world, 0, "secret.shadowed", "comes from the file named by its _FILE variable; environment has another");
+    says(&world, 0, "secret.shadowed", "RUSTY_PINCH_OPENAI_API_KEY is used; OPENAI_API_KEY has another value");
+    assert_eq!(checks(&world, "secret.mode").1, Vec::<String>::new());
+    mode(&file, 0o644);
+    mode(&settings, 0o644);
+    says(&world, 0, "secret.mode", "(mode 644); chmod 6");
+    says(&world, 0, "config.env_file", "holds secrets and can be read by every user (mode 644); chmod o-r");
+    mode(&settings, 0o666);
+    says(&world, 0, "config.env_file", "can be changed by others");
+}
+
+#[test]
+fn folders_are_writable_and_for_their_owner() {
+    let mut world = healthy();
+    mode(&world.data(), 0o755);
+    says(&world, 0, "path.mode", "warning");
+    mode(&world.data(), 0o777);
+    says(&world, 1, "path.mode", "can be changed by others than its owner (mode 777); chmod 700");
+    mode(&world.data(), 0o700);
+    world.set("RUSTY_PINCH_WORKSPACE", "/proc/none");
+    says(&world, 1, "path.writable", "/proc/none cannot be written");
+    says(&world, 1, "path.writable", "set RUSTY_PINCH_WORKSPACE");
+}
+
+#[test]
+fn what_was_damaged_or_given_up_is_reported() {
+    let world = healthy();
+    let data = world.data();
+    for folder in ["journal/telegram", "sessions", "dead", "telemetry"] {
+        fs::create_dir_all(data.join(folder)).expect("a folder");
+    }
+    for file in ["journal/telegram/a.jnl.bad-1", "sessions/x.jsonl.torn-1", "dead/rp-1.json"] {
+        fs::write(data.join(file), "{}").expect("written");
+    }
+    fs::write(data.join("telemetry/latest.json"), "{\"total_turns\":").expect("written");
+    says(&world, 0, "journal.damage", "warning 1 damaged files of the telegram journal were kept aside");
+    says(&world, 0, "journal.worker", "ok the telegram worker does not run");
+    says(&world, 0, "session.damage", "1 torn ends of sessions");
+    says(&world, 0, "dead.letters", "1 replies were given up");
+    says(&world, 0, "telemetry.file", "the counters cannot be read");
+}
+
+#[test]
+fn codex_is_asked_for_its_account_and_not_waited_for() {
+    let mut world = World::new();
+    let folder = world.path("bin");
+    fs::create_dir(&folder).expect("a folder");
+    symlink("/bin/sh", folder.join("sh")).expect("a shell");
+    world.set("PATH", &folder.to_string_lossy());
+    says(&world, 1, "provider.codex", "error the program 'codex' is not in PATH; install it");
+    let program = folder.join("codex");
+    let answer = |script: &str| {
+        fs::write(&program, format!("#!/bin/sh\n[ \"$*\" = 'login status' ] || exit 9\n{script}\n")).expect("written");
+        mode(&program, 0o700);
+    };
+    answer("exit 0");
+    says(&world, 0, "provider.codex_login", "ok codex has an account");
+    answer("exit 1");
+    says(&world, 1, "provider.codex_login", "error codex is not logged in; run 'codex login'");
+    world.set("CODEX_API_KEY", "canary");
+    says(&world, 0, "provider.codex_login", "ok codex has an account");
+    world.unset("CODEX_API_KEY");
+    // Without a limit the test would end in an hour.
+    answer("trap '' TERM\nread -r never < /dev/zero\nwhile :; do :; done");
+    says(&world, 0, "provider.codex_login", "did not say in time");
+    mode(&program, 0o600);
+    says(&world, 1, "provider.codex", "is not in PATH");
+    world.set("RUSTY_PINCH_CODEX_ENABLED", "false");
+    says(&world, 1, "provider.codex", "RUSTY_PINCH_CODEX_ENABLED is false");
+}
+
+#[test]
+fn channels_that_cannot_start_or_answer_everyone_are_named() {
+    let mut world = healthy();
+    world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED", "true");
+    says(&world, 1, "channel.telegram", "without a token; set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN");
+    says(&world, 1, "channel.telegram", "answers nobody");
+    world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", "1:x");
+    world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM", "7, *");
+    says(&world, 0, "channel.everyone", "answers everyone");
+    says(&world, 0, "channel.telegram", "ok telegram can start");
+    world.set("https_proxy", "http://user:canary@proxy:1");
+    says(&world, 0, "network.proxy", "https_proxy is set and heeded; ");
+}
