@@ -80,11 +80,6 @@ impl fmt::Display for EnvFileError {
     }
 }
 
-/// Parses a whole file, without its [`Repeat`]s.
-pub fn parse(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Entry>, EnvFileError> {
-    read(text, outer).map(|file| file.entries)
-}
-
 /// Parses a whole file. `outer` supplies variables that the file itself has not set before.
 pub fn read(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<EnvFile, EnvFileError> {
     if let Some((before, _)) = text.split_once('\0') {
@@ -225,14 +220,14 @@ mod tests {
     #[track_caller]
     fn check(text: &str, want: &[(&str, &str)]) {
         let outer = |name: &str| (name == "HOME").then(|| "/home/pi".to_owned());
-        let got = parse(text, &outer).expect("parses");
+        let got = read(text, &outer).expect("parses").entries;
         let got: Vec<(&str, &str)> = got.iter().map(|entry| (entry.name.as_str(), entry.value.as_str())).collect();
         assert_eq!(got, want);
     }
 
     #[track_caller]
     fn refuse(text: &str, line: usize, problem: Problem) {
-        assert_eq!(parse(text, &|_| None), Err(EnvFileError { line, problem }));
+        assert_eq!(read(text, &|_| None), Err(EnvFileError { line, problem }));
     }
 
     #[test]

@@ -289,6 +289,8 @@ impl Reader<'_> {
         };
         let problem = if value.len() > VALUE_BYTES_MAX {
             Some(format!("is longer than {VALUE_BYTES_MAX} bytes"))
+        } else if value.contains('\u{fffd}') {
+            Some("is not UTF-8 text".to_owned())
         } else if value.trim().chars().any(char::is_control) {
             Some("holds a control character, such as a line break".to_owned())
         } else {

@@ -1,6 +1,7 @@
 //! The checks themselves: settings and facts in, verdicts out. Pure, so that each is a table row in a test.
 
 use crate::base::clock::WALL_FLOOR;
+use crate::config::remarks::remarks;
 use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
@@ -15,6 +16,9 @@ const DISK_BYTES_LOW: u64 = 512 << 20;
 /// Everything, in the order a person would ask.
 pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
     let mut checks = names::checks(&surroundings.variables);
+    checks.extend(surroundings.repeats.iter().map(names::repeat));
+    let remarks = remarks(&surroundings.variables, config);
+    checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
     checks.extend(secrets::checks(surroundings, config.provider.kind, facts.user));
     checks.push(provider(config));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));

@@ -4,6 +4,7 @@
 //! Seen to fail: an upper bound not checked (21 cases), keys of others not checked (9), a sentence that shows the value (25).
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 use serde_json::Value;
 
@@ -309,8 +310,41 @@ fn names() -> Vec<Case> {
     cases
 }
 
+/// A value that is not text must not pass for an unset one.
+fn not_text() -> Vec<Case> {
+    let bytes = |text: &str| OsString::from_vec([text.as_bytes(), b"\xff"].concat());
+    let names = ["PROVIDER", "MODEL", "WORKERS", "API_KEY", "DATA_DIR", "CODEX_ENABLED"];
+    let mut cases: Vec<Case> =
+        names.iter().map(|name| Case::refused(&format!("RUSTY_PINCH_{name}"), bytes(CANARY)).saying("UTF-8")).collect();
+    let file = Case::refused("RUSTY_PINCH_ENV_FILE", bytes("settings"));
+    cases.push(Case { parts: vec!["settings".to_owned(), "cannot be read".to_owned()], ..file });
+    cases
+}
+
+/// What fits and does not do what it seems to say.
+fn surprises() -> Vec<Case> {
+    const ALLOW: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM";
+    let mut cases = vec![
+        Case::warned("RUSTY_PINCH_RETRY_BACKOFF_MS", "5000"),
+        Case::warned("RUSTY_PINCH_REQUEST_TIMEOUT_SECS", "0"),
+        Case::warned("RUSTY_PINCH_CHANNELS_TELEGRAM_REQUEST_TIMEOUT_SECS", "5"),
+        Case::warned("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", "NOT_SET"),
+    ];
+    cases.extend(["@ada", "7 8", "+7", "7;8", "ada"].map(|list| Case::warned(ALLOW, list)));
+    for text in [
+        "RUSTY_PINCH_MODEL=a\nRUSTY_PINCH_MODEL=b\n",
+        "RUSTY_PINCH_API_KEY=canary8153\n\nexport RUSTY_PINCH_API_KEY='canary8153x'\n",
+        "OPENAI_API_KEY=canary8153\nOPENAI_API_KEY=\n",
+    ] {
+        let mut case = Case { command: &["doctor"], outcome: Outcome::Warned, ..Case::file(text, &["line 1"]) };
+        case.parts.push(text.split('=').next().unwrap_or_default().to_owned());
+        cases.push(case);
+    }
+    cases
+}
+
 fn every_case() -> Vec<Case> {
-    [values(), urls(), secrets(), env_files(), secret_files(), commands(), names()].concat()
+    [not_text(), surprises(), values(), urls(), secrets(), env_files(), secret_files(), commands(), names()].concat()
 }
 
 fn world_of(case: &Case) -> World {
