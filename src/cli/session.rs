@@ -17,15 +17,12 @@ use crate::cli::flags::Parsed;
 use crate::cli::setup::Setup;
 use crate::cli::{Failure, print, setup};
 use crate::observe::event::Event;
-use crate::observe::telemetry_file;
-use crate::store::commit_log::{CommitLog, FILES, LogError};
+use crate::store::commit_log::FILES;
 use crate::store::directory::Directory;
-use crate::store::journal::Counting;
-use crate::store::owed::OwedLines;
-use crate::store::recover;
-use crate::store::sessions::{self, Sessions};
+use crate::store::settle::settle;
 use crate::store::storage::Storage;
 use crate::store::transcript::{LINE_BYTES_MAX, Line};
+use crate::store::{parts, sessions};
 use crate::sys::{entropy, files};
 
 /// How often the list of files is read again, because a writer renamed one while they were opened.
@@ -61,7 +58,7 @@ pub fn list() -> Result<(), Failure> {
     let folder = folder(&setup);
     let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for name in names(&folder)? {
-        let Some((stem, _)) = part(&name) else { continue };
+        let Some((stem, _)) = parts::parse(&name) else { continue };
         let Ok(known) = fs::symlink_metadata(folder.join(&name)) else { continue };
         let (bytes, modified) = found.entry(stem.to_owned()).or_default();
         *bytes += known.len();
@@ -92,7 +89,7 @@ pub fn delete(parsed: &Parsed) -> Result<(), Failure> {
     let stem = session.stem();
     let is_ours = |name: &str| {
         let file = name.split_once(".torn-").map_or(name, |(file, _)| file);
-        part(file).is_some_and(|(known, _)| known == stem)
+        parts::parse(file).is_some_and(|(known, _)| known == stem)
     };
     if !names(&folder)?.iter().any(|name| is_ours(name)) {
         return Err(unknown(&session));
@@ -103,11 +100,15 @@ pub fn delete(parsed: &Parsed) -> Result<(), Failure> {
         return Err(Failure::Locked("another process writes to the sessions: try again".to_owned()));
     }
     let mut count = 0;
-    for name in names(&folder)?.into_iter().filter(|name| is_ours(name)) {
-        fs::remove_file(folder.join(name)).map_err(storage_failed)?;
-        count += 1;
+    // The first file goes last: as long as it is there, the others are found by it.
+    for last in [false, true] {
+        let is_first = |name: &str| name == parts::full(stem, 1);
+        for name in names(&folder)?.into_iter().filter(|name| is_ours(name) && is_first(name) == last) {
+            fs::remove_file(folder.join(name)).map_err(storage_failed)?;
+            count += 1;
+        }
+        storage.sync_dir().map_err(storage_failed)?;
     }
-    storage.sync_dir().map_err(storage_failed)?;
     print(&format!("session {stem} is deleted ({count} files)\n"))
 }
 
@@ -128,34 +129,14 @@ fn keep_worker_away(setup: &Setup, stem: &str) -> Result<Option<File>, Failure> 
             "the {channel} worker is running and could write the conversation back: stop it, then delete"
         )));
     };
-    match settle(setup, channel, &journal).map_err(|error| failed(&error))? {
+    let open = |folder: &Path| Directory::open(folder).map(Box::new).map_err(|error| failed(&error));
+    let (telemetry, clock) = (&setup.config.telemetry_file, setup.clock.as_ref());
+    let names = (&*entropy::boot_id(), format!("{channel}-{:016x}", entropy::seed()));
+    let settled = settle(open(&journal)?, open(&folder(setup))?, telemetry, names, clock);
+    match settled.map_err(|error| failed(&error))? {
         Some(damage) => Err(Failure::Failed(format!("{damage}: start the {channel} worker once, which mends that"))),
         None => Ok(Some(lock)),
     }
-}
-
-/// Recovery appends the lines of every answer in the journal that its session does not have: what is deleted would
-/// come back. So everything is written where it belongs, as a start would, and the journal goes on without it. Returns
-/// the damage that keeps from doing so.
-fn settle(setup: &Setup, channel: &str, journal: &Path) -> Result<Option<String>, LogError> {
-    let (now, telemetry) = (setup.clock.wall(), &setup.config.telemetry_file);
-    let name = format!("{channel}-{:016x}", entropy::seed());
-    let storage = Box::new(Directory::open(journal)?);
-    let (mut log, found) = CommitLog::open(storage, &entropy::boot_id(), &name, now.0 / 1000)?;
-    if found.damage.is_some() {
-        return Ok(found.damage);
-    }
-    let counted = telemetry_file::read(telemetry).unwrap_or_default().sources;
-    let mut replay = recover::replay(&found.records, Counting { name, counted });
-    let mut lines = OwedLines::new(Sessions::new(Box::new(Directory::open(&folder(setup))?)));
-    lines.restore(&mut replay.journal, &replay.answered, now);
-    lines.sync()?;
-    if let Some((delta, position)) = replay.journal.uncounted() {
-        telemetry_file::add(telemetry, delta, Some(&position), setup.clock.as_ref())?;
-        replay.journal.counted();
-    }
-    log.switch(&replay.journal.checkpoint())?;
-    Ok(None)
 }
 
 fn begin(parsed: &Parsed) -> Result<(Setup, SessionId), Failure> {
@@ -179,19 +160,11 @@ fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// The stem of a session file, and its place among the files of the session.
-fn part(name: &str) -> Option<(&str, u64)> {
-    match name.strip_suffix(".jsonl")?.split_once('.') {
-        None => Some((name.strip_suffix(".jsonl")?, u64::MAX)),
-        Some((stem, number)) => Some((stem, number.parse().ok()?)),
-    }
-}
-
 /// Opens all files of a session at once, so that a rotation during the reading changes nothing.
 fn open_parts(folder: &Path, stem: &str) -> Result<Vec<File>, Failure> {
     let list = || {
         let found = names(folder)?.into_iter().filter_map(|name| {
-            let (known, place) = part(&name)?;
+            let (known, place) = parts::parse(&name)?;
             (known == stem).then_some((place, name))
         });
         Ok(found.collect::<BTreeMap<u64, String>>())

@@ -68,6 +68,63 @@ pub struct Found {
     pub damage: Option<String>,
 }
 
+/// The records that count, as the files are now. Writes nothing, so it may look on while a worker writes.
+pub fn look(storage: &dyn Storage) -> io::Result<Found> {
+    choose(storage).map(|chosen| chosen.found)
+}
+
+/// The file in use and where its frames end.
+#[derive(Default)]
+struct Chosen {
+    found: Found,
+    active: usize,
+    offset: u64,
+    seq: u64,
+    last_crc: u32,
+}
+
+/// Chooses the file with the higher checkpoint and reads it.
+fn choose(storage: &dyn Storage) -> io::Result<Chosen> {
+    let mut chosen = Chosen::default();
+    let mut used = false;
+    // The highest number in a file whose checkpoint cannot be read, and what that would mean.
+    let mut headless: Option<(u64, String)> = None;
+    for (active, name) in FILES.iter().enumerate() {
+        let bytes = read_all(storage, name, FILE_BYTES)?;
+        used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
+        let scan = frame::scan(&bytes);
+        let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
+            if let Tail::Hole { seq, .. } = scan.tail {
+                headless =
+                    Some((seq, format!("{name}: its checkpoint is damaged, although commit {seq} stands behind it")));
+            }
+            continue;
+        };
+        let records: Vec<Record> = scan.frames.iter().flat_map(|frame| records_of(frame.body)).collect();
+        if !matches!(records.first(), Some(Record::Ckp(_))) || first.seq <= chosen.seq_of_checkpoint() {
+            continue;
+        }
+        let found = Found { records, frames: scan.frames.len() as u64, damage: damage_of(name, scan.tail) };
+        let offset = (last.offset + last.len) as u64;
+        chosen = Chosen { found, active, offset, seq: last.seq, last_crc: last.crc };
+    }
+    // Frames of an earlier use of the file are older than the other file; newer ones were promised.
+    if let Some((_, what)) = headless.filter(|(seq, _)| *seq > chosen.seq + 1) {
+        chosen.found.damage = Some(what);
+    }
+    if chosen.found.frames == 0 && used {
+        chosen.found.damage = Some("neither journal file starts with a valid checkpoint".to_owned());
+    }
+    Ok(chosen)
+}
+
+impl Chosen {
+    /// The number of the checkpoint chosen so far; its file has one frame more than follow it.
+    fn seq_of_checkpoint(&self) -> u64 {
+        self.seq.saturating_sub(self.found.frames.saturating_sub(1))
+    }
+}
+
 /// The log, ready to append.
 pub struct CommitLog {
     storage: Box<dyn Storage>,
@@ -96,30 +153,30 @@ impl CommitLog {
     /// # Errors
     /// Only of the disk. Damage is reported in [`Found`], and the damaged files are kept as `*.bad-<now>`.
     pub fn open(
-        storage: Box<dyn Storage>,
+        mut storage: Box<dyn Storage>,
         boot: &str,
         name: &str,
         now_secs: u64,
     ) -> Result<(CommitLog, Found), LogError> {
+        // What the last process wrote and did not flush is readable now; make it durable before anyone acts on it.
+        for name in FILES {
+            if storage.len(name)? > 0 {
+                storage.sync(name)?;
+            }
+        }
+        let Chosen { found, active, offset, seq, last_crc } = choose(storage.as_ref())?;
         let mut log = CommitLog {
             storage,
             boot: boot.to_owned(),
-            active: 0,
-            offset: 0,
-            seq: 0,
-            last_crc: 0,
-            synced_seq: 0,
+            active,
+            offset,
+            seq,
+            last_crc,
+            synced_seq: seq,
             reopenable: None,
             dirty: false,
             latched: false,
         };
-        // What the last process wrote and did not flush is readable now; make it durable before anyone acts on it.
-        for name in FILES {
-            if log.storage.len(name)? > 0 {
-                log.storage.sync(name)?;
-            }
-        }
-        let found = log.read()?;
         if found.damage.is_some() {
             log.keep_damaged(now_secs)?;
         }
@@ -128,49 +185,6 @@ impl CommitLog {
             log.switch(&Checkpoint { name: name.to_owned(), ..Checkpoint::default() })?;
         }
         Ok((log, found))
-    }
-
-    /// Chooses the file with the higher checkpoint and reads it.
-    fn read(&mut self) -> Result<Found, LogError> {
-        let mut found = Found::default();
-        let mut used = false;
-        // The highest number in a file whose checkpoint cannot be read, and what that would mean.
-        let mut headless: Option<(u64, String)> = None;
-        for (index, name) in FILES.iter().enumerate() {
-            let bytes = read_all(self.storage.as_ref(), name, FILE_BYTES)?;
-            used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
-            let scan = frame::scan(&bytes);
-            let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
-                if let Tail::Hole { seq, .. } = scan.tail {
-                    headless = Some((
-                        seq,
-                        format!("{name}: its checkpoint is damaged, although commit {seq} stands behind it"),
-                    ));
-                }
-                continue;
-            };
-            let records: Vec<Record> = scan.frames.iter().flat_map(|frame| records_of(frame.body)).collect();
-            if !matches!(records.first(), Some(Record::Ckp(_))) || first.seq <= self.seq_of_checkpoint(&found) {
-                continue;
-            }
-            self.active = index;
-            self.offset = (last.offset + last.len) as u64;
-            (self.seq, self.last_crc, self.synced_seq) = (last.seq, last.crc, last.seq);
-            found = Found { records, frames: scan.frames.len() as u64, damage: damage_of(name, scan.tail) };
-        }
-        // Frames of an earlier use of the file are older than the other file; newer ones were promised.
-        if let Some((_, what)) = headless.filter(|(seq, _)| *seq > self.seq + 1) {
-            found.damage = Some(what);
-        }
-        if found.frames == 0 && used {
-            found.damage = Some("neither journal file starts with a valid checkpoint".to_owned());
-        }
-        Ok(found)
-    }
-
-    /// The number of the checkpoint chosen so far; its file has one frame more than follow it.
-    fn seq_of_checkpoint(&self, found: &Found) -> u64 {
-        self.seq.saturating_sub(found.frames.saturating_sub(1))
     }
 
     fn keep_damaged(&mut self, now_secs: u64) -> Result<(), LogError> {

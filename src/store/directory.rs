@@ -126,10 +126,15 @@ impl Storage for Directory {
         files::open(&self.path(name))?.set_len(len)
     }
 
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.open.retain(|name, _| name != from && name != to);
+        fs::rename(self.path(from), self.path(to))
+    }
+
     fn sync(&mut self, name: &str) -> io::Result<()> {
         match self.open.get(name) {
             Some(file) => file.sync_data(),
-            None => files::open(&self.path(name))?.sync_data(),
+            None => or_empty(files::open_to_read(&self.path(name)).and_then(|file| file.sync_data())),
         }
     }
 

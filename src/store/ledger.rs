@@ -20,7 +20,7 @@ use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
 use crate::store::record::{Answer, Attempts, Closed, Confirmed, Received, Record, Sending, Start, Unsent};
 use crate::store::recover::{self, Owed, Reopened};
-use crate::store::sessions::{Repaired, Sessions};
+use crate::store::sessions::{self, Repaired, Sessions};
 use crate::store::storage::Storage;
 
 /// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
@@ -75,12 +75,23 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the journal, repairs and completes the session files, and says what is to be gone on with.
     pub fn open(folders: Folders, boot: &str, counting: Counting, now: Wall) -> Result<(Ledger, Opening), LogError> {
+        Ledger::with_files_of(folders, sessions::FILE_BYTES_MAX, boot, counting, now)
+    }
+
+    /// With session files of another size.
+    pub fn with_files_of(
+        folders: Folders,
+        session_bytes_max: u64,
+        boot: &str,
+        counting: Counting,
+        now: Wall,
+    ) -> Result<(Ledger, Opening), LogError> {
         let (log, found) = CommitLog::open(folders.journal, boot, &counting.name, now.0 / 1000)?;
         let replay = recover::replay(&found.records, counting);
         let mut ledger = Ledger {
             log,
             journal: replay.journal,
-            lines: OwedLines::new(Sessions::new(folders.sessions)),
+            lines: OwedLines::new(Sessions::with_files_of(folders.sessions, session_bytes_max)),
             dead: folders.dead,
             boot: boot.to_owned(),
             sync_wanted: false,
@@ -91,6 +102,7 @@ impl Ledger {
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.repaired) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
+        ledger.lines.check()?;
         if opening.damage.is_some() {
             // The damaged file is not written to any more. Its answers' lines are made safe first.
             ledger.lines.sync()?;
@@ -285,6 +297,7 @@ impl Ledger {
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));
             effects.extend(outbound.map(Effect::Outbound));
         }
+        self.lines.check()?;
         effects.append(&mut self.after_sync);
         Ok(self.hold_back(effects))
     }
@@ -321,9 +334,13 @@ impl Ledger {
     }
 
     /// Tries again what could not be appended to a session file.
-    pub fn retry_owed(&mut self, now: Wall) -> Vec<Effect> {
+    ///
+    /// # Errors
+    /// As [`Ledger::write`].
+    pub fn retry_owed(&mut self, now: Wall) -> Result<Vec<Effect>, LogError> {
         let events = self.lines.retry(&mut self.journal, now);
-        events.into_iter().map(Effect::Event).chain(self.release_held()).collect()
+        self.lines.check()?;
+        Ok(events.into_iter().map(Effect::Event).chain(self.release_held()).collect())
     }
 
     fn write_lines(&mut self, turn: TurnId, now: Wall) -> impl Iterator<Item = Effect> {

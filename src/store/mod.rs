@@ -14,18 +14,24 @@ pub mod directory;
 pub mod exchange;
 /// One commit frame: encode, check, scan.
 pub mod frame;
+/// What is damaged, found by looking only.
+pub mod inspect;
 /// Records folded into what is open.
 pub mod journal;
 /// One batch of work made durable, and what follows from it.
 pub mod ledger;
 /// The session lines of answers.
 pub mod owed;
+/// The files of one session.
+pub mod parts;
 /// The records inside frames.
 pub mod record;
 /// What a restart owes.
 pub mod recover;
 /// Session files: appending, repairing, reading from the end.
 pub mod sessions;
+/// Recovery without a worker.
+pub mod settle;
 /// What we ask of a disk.
 pub mod storage;
 /// One line of a session file.

@@ -98,6 +98,12 @@ impl OwedLines {
         self.sessions.sync()
     }
 
+    /// # Errors
+    /// If a flush failed, so that nothing more can be promised.
+    pub fn check(&self) -> io::Result<()> {
+        self.sessions.check()
+    }
+
     /// Appends what a session is owed, in the order of the answers, until one append fails.
     fn pay(&mut self, journal: &mut Journal, stem_wanted: &str, now: Wall, first_try: bool) -> Vec<Event> {
         let of_session = |turn: &TurnId| stem_of(journal, *turn).as_deref() == Some(stem_wanted);

@@ -1,28 +1,30 @@
-//! [`Sessions`]: the session files. Appending under the folder's lock, repairing a damaged end, reading from the end.
+//! [`Sessions`]: the session files. Appending under the folder's lock, repairing a damaged end, beginning a new file when
+//! one is full, reading from the end.
 //!
-//! A damaged line never stops a session: readers pass over it and count it. An end without a newline is completed if
-//! it is a whole line, else kept aside as `<name>.torn-<unix seconds>` and cut off.
+//! A damaged line never stops a session: readers pass over it. An end without a newline is completed if it is a whole
+//! line, else kept aside as `<name>.torn-<unix seconds>` and cut off.
+//!
+//! A full file is flushed, then renamed, then the folder is flushed, and only then does a line go into a new file of the
+//! old name. So a power cut never takes lines that stand before others that it leaves, and only the current file of a
+//! session can hold what is not on the medium.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 
 use crate::base::id::SessionId;
+use crate::store::parts::{self, BLOCK_BYTES, FIRST_BLOCK_BYTES, read_back, read_block};
 use crate::store::storage::Storage;
 use crate::store::transcript::{LINE_BYTES_MAX, Line};
 
-/// Sessions whose length and ordinal are remembered; beyond that all are forgotten and read again.
-const KNOWN_MAX: usize = 1024;
-
-/// How far back a reader looks at most.
-pub const READ_BACK_BYTES_MAX: u64 = 8 << 20;
-
-/// Read at a time. The first block is small, because most readers want only the last line or two.
-const BLOCK_BYTES: u64 = 16 * 1024;
-const FIRST_BLOCK_BYTES: u64 = 4 * 1024;
+/// A file that would grow beyond this is renamed, and a new one begun.
+pub const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Lines without an ordinal that are looked at one by one; in a longer file of the earlier runtime newlines are counted.
 const UNNUMBERED_LINES_MAX: u64 = 64;
+
+/// How often a reader begins again because a writer renamed the file that it was reading.
+const READINGS_MAX: usize = 3;
 
 /// What happened to a session file beyond the append itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,22 +42,27 @@ pub struct History {
     pub lines: Vec<Line>,
     /// The ordinal of the last line: how many lines the session has.
     pub last_ordinal: u64,
-    /// Lines passed over because they are damaged, as far as was read.
-    pub bad_lines: u64,
 }
 
 /// All session files of a data folder.
 pub struct Sessions {
     storage: Box<dyn Storage>,
-    /// Stem to length and ordinal of the last line, true as long as the length is.
-    known: HashMap<String, (u64, u64)>,
+    file_bytes_max: u64,
+    /// Current files with lines that may not be on the medium.
     unsynced: BTreeSet<String>,
+    /// A flush failed: what the medium holds is only known after reading it anew.
+    flush_failed: bool,
 }
 
 impl Sessions {
     /// Over the folder `sessions/`.
     pub fn new(storage: Box<dyn Storage>) -> Sessions {
-        Sessions { storage, known: HashMap::new(), unsynced: BTreeSet::new() }
+        Sessions::with_files_of(storage, FILE_BYTES_MAX)
+    }
+
+    /// With files of another size, so that tests need not write megabytes.
+    pub fn with_files_of(storage: Box<dyn Storage>, file_bytes_max: u64) -> Sessions {
+        Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), flush_failed: false }
     }
 
     /// Appends lines in one write, numbering them. In the page cache when it returns.
@@ -63,6 +70,7 @@ impl Sessions {
     /// # Errors
     /// Of the disk, or `WouldBlock` while another process holds the folder's lock; nothing was then written.
     pub fn append(&mut self, session: &SessionId, lines: &mut [Line], now_secs: u64) -> io::Result<Option<Repaired>> {
+        self.check()?;
         if !self.storage.lock()? {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds the lock of the sessions"));
         }
@@ -72,15 +80,15 @@ impl Sessions {
     }
 
     fn append_locked(&mut self, stem: &str, lines: &mut [Line], now_secs: u64) -> io::Result<Option<Repaired>> {
-        let name = file_name(stem);
+        let name = parts::current(stem);
         let mut len = self.storage.len(&name)?;
         let mut repaired = None;
-        let last = match self.known.get(stem) {
-            Some(&(known_len, last)) if known_len == len => last,
-            _ => {
+        let last = match ordinal_at_end(self.storage.as_ref(), &name, len)? {
+            Some(last) => last,
+            None => {
                 repaired = self.repair_end(stem, &name, now_secs)?;
                 len = self.storage.len(&name)?;
-                last_ordinal(self.storage.as_ref(), &name)?
+                last_ordinal(self.storage.as_ref(), stem)?
             }
         };
         let mut bytes = String::new();
@@ -88,14 +96,25 @@ impl Sessions {
             line.n = Some(ordinal);
             bytes.push_str(&line.encode());
         }
-        self.known.remove(stem);
-        self.storage.append(&name, bytes.as_bytes())?;
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
+        if len > 0 && len + bytes.len() as u64 > self.file_bytes_max {
+            self.put_away(stem, &name)?;
+            len = 0;
         }
-        self.known.insert(stem.to_owned(), (len + bytes.len() as u64, last + lines.len() as u64));
+        if len == 0 && last > 0 {
+            // Also if another process renamed the file and did not come this far: its name must not be used again
+            // before the medium knows the new one.
+            self.flush(|storage| storage.sync_dir())?;
+        }
+        self.storage.append(&name, bytes.as_bytes())?;
         self.unsynced.insert(name);
         Ok(repaired)
+    }
+
+    /// Gives the current file the next free number.
+    fn put_away(&mut self, stem: &str, name: &str) -> io::Result<()> {
+        let newest = parts::numbers(self.storage.as_ref(), stem)?.into_iter().max().unwrap_or(0);
+        self.flush(|storage| storage.sync(name))?;
+        self.storage.rename(name, &parts::full(stem, newest + 1))
     }
 
     /// Makes the file end with a newline.
@@ -121,36 +140,51 @@ impl Sessions {
             self.storage.append(&aside, &block)?;
             offset = end;
         }
-        self.storage.sync(&aside)?;
+        self.flush(|storage| storage.sync(&aside))?;
         self.storage.truncate(name, start)?;
-        self.storage.sync(name)?;
-        self.storage.sync_dir()?;
+        self.flush(|storage| {
+            storage.sync(name)?;
+            storage.sync_dir()
+        })?;
         Ok(Some(Repaired { session: stem.to_owned(), bytes: tail_len }))
     }
 
     /// Every append so far is on the medium when this returns.
     pub fn sync(&mut self) -> io::Result<()> {
-        if self.unsynced.is_empty() {
+        self.check()?;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if unsynced.is_empty() {
             return Ok(());
         }
-        for name in &self.unsynced {
-            self.storage.sync(name)?;
-        }
-        self.storage.sync_dir()?;
-        self.unsynced.clear();
-        Ok(())
+        self.flush(|storage| {
+            unsynced.iter().try_for_each(|name| storage.sync(name))?;
+            storage.sync_dir()
+        })
+    }
+
+    fn flush(&mut self, work: impl FnOnce(&mut dyn Storage) -> io::Result<()>) -> io::Result<()> {
+        let outcome = work(self.storage.as_mut());
+        self.flush_failed |= outcome.is_err();
+        outcome
+    }
+
+    /// # Errors
+    /// If a flush failed. It is never tried again, because the kernel may have dropped what it could not write, and then
+    /// says that all is well: whoever asks ends the process.
+    pub fn check(&self) -> io::Result<()> {
+        if self.flush_failed { Err(io::Error::other("a session file could not be flushed")) } else { Ok(()) }
     }
 
     /// A file that an earlier process appended to: perhaps not on the medium yet.
     pub fn mark_unsynced(&mut self, stem: &str) {
-        self.unsynced.insert(file_name(stem));
+        self.unsynced.insert(parts::current(stem));
     }
 
     /// Which lines of these turns the session has, by turn and role, looking back as far as need be.
     pub fn holds(&self, stem: &str, turns: &[String]) -> io::Result<BTreeSet<(String, String)>> {
         let mut found = BTreeSet::new();
-        read_back(self.storage.as_ref(), &file_name(stem), &mut |bytes| {
-            if let Some(Line { rid: Some(rid), role, .. }) = Line::decode(bytes)
+        read_back(self.storage.as_ref(), stem, &mut |line| {
+            if let Some(Line { rid: Some(rid), role, .. }) = line
                 && turns.contains(&rid)
             {
                 found.insert((rid, role));
@@ -162,8 +196,17 @@ impl Sessions {
     }
 }
 
-fn file_name(stem: &str) -> String {
-    format!("{stem}.jsonl")
+/// The ordinal of the last line, if the file ends with a short whole one of ours, as nearly always.
+fn ordinal_at_end(storage: &dyn Storage, name: &str, len: u64) -> io::Result<Option<u64>> {
+    let start = len.saturating_sub(FIRST_BLOCK_BYTES);
+    let block = read_block(storage, name, start, len)?;
+    let Some(lines) = block.strip_suffix(b"\n") else { return Ok(None) };
+    let line = match lines.iter().rposition(|&byte| byte == b'\n') {
+        Some(newline) => &lines[newline + 1..],
+        None if start == 0 => lines,
+        None => return Ok(None),
+    };
+    Ok(Line::decode(line).and_then(|line| line.n))
 }
 
 /// Where the last, unfinished line starts; `len` if there is none.
@@ -183,10 +226,10 @@ fn tail_start(storage: &dyn Storage, name: &str, len: u64) -> io::Result<u64> {
 }
 
 /// The ordinal of the last line. Files of the earlier runtime have none: their lines are counted, once.
-fn last_ordinal(storage: &dyn Storage, name: &str) -> io::Result<u64> {
+fn last_ordinal(storage: &dyn Storage, stem: &str) -> io::Result<u64> {
     let mut ordinal = None;
     let mut behind = 0;
-    read_back(storage, name, &mut |bytes| match Line::decode(bytes) {
+    let whole = read_back(storage, stem, &mut |line| match line {
         Some(Line { n: Some(n), .. }) => {
             ordinal = Some(n);
             ControlFlow::Break(())
@@ -199,62 +242,9 @@ fn last_ordinal(storage: &dyn Storage, name: &str) -> io::Result<u64> {
     })?;
     match ordinal {
         Some(n) => Ok(n + behind),
-        None if behind <= UNNUMBERED_LINES_MAX && storage.len(name)? <= READ_BACK_BYTES_MAX => Ok(behind),
-        None => count_lines(storage, name),
+        None if whole => Ok(behind),
+        None => parts::count_lines(storage, stem),
     }
-}
-
-fn count_lines(storage: &dyn Storage, name: &str) -> io::Result<u64> {
-    let len = storage.len(name)?;
-    let (mut count, mut offset) = (0, 0);
-    while offset < len {
-        let end = (offset + BLOCK_BYTES).min(len);
-        count += read_block(storage, name, offset, end)?.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        offset = end;
-    }
-    Ok(count)
-}
-
-/// Hands every line to `visit`, last one first, until it has enough or [`READ_BACK_BYTES_MAX`] were read. An
-/// unfinished last line is handed over as it is; lines over [`LINE_BYTES_MAX`] as an empty one.
-pub fn read_back(storage: &dyn Storage, name: &str, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<()> {
-    let len = storage.len(name)?;
-    let floor = len.saturating_sub(READ_BACK_BYTES_MAX);
-    let mut start = len;
-    let mut block_bytes = FIRST_BLOCK_BYTES;
-    // The beginning of a line whose end was in a block read before.
-    let mut carried: Vec<u8> = Vec::new();
-    while start > floor {
-        let block_start = start.saturating_sub(block_bytes).max(floor);
-        block_bytes = BLOCK_BYTES;
-        let block = read_block(storage, name, block_start, start)?;
-        let mut pieces = block.rsplit(|&byte| byte == b'\n').peekable();
-        while let Some(piece) = pieces.next() {
-            carried.splice(0..0, piece.iter().copied());
-            if carried.len() > LINE_BYTES_MAX {
-                // Too long to be a line: forget its bytes, keep looking for its start.
-                carried = vec![0];
-            }
-            if pieces.peek().is_some() {
-                let line = std::mem::take(&mut carried);
-                if !line.is_empty() && visit(&line).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        start = block_start;
-    }
-    if floor == 0 && !carried.is_empty() {
-        let _ = visit(&carried);
-    }
-    Ok(())
-}
-
-fn read_block(storage: &dyn Storage, name: &str, start: u64, end: u64) -> io::Result<Vec<u8>> {
-    let mut block = vec![0; usize::try_from(end - start).unwrap_or(0)];
-    let read = storage.read_at(name, start, &mut block)?;
-    block.truncate(read);
-    Ok(block)
 }
 
 /// The last `lines_max` lines that `wanted` accepts and whose contents fit into `bytes_max`. Stops early at a line that
@@ -266,29 +256,45 @@ pub fn history(
     bytes_max: usize,
     wanted: &dyn Fn(&Line) -> bool,
 ) -> io::Result<History> {
+    let read = || read_history(storage, session.stem(), lines_max, bytes_max, wanted);
+    let renamed = |outcome: &io::Result<History>| {
+        outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    };
+    let mut outcome = read();
+    for _ in 1..READINGS_MAX {
+        if renamed(&outcome) {
+            outcome = read();
+        }
+    }
+    outcome
+}
+
+fn read_history(
+    storage: &dyn Storage,
+    stem: &str,
+    lines_max: usize,
+    bytes_max: usize,
+    wanted: &dyn Fn(&Line) -> bool,
+) -> io::Result<History> {
     let mut history = History::default();
     let mut bytes_left = bytes_max;
-    let name = file_name(session.stem());
     let mut last_known = None;
-    read_back(storage, &name, &mut |bytes| {
-        let Some(line) = Line::decode(bytes) else {
-            history.bad_lines += 1;
-            return ControlFlow::Continue(());
-        };
+    read_back(storage, stem, &mut |line| {
+        let Some(line) = line else { return ControlFlow::Continue(()) };
         last_known.get_or_insert(line.n);
-        if line.mark.is_some() || history.lines.len() >= lines_max || line.content.len() > bytes_left {
+        if line.mark.is_some() || lines_max == 0 || line.content.len() > bytes_left {
             return ControlFlow::Break(());
         }
         if wanted(&line) {
             bytes_left -= line.content.len();
             history.lines.push(line);
         }
-        ControlFlow::Continue(())
+        if history.lines.len() >= lines_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     history.lines.reverse();
     history.last_ordinal = match last_known {
         Some(Some(n)) => n,
-        Some(None) => last_ordinal(storage, &name)?,
+        Some(None) => last_ordinal(storage, stem)?,
         None => 0,
     };
     Ok(history)
@@ -298,6 +304,7 @@ pub fn history(
 mod tests {
     use super::*;
     use crate::store::directory::Directory;
+    use crate::store::inspect;
 
     const OLD: &str = r#"{"role":"user","content":"old","timestamp":"2026-01-01T00:00:00+00:00"}"#;
 
@@ -310,22 +317,38 @@ mod tests {
     fn fixture(content: &[u8]) -> Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("s.jsonl"), content).expect("written");
-        let storage = Directory::open(folder.path()).expect("a folder");
-        Fixture { sessions: Sessions::new(Box::new(storage)), session: SessionId::parse("s").expect("a name"), folder }
+        let storage = Box::new(Directory::open(folder.path()).expect("a folder"));
+        Fixture {
+            sessions: Sessions::with_files_of(storage, 1000),
+            session: SessionId::parse("s").expect("a name"),
+            folder,
+        }
+    }
+
+    fn line(content: &str) -> Line {
+        Line {
+            role: "user".into(),
+            content: content.into(),
+            timestamp: "t".into(),
+            rid: Some(format!("rid-{content}")),
+            n: None,
+            error: None,
+            mark: None,
+        }
     }
 
     impl Fixture {
         fn append(&mut self, content: &str) -> Option<Repaired> {
-            let line = Line {
-                role: "user".into(),
-                content: content.into(),
-                timestamp: "t".into(),
-                rid: Some(format!("rid-{content}")),
-                n: None,
-                error: None,
-                mark: None,
-            };
-            self.sessions.append(&self.session, &mut [line], 77).expect("appended")
+            self.sessions.append(&self.session, &mut [line(content)], 77).expect("appended")
+        }
+
+        /// In the order of the lines.
+        fn names(&self) -> Vec<String> {
+            let names = self.sessions.storage.list().expect("listed");
+            let mut places: Vec<u64> = names.iter().filter_map(|name| Some(parts::parse(name)?.1)).collect();
+            places.sort_unstable();
+            let name = |place| if place == parts::CURRENT { parts::current("s") } else { parts::full("s", place) };
+            places.into_iter().map(name).collect()
         }
 
         fn history(&self, lines_max: usize) -> History {
@@ -363,24 +386,163 @@ mod tests {
         {
             let mut fixture = fixture(&[OLD.as_bytes(), b"\n", damage].concat());
             assert_eq!(fixture.append("new").map(|repaired| repaired.bytes), aside.then_some(damage.len() as u64));
-            let history = fixture.history(9);
-            assert_eq!((contents(&history), history.bad_lines), (vec!["old", "new"], u64::from(!aside)));
+            assert_eq!(contents(&fixture.history(9)), ["old", "new"]);
+            let found = inspect::session_damage(fixture.sessions.storage.as_ref()).expect("read");
+            assert_eq!((found.bad_lines, found.torn_files), (u64::from(!aside), usize::from(aside)));
             assert_eq!(fixture.folder.path().join("s.jsonl.torn-77").exists(), aside);
         }
     }
 
+    /// Each of two begins new files under the other.
     #[test]
     fn another_writer_is_noticed() {
         let mut fixture = fixture(b"");
-        fixture.append("one");
         let storage = Directory::open(fixture.folder.path()).expect("a folder");
-        let mut other = Sessions::new(Box::new(storage));
-        std::mem::swap(&mut fixture.sessions, &mut other);
-        fixture.append("two");
-        std::mem::swap(&mut fixture.sessions, &mut other);
-        fixture.append("three");
-        let ordinals: Vec<_> = fixture.history(9).lines.iter().map(|line| line.n).collect();
-        assert_eq!(ordinals, [Some(1), Some(2), Some(3)]);
+        let mut other = Sessions::with_files_of(Box::new(storage), 1000);
+        for number in 1..=40 {
+            fixture.append(&format!("line {number}"));
+            std::mem::swap(&mut fixture.sessions, &mut other);
+        }
+        let ordinals: Vec<_> = fixture.history(99).lines.iter().map(|line| line.n).collect();
+        assert_eq!(ordinals, (1..=40).map(Some).collect::<Vec<_>>());
+        assert!(fixture.names().len() > 3, "{:?}", fixture.names());
+    }
+
+    #[test]
+    fn a_full_file_gets_the_next_number_and_the_session_goes_on() {
+        let mut fixture = fixture(format!("{OLD}\n").as_bytes());
+        (2..=60).for_each(|number| assert_eq!(fixture.append(&format!("line {number}")), None));
+        let names = fixture.names();
+        assert!(names.len() >= 5 && names[names.len() - 1] == "s.jsonl", "{names:?}");
+        for name in &names {
+            let len = std::fs::metadata(fixture.folder.path().join(name)).expect("known").len();
+            assert!((1..=1000).contains(&len), "{name} has {len} bytes");
+        }
+        let history = fixture.history(30);
+        assert_eq!((history.lines[0].content.as_str(), history.lines.len()), ("line 31", 30));
+        assert_eq!((history.last_ordinal, fixture.history(99).lines.len()), (60, 60));
+        let turns = ["rid-line 3".to_owned(), "rid-line 60".to_owned(), "rid-none".to_owned()];
+        let found = fixture.sessions.holds("s", &turns).expect("read");
+        assert_eq!(found.into_iter().map(|(rid, _)| rid).collect::<Vec<_>>(), turns[..2]);
+    }
+
+    /// A process ended between the two steps, or old files were removed.
+    #[test]
+    fn a_session_goes_on_without_its_current_file_and_without_its_oldest() {
+        let mut fixture = fixture(b"");
+        (1..=20).for_each(|number| drop(fixture.append(&format!("line {number}"))));
+        let newest = fixture.names().len() as u64;
+        let path = |name: String| fixture.folder.path().join(name);
+        std::fs::rename(path(parts::current("s")), path(parts::full("s", newest))).expect("renamed");
+        assert_eq!(fixture.history(99).lines.len(), 20);
+        fixture.append("line 21");
+        let history = fixture.history(99);
+        assert_eq!((history.lines.len(), history.last_ordinal), (21, 21));
+        std::fs::remove_file(fixture.folder.path().join(parts::full("s", 1))).expect("removed");
+        let history = fixture.history(99);
+        assert_eq!((history.lines[0].n.is_some_and(|n| n > 1), history.last_ordinal), (true, 21));
+        (22..=40).for_each(|number| drop(fixture.append(&format!("line {number}"))));
+        assert!(fixture.names().contains(&parts::full("s", newest + 1)) && fixture.history(1).last_ordinal == 40);
+    }
+
+    /// The earlier runtime had no limit: its file becomes a full one as it is, however long.
+    #[test]
+    fn a_long_file_of_the_earlier_runtime_is_put_away_unchanged() {
+        let old = format!("{OLD}\n").repeat(100);
+        let mut fixture = fixture(old.as_bytes());
+        fixture.append("line 101");
+        assert_eq!(std::fs::read_to_string(fixture.folder.path().join("s.1.jsonl")).expect("read"), old);
+        let history = fixture.history(3);
+        assert_eq!((contents(&history), history.last_ordinal), (vec!["old", "old", "line 101"], 101));
+        // It went on after a way back to the earlier runtime.
+        let path = fixture.folder.path().join("s.jsonl");
+        let new = std::fs::read_to_string(&path).expect("read");
+        std::fs::write(&path, new + &old).expect("written");
+        fixture.append("line 202");
+        assert_eq!(fixture.history(1).last_ordinal, 202);
+    }
+
+    #[test]
+    fn a_new_session_costs_no_listing_and_a_full_one_only_where_its_files_meet() {
+        let mut fixture = fixture(b"");
+        // Whoever may not list a folder can still open what is in it.
+        let lists = |fixture: &Fixture, lines_max| {
+            let storage = Watched { folder: Directory::reading(fixture.folder.path()), before_reading: None.into() };
+            history(&storage, &fixture.session, lines_max, 1 << 20, &|_| true).is_err()
+        };
+        assert!(!lists(&fixture, 20));
+        fixture.append("line 1");
+        assert!(!lists(&fixture, 20));
+        (2..=13).for_each(|number| drop(fixture.append(&format!("line {number}"))));
+        let in_current = std::fs::read(fixture.folder.path().join("s.jsonl")).expect("read");
+        let in_current = in_current.iter().filter(|byte| **byte == b'\n').count();
+        assert!((1..13).contains(&in_current));
+        assert_eq!((lists(&fixture, in_current), lists(&fixture, in_current + 1)), (false, true));
+    }
+
+    /// The reader knows how long the file is and has read none of it.
+    #[test]
+    fn a_file_that_is_put_away_while_it_is_read_is_read_again() {
+        let mut fixture = fixture(b"");
+        (1..=4).for_each(|number| drop(fixture.append(&format!("line {number}"))));
+        let Fixture { folder, mut sessions, session } = fixture;
+        let of_writer = session.clone();
+        let meanwhile = move || {
+            sessions.file_bytes_max = 1;
+            sessions.append(&of_writer, &mut [line("line 5")], 77).expect("appended");
+            sessions.append(&of_writer, &mut [line("line 6")], 77).expect("appended");
+        };
+        let reader = Directory::reading(folder.path());
+        let storage = Watched { folder: reader, before_reading: Some(Box::new(meanwhile) as _).into() };
+        let history = history(&storage, &session, 1, 1 << 20, &|_| true).expect("read");
+        assert_eq!((contents(&history), history.last_ordinal), (vec!["line 6"], 6));
+    }
+
+    type Meanwhile = Option<Box<dyn FnOnce() + Send>>;
+
+    /// A folder that cannot be listed, and in which something happens before it is first read from.
+    struct Watched {
+        folder: Directory,
+        before_reading: std::cell::RefCell<Meanwhile>,
+    }
+
+    impl Storage for Watched {
+        fn list(&self) -> io::Result<Vec<String>> {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+        fn len(&self, name: &str) -> io::Result<u64> {
+            self.folder.len(name)
+        }
+        fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            if let Some(meanwhile) = self.before_reading.take() {
+                meanwhile();
+            }
+            self.folder.read_at(name, offset, buffer)
+        }
+        fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.folder.write_at(name, offset, bytes)
+        }
+        fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+            self.folder.append(name, bytes)
+        }
+        fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
+            self.folder.truncate(name, len)
+        }
+        fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+            self.folder.rename(from, to)
+        }
+        fn sync(&mut self, name: &str) -> io::Result<()> {
+            self.folder.sync(name)
+        }
+        fn sync_dir(&mut self) -> io::Result<()> {
+            self.folder.sync_dir()
+        }
+        fn lock(&mut self) -> io::Result<bool> {
+            self.folder.lock()
+        }
+        fn unlock(&mut self) {
+            self.folder.unlock();
+        }
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub trait Storage: Send {
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
     /// Cuts a file.
     fn truncate(&mut self, name: &str, len: u64) -> io::Result<()>;
-    /// The file's content is on the medium when this returns.
+    /// Gives a file another name, in one step, which is on the medium after [`Storage::sync_dir`]. A file that has the
+    /// name is replaced.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    /// The file's content is on the medium when this returns. Nothing to do if there is no such file.
     fn sync(&mut self, name: &str) -> io::Result<()>;
     /// The folder's entries are on the medium when this returns.
     fn sync_dir(&mut self) -> io::Result<()>;

@@ -184,7 +184,7 @@ impl Writer {
         }
         if now >= self.retry_due {
             self.retry_due = now.after(RETRY_EVERY);
-            let effects = self.ledger.retry_owed(self.clock.wall());
+            let effects = self.ledger.retry_owed(self.clock.wall())?;
             self.perform(effects);
         }
         Ok(())

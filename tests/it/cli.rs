@@ -195,18 +195,26 @@ fn damaged_files_never_stop_a_session_or_the_counters() {
 #[test]
 fn many_commands_at_once_lose_no_line_and_no_count() {
     let world = local();
-    let mut running: Vec<_> = (0..20).map(|number| world.start(&["run", "--message", &format!("m{number}")])).collect();
+    let mut running: Vec<_> = (0..40).map(|number| world.start(&["run", "--message", &format!("m{number}")])).collect();
     for process in &mut running {
         assert_eq!(process.wait_within(Duration::from_secs(20)).code(), Some(0));
     }
-    let lines: Vec<Value> = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");
-    assert_eq!(lines.len(), 40);
-    assert!(lines.chunks(2).all(|pair| pair[0]["role"] == "user" && pair[1]["role"] == "assistant"));
+    // As they are kept: all of them good, each pair together, ordinals without a gap.
+    let kept = std::fs::read_to_string(world.data().join("sessions/default.jsonl")).expect("text");
+    let lines: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).expect("a good line")).collect();
+    let ordinals: Vec<Option<u64>> = lines.iter().map(|line| line["n"].as_u64()).collect();
+    assert_eq!(ordinals, (1..=80).map(Some).collect::<Vec<_>>());
+    for pair in lines.chunks(2) {
+        assert_eq!((&pair[0]["role"], &pair[1]["role"]), (&"user".into(), &"assistant".into()));
+        assert_eq!(pair[0]["rid"], pair[1]["rid"]);
+    }
+    let printed: Vec<Value> = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");
+    assert_eq!(printed.len(), 80);
     let stats: Value = serde_json::from_str(&run(&world, &["stats"], 0).stdout).expect("JSON");
-    assert_eq!(stats["telemetry"]["total_turns"], 20);
+    assert_eq!(stats["telemetry"]["total_turns"], 40);
     let ids: std::collections::BTreeSet<String> =
         world.all_events("turn").iter().map(|turn| turn["request_id"].to_string()).collect();
-    assert_eq!(ids.len(), 20, "names are unique across processes");
+    assert_eq!(ids.len(), 40, "names are unique across processes");
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod load;
 mod panic;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
+/// Session files: those of the earlier runtime, and full ones.
+mod sessions;
 /// Recovery from every crash image of a scripted run.
 mod storage;
 /// The Bot API as the worker speaks it.

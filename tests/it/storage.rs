@@ -10,7 +10,10 @@
 //! - a failed append that later ones of its session overtake: order of lines;
 //! - lines of an earlier process that a change of files does not sync: lines lost;
 //! - a session file that cannot be read at start and counts as empty: lines twice;
-//! - ambiguity without the other boot, or a send that is not recorded: unmarked repeats.
+//! - ambiguity without the other boot, or a send that is not recorded: unmarked repeats;
+//! - a full session file that is not flushed before it is renamed, or whose old name is used before the folder is flushed:
+//!   lines lost in the middle;
+//! - dedupe or ordinals that stop at the current file of a session: lines twice.
 //!
 //! No copy of a message arrives here; the storm and the campaign have them.
 
@@ -23,6 +26,7 @@ use world::{Kind, Letter, World};
 mod campaign;
 mod judge;
 mod life;
+mod rotation;
 mod world;
 
 /// So many messages of this size nearly fill a journal file.
@@ -55,12 +59,33 @@ fn letters(kinds: &[(&str, Kind)], first: u64, filler: usize) -> Vec<Letter> {
     kinds.iter().zip(first..).map(letter).collect()
 }
 
-/// A disk with a journal in which nothing ever happened.
+/// Session files are full after a turn or two.
+const SESSION_BYTES_MAX: usize = 1024;
+
+/// A chat whose session the earlier runtime began, and how many lines it wrote.
+const OLD: (&str, usize) = ("10", 6);
+
+/// A disk with a journal in which nothing ever happened, and with the session of the earlier runtime.
 fn started_once() -> TornDisk {
     let disk = TornDisk::default();
+    let line = |number| {
+        let content = world::old_content(number);
+        format!("{{\"role\":\"user\",\"content\":\"{content}\",\"timestamp\":\"2026-01-01T00:00:00+00:00\"}}\n")
+    };
+    let (name, lines) = (format!("telegram_{}.jsonl", OLD.0), (0..OLD.1).map(line).collect::<String>());
+    let mut sessions = disk.folder("sessions");
+    let written = sessions.append(&name, lines.as_bytes()).and_then(|()| sessions.sync(&name));
+    written.and_then(|()| sessions.sync_dir()).expect("nothing fails");
     assert!(life::Life::open(&disk, World::new(Vec::new(), Random::from_seed(1)), "first").is_ok());
     disk.forget_blank_ends();
     disk
+}
+
+/// The world around such a disk.
+fn around(letters: Vec<Letter>, random: Random) -> World {
+    let mut world = World::new(letters, random);
+    world.old = Some((OLD.0.to_string(), OLD.1));
+    world
 }
 
 fn report(name: &str, count: &Count) {
@@ -72,7 +97,7 @@ fn no_crash_at_any_call_breaks_a_promise() {
     let random = Random::for_test("no_crash_at_any_call_breaks_a_promise");
     let mut count = Count::default();
     for run in 0..cases(1, 500) {
-        let world = World::new(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed.wrapping_add(run as u64)));
+        let world = around(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed.wrapping_add(run as u64)));
         count += Campaign { base: started_once(), world, first: 1 }.every_crash(u64::MAX, usize::MAX);
     }
     assert!(count.points > 40 && count.images > 400, "too little was tried: {count:?}");
@@ -83,7 +108,7 @@ fn no_crash_at_any_call_breaks_a_promise() {
 #[test]
 fn a_crash_within_recovery_is_recovered_from() {
     let mut random = Random::for_test("a_crash_within_recovery_is_recovered_from");
-    let world = World::new(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed));
+    let world = around(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed));
     let campaign = Campaign { base: started_once(), world, first: 1 };
     let count = campaign.crashes_within_recovery(cases(25, 5_000), &mut random);
     assert!(count.images > 20, "too little was tried: {count:?}");
@@ -93,7 +118,7 @@ fn a_crash_within_recovery_is_recovered_from() {
 #[test]
 fn a_failure_within_recovery_is_recovered_from() {
     let mut random = Random::for_test("a_failure_within_recovery_is_recovered_from");
-    let world = World::new(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed));
+    let world = around(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed));
     let campaign = Campaign { base: started_once(), world, first: 1 };
     let count = campaign.failures_within_recovery(cases(200, 5_000), &mut random);
     assert!(count.images > 100, "too little was tried: {count:?}");
@@ -104,7 +129,7 @@ fn a_failure_within_recovery_is_recovered_from() {
 #[test]
 fn a_crash_around_the_journal_switch_loses_nothing() {
     let random = Random::for_test("a_crash_around_the_journal_switch_loses_nothing");
-    let world = World::new(letters(&[("10", Kind::Parts(1)); FULL], 100, BIG), random.clone());
+    let world = around(letters(&[("10", Kind::Parts(1)); FULL], 100, BIG), random.clone());
     let mut campaign = Campaign { base: started_once(), world, first: 1 };
     campaign.go_on_with(letters(&[("10", Kind::Parts(1)), ("20", Kind::Parts(1)), ("30", Kind::Parts(1))], 200, BIG));
     let count = campaign.around_the_switch(cases(30, 5_000));
@@ -127,7 +152,7 @@ fn a_crash_within_the_first_start_is_a_first_start_again() {
 #[test]
 fn no_failing_call_loses_what_was_acknowledged() {
     let random = Random::for_test("no_failing_call_loses_what_was_acknowledged");
-    let world = World::new(letters(&ORDINARY, 100, 0), random.clone());
+    let world = around(letters(&ORDINARY, 100, 0), random.clone());
     let count = Campaign { base: started_once(), world, first: 1 }.every_failure(3);
     assert!(count.points > 100, "too little was tried: {count:?}");
     report("no_failing_call_loses_what_was_acknowledged", &count);
@@ -138,7 +163,7 @@ fn no_failing_call_loses_what_was_acknowledged() {
 fn a_run_without_trouble_is_judged_good() {
     let random = Random::for_test("a_run_without_trouble_is_judged_good");
     let disk = started_once().image(&Image::Killed);
-    let world = World::new(letters(&ORDINARY, 100, 0), random);
+    let world = around(letters(&ORDINARY, 100, 0), random);
     let (world, ended) = campaign::live(&disk, world, "boot0");
     ended.expect("nothing fails");
     judge::judge(&world, &world, &disk, None).expect("a good run");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::world::{Arrived, Kind, World};
+use super::SESSION_BYTES_MAX;
+use super::world::{Arrived, Kind, World, old_content};
 use crate::support::torn_disk::{Image, TornDisk};
 
 /// The first thing that is wrong.
@@ -89,22 +90,59 @@ fn sessions(world: &World, disk: &TornDisk, image: Option<&Image>) -> Result<(),
     chats.sort_unstable();
     chats.dedup();
     for chat in chats {
-        let bytes = disk.read(&format!("sessions/telegram_{chat}.jsonl"));
-        session(world, chat, &bytes, matches!(image, Some(Image::Garbage { .. })))
+        let damaged = matches!(image, Some(Image::Garbage { .. }));
+        session(world, chat, &whole_session(chat, disk)?, damaged)
             .map_err(|wrong| format!("session of chat {chat}: {wrong}"))?;
     }
     Ok(())
 }
 
+/// All files of a session, in order. Only the last may be missing: a process may have ended before it began it.
+pub fn whole_session(chat: &str, disk: &TornDisk) -> Result<Vec<u8>, String> {
+    let stem = format!("telegram_{chat}.");
+    let names = disk.names("sessions").into_iter();
+    let places: Vec<String> = names.filter_map(|name| Some(name.strip_prefix(&stem)?.to_string())).collect();
+    let full = places.iter().filter(|place| !place.contains("torn") && *place != "jsonl").count();
+    let mut bytes = Vec::new();
+    for place in (1..=full).map(|number| format!("{number}.jsonl")).chain(["jsonl".to_string()]) {
+        let file = disk.read(&format!("sessions/{stem}{place}"));
+        if file.len() > SESSION_BYTES_MAX || (file.is_empty() && place != "jsonl") {
+            return Err(format!("{stem}{place} has {} bytes, of {places:?}", file.len()));
+        }
+        bytes.extend(file);
+    }
+    Ok(bytes)
+}
+
+/// The lines of the earlier runtime come first, as they were; then ordinals have no gap. Returns the other lines.
+fn numbered<'a>(world: &World, chat: &str, lines: &'a [Value]) -> Result<&'a [Value], String> {
+    let old = world.old.as_ref().filter(|(of, _)| of == chat).map_or(0, |(_, count)| *count);
+    let (first, ours) = lines.split_at_checked(old).ok_or(format!("{} of {old} old lines are left", lines.len()))?;
+    for (line, number) in first.iter().zip(0..) {
+        if line["content"] != old_content(number) {
+            return Err(format!("old line {number} is {line}"));
+        }
+    }
+    let ordinals: Vec<Option<u64>> = ours.iter().map(|line| line["n"].as_u64()).collect();
+    let first = old as u64 + 1;
+    if !ordinals.iter().copied().eq((first..first + ours.len() as u64).map(Some)) {
+        return Err(format!("the ordinals are {ordinals:?}"));
+    }
+    Ok(ours)
+}
+
 fn session(world: &World, chat: &str, bytes: &[u8], damaged: bool) -> Result<(), String> {
     let rids: BTreeMap<String, u64> = world.turns.iter().map(|(turn, update)| (turn.to_string(), *update)).collect();
-    let mut lines = Vec::new();
+    let mut read = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let line: Value = match serde_json::from_slice(line) {
-            Ok(line) => line,
-            Err(_) if damaged => continue,
+        match serde_json::from_slice::<Value>(line) {
+            Ok(line) => read.push(line),
+            Err(_) if damaged => {}
             Err(error) => return Err(format!("a bad line: {error}")),
-        };
+        }
+    }
+    let mut lines = Vec::new();
+    for line in numbered(world, chat, &read)? {
         let update = line["rid"].as_str().and_then(|rid| rids.get(rid)).copied().ok_or(format!("whose is {line}"))?;
         lines.push((update, line["role"].as_str().unwrap_or("").to_string(), line["content"].clone()));
     }

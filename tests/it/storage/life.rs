@@ -5,19 +5,20 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use rusty_pinch::base::clock::{Mono, Wall};
-use rusty_pinch::base::id::{ChannelId, TurnId};
+use rusty_pinch::base::id::TurnId;
 use rusty_pinch::base::message::{Chat, Delivery, Inbound, Job, Mode, Outbound, Outcome, Path, Reply, Summary};
 use rusty_pinch::base::rng::Rng;
-use rusty_pinch::channel::outbound::{Attempt, Lanes, Report, Step};
+use rusty_pinch::channel::outbound::{Attempt, Lanes, Step};
 use rusty_pinch::store::commit_log::LogError;
 use rusty_pinch::store::exchange::{Append, Effect, Input, Notice};
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::ledger::{Folders, Ledger, Opening};
 
+use super::SESSION_BYTES_MAX;
 use super::world::{Kind, Letter, World};
+use crate::support::lanes::{self, ACCOUNT};
 use crate::support::torn_disk::TornDisk;
 
-const ACCOUNT: u64 = 77;
 const WORKERS: usize = 2;
 /// The sender's lane; the workers' are the ones before.
 const SENDER_LANE: usize = WORKERS;
@@ -57,7 +58,9 @@ impl Life {
         world.now += 60_000;
         let folders =
             Folders { journal: disk.folder("journal"), sessions: disk.folder("sessions"), dead: disk.folder("dead") };
-        let (ledger, mut opening) = match Ledger::open(folders, boot, Counting::default(), Wall(world.now)) {
+        let now = Wall(world.now);
+        let opened = Ledger::with_files_of(folders, SESSION_BYTES_MAX as u64, boot, Counting::default(), now);
+        let (ledger, mut opening) = match opened {
             Ok(opened) => opened,
             Err(error) => return Err(Box::new((world, error))),
         };
@@ -141,18 +144,8 @@ impl Life {
         let received = Wall(self.world.now);
         let turn = TurnId::mint(received, &mut Rng::from_seed(self.world.random.next()));
         self.world.turns.insert(turn, letter.update);
-        Inbound {
-            turn,
-            channel: ChannelId::Telegram,
-            account: ACCOUNT,
-            origin: letter.update,
-            key: format!("tg:{ACCOUNT}:{}:{}", letter.chat, letter.update),
-            chat: Chat { id: letter.chat.clone(), thread: None },
-            sender: "5".to_string(),
-            text: format!("{}{}", letter.text, "x".repeat(letter.filler)),
-            received,
-            waited: None,
-        }
+        let text = format!("{}{}", letter.text, "x".repeat(letter.filler));
+        lanes::inbound(turn, letter.update, &letter.chat, text, received)
     }
 
     fn reply(&mut self, inbound: &Inbound, update: u64) -> Reply {
@@ -227,11 +220,7 @@ impl Life {
         let sent = self.world.send(&attempt);
         let turn = attempt.turn;
         for report in self.lanes.on_sent(&attempt.chat.id, sent, Mono(self.world.now)) {
-            self.queue.push(Input::Delivery(match report {
-                Report::Sent { part, message_id } => Delivery::Sent { turn, part, message_id },
-                Report::Unsent { part, ambiguous, resends } => Delivery::Unsent { turn, part, ambiguous, resends },
-                Report::Close { outcome, why } => Delivery::Close { turn, outcome, why },
-            }));
+            self.queue.push(Input::Delivery(lanes::delivery(turn, report)));
         }
         Did::Something
     }
@@ -274,7 +263,7 @@ impl Life {
             return Ok(Did::Something);
         }
         if std::mem::take(&mut self.owed) {
-            let effects = self.ledger.retry_owed(Wall(self.world.now));
+            let effects = self.ledger.retry_owed(Wall(self.world.now))?;
             self.perform(effects);
             return Ok(Did::Something);
         }

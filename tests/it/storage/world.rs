@@ -36,6 +36,11 @@ pub struct Letter {
     pub kind: Kind,
 }
 
+/// What the earlier runtime kept in line `number`.
+pub fn old_content(number: usize) -> String {
+    format!("old {number}")
+}
+
 /// What a chat shows.
 #[derive(Clone, Debug)]
 pub struct Arrived {
@@ -76,6 +81,8 @@ pub struct World {
     pub dead: BTreeSet<u64>,
     /// Copies that were recognized.
     pub copies: usize,
+    /// What the earlier runtime left: a chat, and so many lines that no journal could restore.
+    pub old: Option<(String, usize)>,
 }
 
 impl World {
@@ -97,6 +104,7 @@ impl World {
             closed: BTreeMap::new(),
             dead: BTreeSet::new(),
             copies: 0,
+            old: None,
         }
     }
 

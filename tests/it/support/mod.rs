@@ -1,7 +1,7 @@
 //! What the tests share: fake ends of every wire, a process under test, and the judge.
 //!
 //! Nothing here uses the product's code, so that a mistake in the product cannot hide behind the same mistake here; only
-//! `torn_disk` speaks the product's `Storage`, because that is the seam it stands in.
+//! `torn_disk` speaks the product's `Storage` and `lanes` its messages, because those are the seams they stand in.
 //! `waiting` is the only file that reads a clock, waits or starts a thread; `cases` is the only one that reads the
 //! environment of the test run.
 #![allow(dead_code, reason = "each test file uses its own part of what is offered here")]
@@ -15,6 +15,7 @@ pub mod fake_http_request;
 pub mod fake_provider;
 pub mod fake_telegram;
 mod fakes_proof;
+pub mod lanes;
 pub mod repository;
 pub mod scene;
 pub mod telegram_script;

@@ -5,9 +5,11 @@
 //! process finds is an [`Image`]: after a kill everything that was written, after a power cut what was synced and any
 //! part of the rest. `fail_at(call)` makes one call fail and goes on; reads are calls, too.
 //!
-//! Stricter than most file systems: a new file is there after a power cut only if its folder was synced.
+//! Stricter than most file systems: a name that was given or changed is sure after a power cut only if its folder was
+//! synced, and of two names given one after the other the first may be lost. What was written to two files since they
+//! were synced may be lost of one and kept of the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +33,7 @@ pub enum Image {
     KilledBehind,
     /// A power cut: what was synced, and this many of the changes since, in order.
     Prefix { changes: usize },
-    /// A power cut that kept every change but one.
+    /// A power cut that kept every change but one; of a file that was appended to, also without what came behind.
     Without { change: usize },
     /// A power cut in the last write: so many bytes of it arrived.
     Torn { bytes: usize },
@@ -47,20 +49,49 @@ impl Image {
     }
 }
 
+/// Files go by numbers of their own, because names change.
+type Number = u64;
+
 #[derive(Clone, Debug)]
 enum Change {
-    /// The name, in its folder.
-    Create(String),
-    Write {
+    /// A new file gets a name.
+    Create {
         name: String,
+        file: Number,
+    },
+    Rename {
+        from: String,
+        to: String,
+        file: Number,
+    },
+    Write {
+        file: Number,
         offset: usize,
         bytes: Vec<u8>,
         appended: bool,
     },
     Truncate {
-        name: String,
+        file: Number,
         len: usize,
     },
+}
+
+impl Change {
+    /// The file whose content it changes.
+    fn content_of(&self) -> Option<Number> {
+        match self {
+            Change::Write { file, .. } | Change::Truncate { file, .. } => Some(*file),
+            Change::Create { .. } | Change::Rename { .. } => None,
+        }
+    }
+
+    /// The name that it gives.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Change::Create { name, .. } | Change::Rename { to: name, .. } => Some(name),
+            Change::Write { .. } | Change::Truncate { .. } => None,
+        }
+    }
 }
 
 /// What goes wrong, and when.
@@ -72,12 +103,19 @@ enum Trouble {
     Failure { call: u64, halves: usize },
 }
 
+type Names = BTreeMap<String, Number>;
+type Contents = BTreeMap<Number, TornFile>;
+
 #[derive(Clone, Debug, Default)]
 struct Disk {
-    cached: BTreeMap<String, TornFile>,
-    durable: BTreeMap<String, TornFile>,
-    /// Names that a power cut does not take away.
-    linked: BTreeSet<String>,
+    /// As the running process sees it.
+    names: Names,
+    cached: Contents,
+    /// What a power cut does not take away.
+    linked: Names,
+    durable: Contents,
+    /// Files there ever were.
+    files: Number,
     pending: Vec<Change>,
     /// The call during which the process died.
     in_flight: Vec<Change>,
@@ -132,13 +170,13 @@ impl TornDisk {
 
     /// As the running process sees it.
     pub fn read(&self, path: &str) -> Vec<u8> {
-        lock(&self.disk).cached.get(path).map_or_else(Vec::new, TornFile::bytes)
+        lock(&self.disk).file(path).map_or_else(Vec::new, TornFile::bytes)
     }
 
     pub fn names(&self, folder: &str) -> Vec<String> {
         let prefix = format!("{folder}/");
         let disk = lock(&self.disk);
-        disk.cached.keys().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_string).collect()
+        disk.names.keys().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_string).collect()
     }
 
     /// Pretends that files end behind their last written block: the journal is written full of blanks once, and
@@ -159,7 +197,7 @@ impl TornDisk {
         }
         let unsynced = disk.pending.len() + disk.in_flight.len();
         images.extend((0..=unsynced).map(|changes| Image::Prefix { changes }));
-        images.extend(disk.may_be_missing().map(|change| Image::Without { change }));
+        images.extend(disk.may_be_missing(random).into_iter().map(|change| Image::Without { change }));
         if let Some(Change::Write { offset, bytes, .. }) = disk.in_flight.last().or(disk.pending.last()) {
             let sectors: Vec<usize> = cuts(*offset, bytes.len(), SECTOR_BYTES, random).collect();
             images.extend(sectors.iter().map(|bytes| Image::Torn { bytes: *bytes }));
@@ -195,27 +233,34 @@ impl Disk {
         let mut changes: Vec<Change> = self.pending.iter().chain(&self.in_flight).cloned().collect();
         match *image {
             Image::Prefix { changes: kept } => changes.truncate(kept),
-            Image::Without { change } => drop(changes.remove(change)),
+            Image::Without { change } => lose(&mut changes, change),
             _ => damage(changes.last_mut(), image),
         }
-        let mut disk = Disk { cached: self.durable.clone(), linked: self.linked.clone(), ..Disk::default() };
+        let mut disk =
+            Disk { names: self.linked.clone(), cached: self.durable.clone(), files: self.files, ..Disk::default() };
         changes.into_iter().for_each(|change| disk.apply(change));
-        let created = std::mem::take(&mut disk.pending).into_iter();
-        disk.linked
-            .extend(created.filter_map(|change| if let Change::Create(name) = change { Some(name) } else { None }));
-        let Disk { cached, linked, .. } = &mut disk;
-        cached.retain(|name, _| linked.contains(name));
-        disk.durable = disk.cached.clone();
+        let Disk { cached, names, .. } = &mut disk;
+        cached.retain(|file, _| names.values().any(|named| named == file));
+        disk.pending.clear();
+        (disk.linked, disk.durable) = (disk.names.clone(), disk.cached.clone());
         disk
     }
 
-    /// Changes that may be lost although later ones are not. Appends to one file keep their order: a file system writes
-    /// the bytes before it writes the length.
-    fn may_be_missing(&self) -> impl Iterator<Item = usize> {
+    /// Changes that may be lost although later ones are not. Of a file that was appended to any end may be, because a
+    /// file system writes the bytes before it writes the length; one such end of each file is tried.
+    fn may_be_missing(&self, random: &mut Random) -> Vec<usize> {
         let changes: Vec<&Change> = self.pending.iter().chain(&self.in_flight).collect();
-        let last = changes.len().saturating_sub(1);
-        let missing = |change: &Change| !matches!(change, Change::Write { appended: true, .. });
-        (0..last).filter(|at| missing(changes[*at])).collect::<Vec<usize>>().into_iter()
+        let mut missing = Vec::new();
+        let mut appends: BTreeMap<Number, Vec<usize>> = BTreeMap::new();
+        for (at, change) in changes.iter().enumerate() {
+            match change {
+                Change::Write { file, appended: true, .. } => appends.entry(*file).or_default().push(at),
+                _ => missing.push(at),
+            }
+        }
+        missing.extend(appends.values().map(|of_file| of_file[random.index(of_file.len())]));
+        missing.retain(|at| at + 1 < changes.len());
+        missing
     }
 
     fn killed(&self, image: &Image) -> Disk {
@@ -232,11 +277,15 @@ impl Disk {
 
     fn apply(&mut self, change: Change) {
         match &change {
-            Change::Create(name) => drop(self.cached.entry(name.clone()).or_default()),
-            Change::Write { name, offset, bytes, .. } => {
-                self.cached.entry(name.clone()).or_default().write(*offset, bytes)
+            Change::Create { name, file } => drop(self.names.insert(name.clone(), *file)),
+            Change::Rename { from, to, file } => {
+                if self.names.get(from) == Some(file) {
+                    self.names.remove(from);
+                }
+                self.names.insert(to.clone(), *file);
             }
-            Change::Truncate { name, len } => self.cached.entry(name.clone()).or_default().truncate(*len),
+            Change::Write { file, offset, bytes, .. } => self.cached.entry(*file).or_default().write(*offset, bytes),
+            Change::Truncate { file, len } => self.cached.entry(*file).or_default().truncate(*len),
         }
         self.pending.push(change);
     }
@@ -267,36 +316,51 @@ impl Disk {
         Ok(())
     }
 
-    fn writing(&self, name: &str, change: Change) -> Vec<Change> {
-        let create = (!self.cached.contains_key(name)).then(|| Change::Create(name.to_string()));
-        create.into_iter().chain([change]).collect()
+    /// The number of the file that is to be written to, and, if it is new, what gives it its name.
+    fn writing(&mut self, name: &str) -> (Number, Vec<Change>) {
+        if let Some(file) = self.names.get(name) {
+            return (*file, Vec::new());
+        }
+        self.files += 1;
+        (self.files, vec![Change::Create { name: name.to_string(), file: self.files }])
+    }
+
+    fn file(&self, name: &str) -> Option<&TornFile> {
+        self.names.get(name).and_then(|file| self.cached.get(file))
     }
 
     fn len(&self, name: &str) -> usize {
-        self.cached.get(name).map_or(0, |file| file.len)
+        self.file(name).map_or(0, |file| file.len)
     }
 
     fn synced(&mut self, name: &str) {
-        if let Some(file) = self.cached.get(name) {
-            self.durable.insert(name.to_string(), file.clone());
-        }
-        self.pending.retain(|change| match change {
-            Change::Create(_) => true,
-            Change::Write { name: of, .. } | Change::Truncate { name: of, .. } => of != name,
-        });
+        let Some(file) = self.names.get(name).copied() else { return };
+        self.durable.extend(self.cached.get(&file).map(|content| (file, content.clone())));
+        self.pending.retain(|change| change.content_of() != Some(file));
     }
 
     fn folder_synced(&mut self, prefix: &str) {
-        let (mut kept, mut linked) = (Vec::new(), Vec::new());
-        for change in std::mem::take(&mut self.pending) {
+        let of_folder = |change: &mut Change| change.name().is_some_and(|name| name.starts_with(prefix));
+        let given: Vec<Change> = self.pending.extract_if(.., of_folder).collect();
+        for change in given {
             match change {
-                Change::Create(name) if name.starts_with(prefix) => linked.push(name),
-                other => kept.push(other),
+                Change::Create { name, file } => drop(self.linked.insert(name, file)),
+                Change::Rename { from, to, file } => {
+                    self.linked.remove(&from);
+                    self.linked.insert(to, file);
+                }
+                Change::Write { .. } | Change::Truncate { .. } => {}
             }
         }
-        self.pending = kept;
-        self.linked.extend(linked);
     }
+}
+
+/// Takes one change away; of a file that was appended to also what came behind.
+fn lose(changes: &mut Vec<Change>, at: usize) {
+    let lost = changes.remove(at);
+    let Change::Write { file, appended: true, .. } = lost else { return };
+    let behind = changes.split_off(at);
+    changes.extend(behind.into_iter().filter(|change| change.content_of() != Some(file)));
 }
 
 /// What of the last write does not arrive as it was written.
@@ -336,15 +400,13 @@ impl Storage for Folder {
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = lock(&self.disk.disk);
         disk.call(Vec::new(), false)?;
-        Ok(disk.cached.get(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer)))
+        Ok(disk.file(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer)))
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = lock(&self.disk.disk);
-        let name = self.path(name);
-        let write =
-            Change::Write { name: name.clone(), offset: offset as usize, bytes: bytes.to_vec(), appended: false };
-        let changes = disk.writing(&name, write);
+        let (file, mut changes) = disk.writing(&self.path(name));
+        changes.push(Change::Write { file, offset: offset as usize, bytes: bytes.to_vec(), appended: false });
         disk.call(changes, true)
     }
 
@@ -352,19 +414,28 @@ impl Storage for Folder {
         let mut disk = lock(&self.disk.disk);
         let name = self.path(name);
         let offset = disk.len(&name);
-        let changes =
-            disk.writing(&name, Change::Write { name: name.clone(), offset, bytes: bytes.to_vec(), appended: true });
+        let (file, mut changes) = disk.writing(&name);
+        changes.push(Change::Write { file, offset, bytes: bytes.to_vec(), appended: true });
         let outcome = disk.call(changes, true);
         if outcome.is_err() && !disk.gone {
             // As the product's folder does: what was written of it is taken back.
-            disk.apply(Change::Truncate { name, len: offset });
+            disk.apply(Change::Truncate { file, len: offset });
         }
         outcome
     }
 
     fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
-        let name = self.path(name);
-        lock(&self.disk.disk).call(vec![Change::Truncate { name, len: len as usize }], true)
+        let mut disk = lock(&self.disk.disk);
+        let (file, mut changes) = disk.writing(&self.path(name));
+        changes.push(Change::Truncate { file, len: len as usize });
+        disk.call(changes, true)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = lock(&self.disk.disk);
+        let (from, to) = (self.path(from), self.path(to));
+        let file = disk.names.get(&from).copied().ok_or(io::ErrorKind::NotFound)?;
+        disk.call(vec![Change::Rename { from, to, file }], true)
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {

@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, select};
 
 use rusty_pinch::base::clock::{Mono, Wall};
-use rusty_pinch::base::id::{ChannelId, TurnId};
-use rusty_pinch::base::message::{Chat, Delivery, Inbound, Outcome};
+use rusty_pinch::base::id::TurnId;
+use rusty_pinch::base::message::{Delivery, Inbound, Outcome};
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::channel::outbound::{Attempt, Lanes, Report, Sent, Step};
 
 use super::town::{Arrived, Citizen, LONG_STALL_MILLIS, Letter, MARK};
-use crate::support::waiting;
+use crate::support::{lanes, waiting};
 
-pub const ACCOUNT: u64 = 77;
 /// Lanes count in seconds; here a second is two milliseconds.
 const HASTE: u64 = 500;
 
@@ -83,18 +82,7 @@ impl Reader {
         let received = Wall(1_700_000_000_000);
         let turn = TurnId::mint(received, &mut self.rng);
         self.citizen.town.seen().turns.insert(turn, letter.update);
-        Inbound {
-            turn,
-            channel: ChannelId::Telegram,
-            account: ACCOUNT,
-            origin: letter.update,
-            key: format!("tg:{ACCOUNT}:{}:{}", letter.chat, letter.update),
-            chat: Chat { id: letter.chat.clone(), thread: None },
-            sender: "5".to_string(),
-            text: letter.text.clone(),
-            received,
-            waited: None,
-        }
+        lanes::inbound(turn, letter.update, &letter.chat, letter.text.clone(), received)
     }
 }
 
@@ -146,15 +134,10 @@ impl Sender {
             *self.citizen.town.seen().known.entry((turn, part)).or_default() += 1;
         }
         for report in self.lanes.on_sent(&attempt.chat.id, sent, self.now()) {
-            let delivery = match report {
-                Report::Sent { part, message_id } => Delivery::Sent { turn, part, message_id },
-                Report::Unsent { part, ambiguous, resends } => Delivery::Unsent { turn, part, ambiguous, resends },
-                Report::Close { outcome, why } => {
-                    self.done(turn);
-                    Delivery::Close { turn, outcome, why }
-                }
-            };
-            ends.deliveries.send(delivery).ok()?;
+            if matches!(report, Report::Close { .. }) {
+                self.done(turn);
+            }
+            ends.deliveries.send(lanes::delivery(turn, report)).ok()?;
         }
         Some(())
     }

@@ -29,11 +29,12 @@ use rusty_pinch::turn::answer::Answerer;
 use rusty_pinch::turn::machine::Names;
 use rusty_pinch::turn::schedule::Limits;
 
-use super::ends::{ACCOUNT, Reader, Sender};
+use super::ends::{Reader, Sender};
 use super::model::Model;
 use super::plan::End;
 use super::town::{Citizen, Town};
 use crate::support::cases::Random;
+use crate::support::lanes::ACCOUNT;
 use crate::support::torn_disk::{Image, TornDisk};
 use crate::support::waiting::{self, Gate, came_true};
 
