@@ -92,6 +92,10 @@ fn add_secret_files(found: &mut Surroundings) -> Result<(), Failure> {
         for (path, source) in [(credential, Source::Credential), (named, Source::File)] {
             if let Some(path) = path {
                 let text = read_text(found, &path, Purpose::Secret, SECRET_FILE_BYTES_MAX)?;
+                if text.trim().is_empty() {
+                    // Passed over, another key would be used in its place.
+                    return Err(configuration(&path, "is empty: write the secret into it, or do not name it"));
+                }
                 found.overrule(name, text.strip_suffix('\n').unwrap_or(&text).to_owned(), source);
             }
         }

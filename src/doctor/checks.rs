@@ -2,7 +2,7 @@
 
 use crate::base::clock::WALL_FLOOR;
 use crate::config::remarks::remarks;
-use crate::config::settings::Config;
+use crate::config::settings::{Config, key_names};
 use crate::config::surroundings::Surroundings;
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::doctor::report::Check;
@@ -38,8 +38,8 @@ fn provider(config: &Config) -> Check {
     match missing(&config.provider) {
         None => Check::ok("provider.ready", format!("provider {name} has what it needs")),
         Some(what) => {
-            let upper = name.to_uppercase();
-            let remedy = format!("set RUSTY_PINCH_{upper}_API_KEY and, if the server is your own, its API base");
+            let key = key_names(config.provider.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
+            let remedy = format!("set {key} and, if the server is your own, RUSTY_PINCH_API_BASE");
             Check::error("provider.ready", format!("provider {name}: {what}"), remedy)
         }
     }

@@ -233,7 +233,8 @@ fn env_files() -> Vec<Case> {
 }
 
 fn secret_files() -> Vec<Case> {
-    let contents: [(&str, Option<Vec<u8>>); 6] = [
+    let contents: [(&str, Option<Vec<u8>>); 7] = [
+        ("is empty", Some(b" \n".to_vec())),
         ("cannot be read", None),
         ("UTF-8", Some(b"canary8153\xff".to_vec())),
         ("larger than 65536", Some(CANARY.repeat(7000).into_bytes())),
