@@ -2,6 +2,7 @@
 //! named by `NAME_FILE`, and systemd credentials. The only reader of all of them.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -34,13 +35,21 @@ pub fn read() -> Result<Surroundings, Failure> {
     Ok(found)
 }
 
-/// Variables that are not UTF-8 are nothing that we could use.
+/// Variables that are not UTF-8 are nothing that we could use. Of ours the value is kept, marked with what stands for
+/// broken text, so that it is refused and does not pass for an unset one.
 pub fn process_variables() -> Environment {
     #[expect(clippy::disallowed_methods, reason = "the one reader of the process environment")]
     let variables = env::vars_os();
-    variables
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, (value.into_string().ok()?, Source::Environment))))
-        .collect()
+    let of_ours = |name: &str, value: OsString| match value.into_string() {
+        Err(value) if name.starts_with("RUSTY_PINCH_") => Some(value.to_string_lossy().into_owned()),
+        other => other.ok(),
+    };
+    let read = |(name, value): (OsString, OsString)| {
+        let name = name.into_string().ok()?;
+        let value = of_ours(&name, value)?;
+        Some((name, (value, Source::Environment)))
+    };
+    variables.filter_map(read).collect()
 }
 
 fn env_file_path(environment: &Environment) -> Result<Option<PathBuf>, Failure> {
@@ -60,9 +69,10 @@ fn env_file_path(environment: &Environment) -> Result<Option<PathBuf>, Failure> 
 
 fn add_env_file(found: &mut Surroundings, path: &Path) -> Result<(), Failure> {
     let text = read_text(found, path, Purpose::Settings, ENV_FILE_BYTES_MAX)?;
-    let entries = env_file::parse(&text, &|name| found.variables.get(name).map(|(value, _)| value.clone()))
+    let file = env_file::read(&text, &|name| found.variables.get(name).map(|(value, _)| value.clone()))
         .map_err(|error| configuration(path, &error.to_string()))?;
-    for entry in entries {
+    found.repeats = file.repeats;
+    for entry in file.entries {
         let is_secret = known_names().any(|(name, kind)| name == entry.name && matches!(kind, Kind::Secret));
         if let Some(file) = found.files.last_mut().filter(|_| is_secret && !entry.value.trim().is_empty()) {
             file.purpose = Purpose::SettingsAndSecrets;
@@ -82,6 +92,10 @@ fn add_secret_files(found: &mut Surroundings) -> Result<(), Failure> {
         for (path, source) in [(credential, Source::Credential), (named, Source::File)] {
             if let Some(path) = path {
                 let text = read_text(found, &path, Purpose::Secret, SECRET_FILE_BYTES_MAX)?;
+                if text.trim().is_empty() {
+                    // Passed over, another key would be used in its place.
+                    return Err(configuration(&path, "is empty: write the secret into it, or do not name it"));
+                }
                 found.overrule(name, text.strip_suffix('\n').unwrap_or(&text).to_owned(), source);
             }
         }

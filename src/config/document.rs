@@ -64,5 +64,6 @@ fn range(kind: Kind) -> String {
         Kind::List => "(items separated by commas)".to_owned(),
         Kind::Words => "(words)".to_owned(),
         Kind::Choice(words) => format!("({})", words.join(", ")),
+        Kind::Choices(words) => format!("(some of {})", words.join(", ")),
     }
 }

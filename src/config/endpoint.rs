@@ -21,6 +21,8 @@ pub enum EndpointError {
     HasUserInfo,
     /// White space or a control character.
     HasSpace,
+    /// A character that has no place in a URL.
+    BadCharacter,
     /// A query or a fragment.
     HasQuery,
     /// A port that is not one.
@@ -35,6 +37,7 @@ impl fmt::Display for EndpointError {
             EndpointError::NotHttp => "must start with http:// or https:// and name a host",
             EndpointError::HasUserInfo => "must not hold a user name or password: put the key in its own variable",
             EndpointError::HasSpace => "must not hold white space",
+            EndpointError::BadCharacter => "must hold nothing but letters, digits and the signs of a URL",
             EndpointError::HasQuery => "must not hold '?' or '#'",
             EndpointError::BadPort => "has a port that is not a number from 1 to 65535",
             EndpointError::Insecure => {
@@ -50,6 +53,9 @@ impl Endpoint {
         let text = text.trim_end_matches('/');
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(EndpointError::HasSpace);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)) {
+            return Err(EndpointError::BadCharacter);
         }
         if text.contains(['?', '#']) {
             return Err(EndpointError::HasQuery);
@@ -86,6 +92,9 @@ fn host_of(authority: &str) -> Result<String, EndpointError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or(EndpointError::NotHttp)?;
+            if host.parse::<core::net::Ipv6Addr>().is_err() || !after.is_empty() && !after.starts_with(':') {
+                return Err(EndpointError::NotHttp);
+            }
             (host, after.strip_prefix(':'))
         }
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
@@ -135,6 +144,10 @@ mod tests {
         check("https://", Err(EndpointError::NotHttp));
         check("https://user:pass@host/v1", Err(EndpointError::HasUserInfo));
         check("https://host/v 1", Err(EndpointError::HasSpace));
+        check("https://h\u{f6}st/v1", Err(EndpointError::BadCharacter));
+        check("https://host/{model}", Err(EndpointError::BadCharacter));
+        check("https://[nine]/v1", Err(EndpointError::NotHttp));
+        check("https://[::1]x/v1", Err(EndpointError::NotHttp));
         check("https://host/v1?key=1", Err(EndpointError::HasQuery));
         check("https://host:0/v1", Err(EndpointError::BadPort));
         check("https://host:99999/v1", Err(EndpointError::BadPort));

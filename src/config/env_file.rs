@@ -23,6 +23,26 @@ pub struct Entry {
     pub line: usize,
 }
 
+/// A line that sets a name to another value than an earlier line did, and so has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The variable.
+    pub name: String,
+    /// The line whose value counts.
+    pub first: usize,
+    /// The line without effect.
+    pub line: usize,
+}
+
+/// A whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvFile {
+    /// What counts, in the order of the lines.
+    pub entries: Vec<Entry>,
+    /// What a person may think counts, and does not. Values are not told: they may be secret.
+    pub repeats: Vec<Repeat>,
+}
+
 /// What is wrong, and on which line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFileError {
@@ -61,23 +81,32 @@ impl fmt::Display for EnvFileError {
 }
 
 /// Parses a whole file. `outer` supplies variables that the file itself has not set before.
-pub fn parse(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Entry>, EnvFileError> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+pub fn read(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<EnvFile, EnvFileError> {
+    if let Some((before, _)) = text.split_once('\0') {
+        return Err(EnvFileError { line: before.matches('\n').count() + 1, problem: Problem::Nul });
+    }
+    let mut file = EnvFile::default();
+    let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     while !rest.is_empty() {
-        let parsed = next_entry(rest, line, &|name| outer(name).or_else(|| known.get(name).cloned()))?;
+        let lookup = |name: &str| outer(name).or_else(|| known.get(name).map(|(value, _)| value.clone()));
+        let parsed = next_entry(rest, line, &lookup)?;
         line += rest[..rest.len() - parsed.rest.len()].matches('\n').count();
         rest = parsed.rest;
-        if let Some(entry) = parsed.entry
-            && !known.contains_key(&entry.name)
-        {
-            known.insert(entry.name.clone(), entry.value.clone());
-            entries.push(entry);
+        let Some(entry) = parsed.entry else { continue };
+        match known.get(&entry.name) {
+            None => {
+                known.insert(entry.name.clone(), (entry.value.clone(), entry.line));
+                file.entries.push(entry);
+            }
+            Some((value, first)) if *value != entry.value => {
+                file.repeats.push(Repeat { name: entry.name, first: *first, line: entry.line });
+            }
+            Some(_) => {}
         }
     }
-    Ok(entries)
+    Ok(file)
 }
 
 struct Parsed<'a> {
@@ -92,9 +121,6 @@ fn next_entry<'a>(
 ) -> Result<Parsed<'a>, EnvFileError> {
     let fail = |problem| EnvFileError { line, problem };
     let (first, after) = text.split_once('\n').unwrap_or((text, ""));
-    if first.contains('\0') {
-        return Err(fail(Problem::Nul));
-    }
     let content = first.trim();
     if content.is_empty() || content.starts_with('#') {
         return Ok(Parsed { entry: None, rest: after });
@@ -194,14 +220,14 @@ mod tests {
     #[track_caller]
     fn check(text: &str, want: &[(&str, &str)]) {
         let outer = |name: &str| (name == "HOME").then(|| "/home/pi".to_owned());
-        let got = parse(text, &outer).expect("parses");
+        let got = read(text, &outer).expect("parses").entries;
         let got: Vec<(&str, &str)> = got.iter().map(|entry| (entry.name.as_str(), entry.value.as_str())).collect();
         assert_eq!(got, want);
     }
 
     #[track_caller]
     fn refuse(text: &str, line: usize, problem: Problem) {
-        assert_eq!(parse(text, &|_| None), Err(EnvFileError { line, problem }));
+        assert_eq!(read(text, &|_| None), Err(EnvFileError { line, problem }));
     }
 
     #[test]
@@ -230,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_set_twice_is_told_if_the_values_differ() {
+        let file = read("A=1\nB=x\nA='1'\n\nA=2\nB=\n", &|_| None).expect("parses");
+        let told: Vec<_> =
+            file.repeats.iter().map(|repeat| (repeat.name.as_str(), repeat.first, repeat.line)).collect();
+        assert_eq!(told, [("A", 1, 5), ("B", 2, 6)]);
+        assert_eq!(file.entries.len(), 2);
+    }
+
+    #[test]
     fn errors_name_the_line() {
         refuse("A=1\nnonsense\n", 2, Problem::NoEquals);
         refuse("\n\n1A=2", 3, Problem::BadName);
@@ -237,5 +272,6 @@ mod tests {
         refuse("A='x' y", 1, Problem::AfterQuote);
         refuse("A=\"x\ny\"\nB", 3, Problem::NoEquals);
         refuse("A=\0", 1, Problem::Nul);
+        refuse("A=\"1\n\0\"", 2, Problem::Nul);
     }
 }

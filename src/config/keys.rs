@@ -62,6 +62,8 @@ pub enum Kind {
     Words,
     /// One of a few words, in any case.
     Choice(&'static [&'static str]),
+    /// Some of a few words, separated by commas.
+    Choices(&'static [&'static str]),
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -144,7 +146,7 @@ pub const KEYS: &[Key] = &[
     unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", Kind::Text, "Variable whose value Codex gets as CODEX_API_KEY."),
     key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "A part of a reply that may have arrived is sent again, marked, or replaced by a notice."),
     later(key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come.")),
-    later(unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::List, "Providers to fall back to, in order.")),
+    later(unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::Choices(PROVIDERS), "Providers to fall back to, in order.")),
     later(key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Turns of one sender in a minute; 0 is no limit.")),
     later(key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Turns of one sender in a day; 0 is no limit.")),
     later(key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens of all turns in a day; 0 is no limit.")),
@@ -166,6 +168,7 @@ pub const KEYS: &[Key] = &[
     later(key("RUSTY_PINCH_CODEX_RATE_WINDOW_SECS", count(1, 31_536_000), "3600", "Window of an account's requests.")),
     later(key("RUSTY_PINCH_CODEX_HEALTHCHECK_INTERVAL_SECS", count(1, 31_536_000), "300", "Seconds between two looks at an account.")),
     later(key("RUSTY_PINCH_CODEX_HEALTHCHECK_ARGS", Kind::Words, "--version", "Arguments of a look at an account.")),
+    no_effect("RUSTY_PINCH_ANTHROPIC_API_KEY"),
     no_effect("RUSTY_PINCH_CODEX_PROMPT_FLAG"),
     no_effect("RUSTY_PINCH_CODEX_QUEUE_CAPACITY"),
     no_effect("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_INTERVAL_MS"),
@@ -271,20 +274,30 @@ impl Reader<'_> {
         }
     }
 
-    /// Checks one variable of the table as strictly as if it were used.
+    /// Checks one variable of the table as strictly as if it were used. What has no effect may hold anything.
     pub fn check(&self, key: &Key) -> Result<(), KeyError> {
-        let Some((value, source)) = self.0.get(key.name).filter(|(value, _)| !value.trim().is_empty()) else {
+        match key.fate {
+            Fate::Heeded | Fate::Later => self.check_value(key.name, key.kind),
+            Fate::NoEffect | Fate::Foreign => Ok(()),
+        }
+    }
+
+    /// Checks any variable. Blank is unset.
+    pub fn check_value(&self, name: &str, kind: Kind) -> Result<(), KeyError> {
+        let Some((value, source)) = self.0.get(name).filter(|(value, _)| !value.trim().is_empty()) else {
             return Ok(());
         };
         let problem = if value.len() > VALUE_BYTES_MAX {
             Some(format!("is longer than {VALUE_BYTES_MAX} bytes"))
+        } else if value.contains('\u{fffd}') {
+            Some("is not UTF-8 text".to_owned())
         } else if value.trim().chars().any(char::is_control) {
             Some("holds a control character, such as a line break".to_owned())
         } else {
-            misfit(key.kind, value.trim())
+            misfit(kind, value.trim())
         };
         match problem {
-            Some(problem) => Err(KeyError { name: key.name.to_owned(), source: source.clone(), problem }),
+            Some(problem) => Err(KeyError { name: name.to_owned(), source: source.clone(), problem }),
             None => Ok(()),
         }
     }
@@ -343,7 +356,14 @@ impl Reader<'_> {
 /// What is wrong with a value; `None` if it fits. Never holds the value.
 fn misfit(kind: Kind, value: &str) -> Option<String> {
     match kind {
-        Kind::Text | Kind::Secret | Kind::List | Kind::Words => None,
+        Kind::Text | Kind::List | Kind::Words => None,
+        // It becomes part of a header or a URL.
+        Kind::Secret if value.bytes().all(|byte| byte.is_ascii_graphic()) => None,
+        Kind::Secret => Some("must be one word of ASCII characters, as keys and tokens are".to_owned()),
+        Kind::Choices(words) => value.split(',').find_map(|item| match item.trim() {
+            "" => None,
+            item => misfit(Kind::Choice(words), item),
+        }),
         Kind::Flag if flag(value).is_some() => None,
         Kind::Flag => Some("must be true or false (also 1, yes, on, 0, no, off)".to_owned()),
         Kind::Count { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
@@ -389,7 +409,7 @@ mod tests {
                 Kind::Count { .. } => assert!(reader.count(key.name).is_ok(), "{}", key.name),
                 Kind::Decimal { .. } => assert!(reader.decimal(key.name).is_ok(), "{}", key.name),
                 Kind::Choice(_) => assert!(reader.choice(key.name).is_ok(), "{}", key.name),
-                Kind::Text | Kind::Secret | Kind::List | Kind::Words => {}
+                Kind::Text | Kind::Secret | Kind::List | Kind::Words | Kind::Choices(_) => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the operator decided, checked once at start. The environment arrives as a value; nothing here reads the world.
 
+/// What Codex gets of our environment.
+pub mod codex_environment;
 /// Documents made from the table of variables.
 pub mod document;
 /// `http://` and `https://` bases, and where plain HTTP is allowed.
@@ -8,6 +10,8 @@ pub mod endpoint;
 pub mod env_file;
 /// Every variable, declared once.
 pub mod keys;
+/// Settings that fit and still surprise.
+pub mod remarks;
 /// Values that cannot be printed.
 pub mod secret;
 /// The checked configuration.

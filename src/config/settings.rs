@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::message::Mode;
+use crate::config::codex_environment;
 use crate::config::endpoint::Endpoint;
-use crate::config::keys::{Environment, KEYS, KeyError, Reader, Source};
+use crate::config::keys::{Environment, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::secret::Secret;
 
 /// Who answers.
@@ -225,7 +226,7 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
         model: reader.text("RUSTY_PINCH_MODEL").map_or_else(|| default_model(kind).to_owned(), |(model, _)| model),
         name,
         base,
-        key: key_names(kind).iter().find_map(|name| credential(reader, name)),
+        key: key_names(kind).iter().find_map(|name| credential(reader, name)).transpose()?,
         silence: (!silence.is_zero()).then_some(silence),
         attempts: u32::try_from(reader.number("RUSTY_PINCH_REQUEST_RETRIES")?).unwrap_or(0) + 1,
         backoff,
@@ -235,8 +236,10 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
     })
 }
 
-fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
-    reader.text(name).map(|(value, source)| Credential { secret: Secret::new(value), name, source })
+fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Result<Credential, KeyError>> {
+    let (value, source) = reader.text(name)?;
+    // A variable of others is looked at only here, where it is used.
+    Some(reader.check_value(name, Kind::Secret).map(|()| Credential { secret: Secret::new(value), name, source }))
 }
 
 /// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of
@@ -290,8 +293,8 @@ fn base_names(kind: ProviderKind) -> (&'static [&'static str], Option<&'static s
         ),
         ProviderKind::Compatible | ProviderKind::Vllm => (
             &[
-                "RUSTY_PINCH_COMPATIBLE_API_BASE",
                 "RUSTY_PINCH_API_BASE",
+                "RUSTY_PINCH_COMPATIBLE_API_BASE",
                 "RUSTY_PINCH_OPENAI_API_BASE",
                 "RUSTY_PINCH_OPENROUTER_API_BASE",
                 "OPENAI_API_BASE",
@@ -327,21 +330,8 @@ fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettin
         model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
         model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
         timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment(reader, own("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV").as_deref()),
+        environment: codex_environment::read(reader)?,
     })
-}
-
-/// What Codex needs of our environment, and nothing else: its model can run commands that see it.
-fn codex_environment(reader: &Reader<'_>, key_variable: Option<&str>) -> Vec<(String, String)> {
-    #[rustfmt::skip]
-    const PASSED: &[&str] = &[
-        "PATH", "HOME", "CODEX_HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
-        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    ];
-    let value = |name: &str| reader.0.get(name).map(|(value, _)| value.clone());
-    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?)));
-    let key = value(key_variable.unwrap_or("CODEX_API_KEY")).filter(|key| !key.trim().is_empty());
-    passed.chain(key.map(|key| ("CODEX_API_KEY".to_owned(), key.trim().to_owned()))).collect()
 }
 
 fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, KeyError> {

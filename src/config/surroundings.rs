@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::env_file::Repeat;
 use crate::config::keys::{Environment, Source};
 
 /// What a file was read for.
@@ -48,6 +49,8 @@ pub struct Surroundings {
     pub files: Vec<ReadFile>,
     /// Secrets with sources that differ.
     pub shadows: Vec<Shadow>,
+    /// Names that the env file sets twice.
+    pub repeats: Vec<Repeat>,
 }
 
 impl Surroundings {

@@ -1,7 +1,8 @@
 //! The checks themselves: settings and facts in, verdicts out. Pure, so that each is a table row in a test.
 
 use crate::base::clock::WALL_FLOOR;
-use crate::config::settings::Config;
+use crate::config::remarks::remarks;
+use crate::config::settings::{Config, key_names};
 use crate::config::surroundings::Surroundings;
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::doctor::report::Check;
@@ -15,6 +16,9 @@ const DISK_BYTES_LOW: u64 = 512 << 20;
 /// Everything, in the order a person would ask.
 pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
     let mut checks = names::checks(&surroundings.variables);
+    checks.extend(surroundings.repeats.iter().map(names::repeat));
+    let remarks = remarks(&surroundings.variables, config);
+    checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
     checks.extend(secrets::checks(surroundings, config.provider.kind, facts.user));
     checks.push(provider(config));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));
@@ -34,8 +38,8 @@ fn provider(config: &Config) -> Check {
     match missing(&config.provider) {
         None => Check::ok("provider.ready", format!("provider {name} has what it needs")),
         Some(what) => {
-            let upper = name.to_uppercase();
-            let remedy = format!("set RUSTY_PINCH_{upper}_API_KEY and, if the server is your own, its API base");
+            let key = key_names(config.provider.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
+            let remedy = format!("set {key} and, if the server is your own, RUSTY_PINCH_API_BASE");
             Check::error("provider.ready", format!("provider {name}: {what}"), remedy)
         }
     }

@@ -1,13 +1,22 @@
 //! Variables that do nothing, or not what was meant: misspelt, of the earlier runtime, of a later version, set twice.
 
 use crate::base::nearest::nearest;
+use crate::config::env_file::Repeat;
 use crate::config::keys::{Environment, Fate, KEYS, Kind, PREFIXES_WITHOUT_EFFECT};
 use crate::doctor::report::Check;
 
 /// One check for each variable of ours that does nothing; none for the others.
 pub fn checks(environment: &Environment) -> Vec<Check> {
-    let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
-    ours.filter_map(|name| check(name)).collect()
+    let set = environment.iter().filter(|(_, (value, _))| !value.trim().is_empty()).map(|(name, _)| name);
+    set.filter(|name| name.starts_with("RUSTY_PINCH_")).filter_map(|name| check(name)).collect()
+}
+
+/// A line of the env file that a person may think counts.
+pub fn repeat(repeat: &Repeat) -> Check {
+    let Repeat { name, first, line } = repeat;
+    let sentence =
+        format!("the env file sets {name} in line {first} and to another value in line {line}; the first counts");
+    Check::warning("config.duplicate", sentence, "remove one of them")
 }
 
 fn check(name: &str) -> Option<Check> {

@@ -12,6 +12,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("config.no_effect", "a variable that has no effect any more"),
     ("config.later", "a variable that this version does not heed yet"),
     ("config.duplicate", "a name that the env file sets twice"),
+    ("config.surprise", "a value that fits and does not do what it seems to say"),
     ("config.env_file", "who can read and write the env file"),
     ("secret.shadowed", "a secret that another source of a different value hides"),
     ("secret.mode", "who can read and write a secret's file"),

@@ -1,5 +1,7 @@
 //! What the program says about itself: events on standard error, counters on disk.
 
+/// The document made from the table of events.
+pub mod document;
 /// Every event, and the fields of each.
 pub mod event;
 /// Taking secrets out of text.

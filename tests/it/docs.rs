@@ -1,9 +1,8 @@
-//! Documents are true: generated ones equal their tables, links and paths resolve, and every test that
-//! docs/guarantees.md names exists. Breakages seen to fail: a renamed test, a moved file, an edited default.
+//! Documents are true: generated ones equal their tables, and all agree with the program (`sync`). Breakages seen to fail:
+//! a renamed test, a moved file, an edited default, and every entry of [`ERRORS`].
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusty_pinch::cli;
@@ -11,35 +10,11 @@ use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{Fate, KEYS};
 
 use crate::support::cases::say;
+use crate::support::repository::root;
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
+use sync::Documents;
 
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Every file below a folder with this ending.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder of the repository") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files(&path, ending));
-        } else if path.extension().is_some_and(|known| known == ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-fn documents() -> Vec<PathBuf> {
-    let mut documents = files(&root().join("docs"), "md");
-    documents.push(root().join("README.md"));
-    documents
-}
+mod sync;
 
 /// With UPDATE_GOLDEN=1 the file is written anew, and the test still fails once, so that nobody forgets to look.
 #[track_caller]
@@ -64,88 +39,95 @@ fn the_table_of_settings_is_made_from_the_table() {
     equals("docs/configuration.md", &document::configuration());
 }
 
-/// Names of test functions, in `src` and `tests`.
-fn test_names() -> BTreeSet<String> {
-    let sources = files(&root().join("src"), "rs").into_iter().chain(files(&root().join("tests"), "rs"));
-    let mut names = BTreeSet::new();
-    for source in sources {
-        let text = read(&source);
-        for after in text.split("#[test]").skip(1) {
-            let name = after.split_once("fn ").and_then(|(_, rest)| rest.split_once('('));
-            names.extend(name.map(|(name, _)| name.to_owned()));
-        }
-    }
-    names
+#[test]
+fn the_document_of_log_lines_is_made_from_the_table() {
+    equals("docs/logs.md", &rusty_pinch::observe::document::markdown());
+}
+
+#[track_caller]
+fn holds(rule: fn(&Documents) -> Vec<String>) {
+    let found = rule(&sync::documents());
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
 fn every_guarantee_names_tests_that_exist_or_says_pending() {
-    let known = test_names();
-    let text = read(&root().join("docs/guarantees.md"));
-    let mut rows = 0;
-    for row in
-        text.lines().filter(|line| line.starts_with("| ") && !line.contains("---") && !line.contains("proven by"))
-    {
-        rows += 1;
-        let proof = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
-        let named: Vec<&str> = proof.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty() || proof.contains("pending"), "no test and not pending: {row}");
-        let missing: Vec<&&str> =
-            named.iter().filter(|name| !known.contains(name.rsplit("::").next().unwrap_or(name))).collect();
-        assert!(missing.is_empty(), "no such test: {missing:?} in {row}");
-    }
-    assert!(rows > 20, "the table has {rows} rows");
-}
-
-/// Where `[text](target)` leads, without anchors and addresses.
-fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split_once(')'))
-        .map(|(target, _)| target.split('#').next().unwrap_or_default())
+    holds(sync::guarantees);
+    assert!(sync::documents()["docs/guarantees.md"].matches("\n| ").count() > 20);
 }
 
 #[test]
 fn links_lead_to_files_of_the_repository() {
-    for document in documents() {
-        let text = read(&document);
-        for target in links(&text).filter(|target| !target.is_empty() && !target.contains("://")) {
-            let path = document.parent().expect("a folder").join(target);
-            assert!(path.exists(), "{}: there is no {target}", document.display());
-        }
-    }
+    holds(sync::links);
 }
 
 #[test]
 fn every_document_says_for_whom_it_is() {
-    for document in documents() {
-        let text = read(&document);
-        assert!(
-            text.lines().take(4).any(|line| line.starts_with("For ") || line.starts_with("An assistant")),
-            "{}",
-            document.display()
-        );
+    for (path, text) in sync::documents().iter().filter(|(path, _)| path.ends_with(".md")) {
+        let mut opening = text.lines().take(4);
+        assert!(opening.any(|line| line.starts_with("For ") || line.starts_with("An assistant")), "{path}");
     }
 }
 
+/// What documents name exists, and what exists is named.
 #[test]
-fn variables_and_make_targets_in_documents_exist() {
-    let keys: Vec<&str> = rusty_pinch::config::keys::known_names().map(|(name, _)| name).collect();
-    let makefile = read(&root().join("Makefile"));
-    for document in documents() {
-        let text = read(&document);
-        for name in text
-            .split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')
-            .filter(|word| word.starts_with("RUSTY_PINCH_"))
-        {
-            let plain = name.strip_suffix("_FILE").unwrap_or(name);
-            let known = keys.contains(&name) || keys.contains(&plain) || name == "RUSTY_PINCH_ENV_FILE";
-            assert!(known || name.ends_with('_'), "{}: there is no {name}", document.display());
-        }
-        for target in text.split("`make ").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()) {
-            assert!(makefile.contains(&format!("\n{target}:")), "{}: there is no make {target}", document.display());
-        }
+fn documents_and_program_name_the_same_things() {
+    holds(sync::complaints);
+}
+
+/// Each error is put into a document in memory: file, text, what stands there instead.
+#[rustfmt::skip]
+const ERRORS: &[(&str, &str, &str)] = &[
+    ("README.md", "RUSTY_PINCH_COMPATIBLE_API_BASE", "RUSTY_PINCH_COMPATIBLE_BASE"),
+    ("README.md", "RUSTY_PINCH_PROVIDER=compatible", "RUSTY_PINCH_PROVIDER=compatibel"),
+    ("README.md", "ENABLED=true", "ENABLED=ja"),
+    ("README.md", "rusty-pinch doctor", "rusty-pinch docter"),
+    ("README.md", "rusty-pinch channels telegram", "rusty-pinch channels telegram --max-message 3"),
+    ("README.md", "make run", "make start"),
+    ("README.md", "make test", "make tests"),
+    ("README.md", "docs/architecture.md", "docs/architektur.md"),
+    ("README.md", "](docs/cli.md)", "](docs/cli.md#exit-kodes)"),
+    ("docs/testing.md", "`make campaign`", "`make kampaign`"),
+    ("docs/testing.md", "`campaign.rs`", "`campain.rs`"),
+    ("docs/testing.md", "tests/tools/counterparts.sh", "tests/tools/counterpart.sh"),
+    ("docs/architecture.md", "`src/store/frame.rs`", "`src/store/frames.rs`"),
+    ("docs/architecture.md", "`journal_damage`", "`journal_damaged`"),
+    ("docs/architecture.md", "RUSTY_PINCH_ON_FATAL=park", "RUSTY_PINCH_ON_FATAL=parked"),
+    ("docs/guarantees.md", "`errors_name_the_line`", "`errors_name_a_line`"),
+    ("docs/performance.md", "`run --message hi`", "`run --massage hi`"),
+    ("docs/performance.md", "`--version`", "`--versions`"),
+    ("docs/configuration.md", "`RUSTY_PINCH_WORKERS`", "`RUSTY_PINCH_WORKER`"),
+    ("docs/configuration.md", "`NAME_FILE`", "`RUSTY_PINCH_PROVIDER_FILE`"),
+    ("docs/configuration.md", "| `RUSTY_PINCH_SEED`", "| "),
+    ("docs/configuration.md", "`GROQ_API_KEY`", "`GROK_API_KEY`"),
+    ("packaging/env.example", "#RUSTY_PINCH_MODEL=", "#MODEL="),
+    ("packaging/env.example", "RUSTY_PINCH_WORKERS=4", "RUSTY_PINCH_WORKERS=400"),
+    ("docs/cli.md", "[--quiet]", "[--quite]"),
+    ("docs/cli.md", "* `--strict`", "* `--stric`"),
+    ("docs/cli.md", "\n## session list\n", "\n## session lists\n"),
+    ("docs/cli.md", "| 75 | locked |", "| 57 | locked |"),
+    ("docs/logs.md", "\n## channel_denied\n", "\n## channel_refused\n"),
+    ("docs/logs.md", "| `took_ms` |", "| `took` |"),
+    ("docs/logs.md", "Level:", "As event=channel_begin. Level:"),
+];
+
+/// Every error is caught, and every rule is needed: it alone catches one of them.
+#[test]
+fn errors_put_into_documents_are_caught() {
+    let clean = sync::documents();
+    assert_eq!(sync::complaints(&clean), Vec::<String>::new(), "a false alarm");
+    let mut needed = BTreeSet::new();
+    for (path, text, wrong) in ERRORS {
+        let mut documents = clean.clone();
+        let document = documents.get_mut(*path).expect("a document");
+        assert!(document.contains(text), "{path} has no {text}: choose another error");
+        *document = document.replace(text, wrong);
+        let catchers: Vec<usize> =
+            (0..sync::RULES.len()).filter(|at| !sync::RULES[*at](&documents).is_empty()).collect();
+        assert!(!catchers.is_empty(), "not caught in {path}: {wrong}");
+        needed.extend(catchers.first().filter(|_| catchers.len() == 1).copied());
     }
+    assert_eq!(needed.len(), sync::RULES.len(), "rules that alone catch an error: {needed:?}");
 }
 
 /// The documents made from the tables of the command line, with where they are kept.

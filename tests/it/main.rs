@@ -9,6 +9,10 @@ mod support_responses;
 mod campaign;
 /// Commands as an operator types them.
 mod cli;
+/// Bad settings, each told in one sentence.
+mod configuration;
+/// What earlier deployments rely on, row by row.
+mod contract;
 /// The same turn with independent programs at the other end.
 mod counterparts;
 /// Disks that are full, read-only or gone.

@@ -16,6 +16,7 @@ pub mod fake_provider;
 pub mod fake_telegram;
 mod fakes_proof;
 pub mod lanes;
+pub mod repository;
 pub mod scene;
 pub mod telegram_script;
 pub mod telegram_server;

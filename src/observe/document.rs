@@ -1,0 +1,239 @@
+//! `docs/logs.md`, made from a table of every event. Only tests ask for it. A test beside it serialises one of every
+//! [`Event`](crate::observe::event::Event) and compares names and levels, so that the table stays true.
+
+use std::fmt::Write;
+
+/// An event as a reader of logs sees it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The value of `event`.
+    pub event: &'static str,
+    /// How serious it is.
+    pub level: &'static str,
+    /// One sentence.
+    pub meaning: &'static str,
+    /// Its fields, in their order, each with its meaning; those of [`EVERYWHERE`] are not repeated.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// Fields of every line.
+pub const EVERYWHERE: &[(&str, &str)] = &[
+    ("v", "version of the format: 1"),
+    ("level", "`info`, `warn` or `error`"),
+    ("event", "which of the events below"),
+    ("timestamp", "when, RFC 3339 in UTC"),
+];
+
+const CHANNEL: (&str, &str) = ("channel", "`telegram`, `whatsapp` or `console`");
+const REQUEST: (&str, &str) = ("request_id", "the turn's name, the same in journal, session and reply");
+
+/// Every event, in the order of its declaration.
+#[rustfmt::skip]
+pub const EVENTS: &[Entry] = &[
+    Entry { event: "turn", level: "info", meaning: "A turn was closed: one line for each accepted message. `warn` if it failed, `error` if its reply was given up.", fields: &[
+        REQUEST,
+        ("session_id", "the conversation, as the channel names it"),
+        ("path", "`provider` or `tool`: who answered"),
+        ("status", "`ok` or `error`"),
+        ("provider", "the configured provider"),
+        ("model", "the configured model"),
+        ("tool_name", "the tool of a `/tool` message, or null"),
+        ("attempts", "calls of the provider, or null"),
+        ("latency_ms", "milliseconds in those calls, or null"),
+        ("user_chars", "characters of the message"),
+        ("response_chars", "characters of the reply; 0 if the turn failed"),
+        ("error", "the class of the failure, or null"),
+        ("error_detail", "one phrase more about it"),
+        CHANNEL,
+        ("delivery", "how the reply ended: `sent`, `sent_after_retry`, `ambiguous_resent`, `refused` or `dead`"),
+        ("queue_ms", "milliseconds from receipt to the start of work"),
+        ("send_ms", "milliseconds from the durable reply to its confirmation"),
+        ("gen_ai.usage.input_tokens", "tokens of the prompt"),
+        ("gen_ai.usage.output_tokens", "tokens of the answer"),
+    ] },
+    Entry { event: "channel_start", level: "info", meaning: "A worker begins.", fields: &[
+        CHANNEL,
+        ("allow_from_count", "entries of the allowlist"),
+        ("max_messages", "where a bounded run ends, or null"),
+        ("poll_timeout_secs", "how long the server may hold a poll"),
+        ("workers", "turns at the same time"),
+        ("seed", "what jitter was seeded with; RUSTY_PINCH_SEED repeats it"),
+        ("version", "the version of the program"),
+    ] },
+    Entry { event: "channel_connected", level: "info", meaning: "The account of the channel is known.", fields: &[
+        CHANNEL, ("account", "the bot's id"), ("name", "the bot's name"),
+    ] },
+    Entry { event: "channel_stop", level: "info", meaning: "A worker ends as it was asked to.", fields: &[
+        CHANNEL, ("reason", "`signal` or `max_messages`"),
+    ] },
+    Entry { event: "channel_signal", level: "info", meaning: "A signal was taken.", fields: &[
+        ("signal", "which one"), ("action", "what follows"),
+    ] },
+    Entry { event: "channel_poll_error", level: "warn", meaning: "Reading messages failed and is tried again.", fields: &[
+        CHANNEL, ("error", "what went wrong"), ("failures", "how often in a row"), ("retry_ms", "milliseconds until the next attempt"),
+    ] },
+    Entry { event: "channel_send_error", level: "warn", meaning: "A reply, or a part of it, was not delivered by this attempt.", fields: &[
+        CHANNEL, ("chat_id", "to whom"), REQUEST, ("error", "what went wrong"), ("action", "what follows"),
+    ] },
+    Entry { event: "channel_parked", level: "error", meaning: "Only a person can mend this. Said again once a minute while it lasts.", fields: &[
+        CHANNEL, ("reason", "what is wrong"), ("remedy", "what to do about it"), ("retry_ms", "milliseconds until the program looks again; SIGHUP makes it look at once"),
+    ] },
+    Entry { event: "channel_wait", level: "warn", meaning: "Another worker of the channel still runs, and is waited for.", fields: &[
+        CHANNEL, ("holder", "who it is, as its lock says"),
+    ] },
+    Entry { event: "channel_resumed", level: "info", meaning: "What parked the channel is over.", fields: &[CHANNEL] },
+    Entry { event: "channel_denied", level: "warn", meaning: "Somebody who is not on the allowlist wrote. At most once an hour for each.", fields: &[
+        CHANNEL, ("sender_id", "the id to put on the list"), ("chat_id", "where"), ("reason", "`not_on_allowlist` or `allowlist_empty`"),
+    ] },
+    Entry { event: "channel_ignored", level: "info", meaning: "An update is no message to answer.", fields: &[
+        CHANNEL, ("update_id", "its id"), ("reason", "why"),
+    ] },
+    Entry { event: "provider_retry", level: "warn", meaning: "A call of the provider failed and another one follows.", fields: &[
+        REQUEST, ("provider", "the configured provider"), ("attempt", "which one failed, from 1"), ("error", "the class of the failure"), ("retry_ms", "milliseconds until the next attempt"),
+    ] },
+    Entry { event: "recovered", level: "info", meaning: "What a start found on disk.", fields: &[
+        CHANNEL,
+        ("open", "messages without a reply"),
+        ("replied", "replies not confirmed yet"),
+        ("lines_restored", "session lines that were missing"),
+        ("frames", "frames of the journal that were read"),
+        ("took_ms", "milliseconds it took"),
+    ] },
+    Entry { event: "journal_damage", level: "error", meaning: "The journal was damaged; its files were kept.", fields: &[
+        CHANNEL, ("detail", "what is wrong with it"),
+    ] },
+    Entry { event: "orphans_ended", level: "warn", meaning: "Programs that a killed process had left running were ended.", fields: &[("processes", "how many")] },
+    Entry { event: "session_repaired", level: "warn", meaning: "A session file had a torn end, which was kept aside.", fields: &[
+        ("session", "which one"), ("bytes", "how long the end was"),
+    ] },
+    Entry { event: "session_append_error", level: "warn", meaning: "A session line could not be written yet; it stays owed.", fields: &[
+        ("session", "which one"), ("error", "what went wrong"),
+    ] },
+    Entry { event: "telemetry_error", level: "warn", meaning: "The counters could not be written; they are kept and tried again.", fields: &[("message", "what went wrong")] },
+    Entry { event: "fatal", level: "error", meaning: "The program cannot go on. It ends, and the exit code says which kind of fault it was.", fields: &[("reason", "why, and what to do about it")] },
+    Entry { event: "log_dropped", level: "warn", meaning: "Nobody read standard error, so lines were dropped.", fields: &[("lines", "how many")] },
+    Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
+        ("target", "who speaks"), ("message", "what is said"),
+    ] },
+];
+
+/// `docs/logs.md`.
+pub fn markdown() -> String {
+    let mut text = "# Log lines\n\nFor operators: every line on standard error, made from the table in `src/observe/document.rs`.\n\n\
+                    Standard error carries one JSON object a line. Text of a conversation is never in it; ids are. Fields of a turn that are not \
+                    known are left out, but for those that say \"or null\".\n\n\
+                    ## In every line\n\n| field | meaning |\n|---|---|\n"
+        .to_owned();
+    push_fields(&mut text, EVERYWHERE);
+    for Entry { event, level, meaning, fields } in EVENTS {
+        let _ = write!(text, "\n## {event}\n\n{meaning} Level: `{level}`.\n\n| field | meaning |\n|---|---|\n");
+        push_fields(&mut text, fields);
+    }
+    text
+}
+
+fn push_fields(text: &mut String, fields: &[(&str, &str)]) {
+    for (name, meaning) in fields {
+        let _ = writeln!(text, "| `{name}` | {meaning} |");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Wall;
+    use crate::base::id::{ChannelId, TurnId};
+    use crate::base::message::{Outcome, Path, Summary};
+    use crate::observe::event::{Event, TurnRecord};
+    use serde_json::Value;
+
+    const CHANNEL: ChannelId = ChannelId::Telegram;
+
+    fn turn() -> Event {
+        let summary = Summary {
+            path: Some(Path::Provider),
+            error_detail: Some("x".into()),
+            queue_ms: Some(1),
+            input_tokens: Some(1),
+            output_tokens: Some(1),
+            ..Summary::default()
+        };
+        let id = TurnId::parse("rp-00000000000000000000000001").expect("an id");
+        let mut record = TurnRecord::new(id, "s", summary, Wall(0));
+        (record.channel, record.delivery, record.send_ms) = (Some(CHANNEL), Some(Outcome::Sent), Some(1));
+        Event::Turn(Box::new(record))
+    }
+
+    /// One of every event. A new one does not compile without its line in `place`.
+    #[rustfmt::skip]
+    fn samples() -> Vec<Event> {
+        let (channel, text) = (CHANNEL, || "x".to_owned());
+        vec![
+            turn(),
+            Event::ChannelStart { channel, allow_from_count: 1, max_messages: None, poll_timeout_secs: 1, workers: 1, seed: 1, version: "x" },
+            Event::ChannelConnected { channel, account: 1, name: text() },
+            Event::ChannelStop { channel, reason: "x" },
+            Event::ChannelSignal { signal: "x", action: "x" },
+            Event::ChannelPollError { channel, error: text(), failures: 1, retry_ms: 1 },
+            Event::ChannelSendError { channel, chat_id: text(), request_id: text(), error: text(), action: "x" },
+            Event::ChannelParked { channel, reason: text(), remedy: text(), retry_ms: 1 },
+            Event::ChannelWait { channel, holder: text() },
+            Event::ChannelResumed { channel },
+            Event::ChannelDenied { channel, sender_id: text(), chat_id: text(), reason: "x" },
+            Event::ChannelIgnored { channel, update_id: 1, reason: "x" },
+            Event::ProviderRetry { request_id: text(), provider: text(), attempt: 1, error: text(), retry_ms: 1 },
+            Event::Recovered { channel, open: 1, replied: 1, lines_restored: 1, frames: 1, took_ms: 1 },
+            Event::JournalDamage { channel, detail: text() },
+            Event::OrphansEnded { processes: 1 },
+            Event::SessionRepaired { session: text(), bytes: 1 },
+            Event::SessionAppendError { session: text(), error: text() },
+            Event::TelemetryError { message: text() },
+            Event::Fatal { reason: text() },
+            Event::LogDropped { lines: 1 },
+            Event::Log { target: text(), message: text() },
+        ]
+    }
+
+    fn place(event: &Event) -> usize {
+        match event {
+            Event::Turn(_) => 0,
+            Event::ChannelStart { .. } => 1,
+            Event::ChannelConnected { .. } => 2,
+            Event::ChannelStop { .. } => 3,
+            Event::ChannelSignal { .. } => 4,
+            Event::ChannelPollError { .. } => 5,
+            Event::ChannelSendError { .. } => 6,
+            Event::ChannelParked { .. } => 7,
+            Event::ChannelWait { .. } => 8,
+            Event::ChannelResumed { .. } => 9,
+            Event::ChannelDenied { .. } => 10,
+            Event::ChannelIgnored { .. } => 11,
+            Event::ProviderRetry { .. } => 12,
+            Event::Recovered { .. } => 13,
+            Event::JournalDamage { .. } => 14,
+            Event::OrphansEnded { .. } => 15,
+            Event::SessionRepaired { .. } => 16,
+            Event::SessionAppendError { .. } => 17,
+            Event::TelemetryError { .. } => 18,
+            Event::Fatal { .. } => 19,
+            Event::LogDropped { .. } => 20,
+            Event::Log { .. } => 21,
+        }
+    }
+
+    #[test]
+    fn the_table_of_events_has_their_names_levels_and_fields() {
+        let samples = samples();
+        assert_eq!(samples.iter().map(place).collect::<Vec<_>>(), (0..EVENTS.len()).collect::<Vec<_>>());
+        for (event, entry) in samples.iter().zip(EVENTS) {
+            let line: Value = serde_json::from_str(&event.to_line(Wall(0))).expect("JSON");
+            assert_eq!((&line["event"], &line["level"]), (&entry.event.into(), &entry.level.into()));
+            let mut told: Vec<&str> = EVERYWHERE.iter().chain(entry.fields).map(|(name, _)| *name).collect();
+            let mut found: Vec<&str> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+            told.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(told, found, "{}", entry.event);
+            assert!(entry.meaning.ends_with('.'), "{}", entry.event);
+        }
+    }
+}
