@@ -5,7 +5,7 @@ CARGO ?= cargo
 COUNTERPARTS ?= target/counterparts
 MESSAGE ?= Hello from a fresh clone
 
-.PHONY: check test run bench campaign counterparts
+.PHONY: check test run bench campaign counterparts images
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -16,11 +16,15 @@ check:
 # What a merge needs: the check with the real counterparts in place, then the fault campaign in its medium form.
 test: counterparts
 	RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) $(MAKE) check
-	$(MAKE) campaign
+	$(MAKE) campaign images
 
 # 100 kill -9 and 20 SIGTERM under load, each followed by a restart and judged from outside.
 campaign:
 	RP_TEST_CASES=100 $(CARGO) test --locked --test it campaign:: -- --nocapture --test-threads 1
+
+# At least 100,000 images of the disk after a crash, each recovered from and judged; optimised, or it would take minutes.
+images:
+	RP_TEST_CASES=60 $(CARGO) test --locked --profile soak --test it storage:: -- --nocapture
 
 # The real Codex program (npm) and an independent OpenAI-compatible server (PyPI); says so where they cannot be had.
 counterparts:
