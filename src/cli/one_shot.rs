@@ -76,6 +76,8 @@ impl OneShot {
                 "the message is longer than {INBOUND_BYTES_MAX} bytes: send it in parts"
             )));
         }
+        let failed = |error| Failure::Storage(format!("session {}: {error}", session.stem()));
+        self.sessions.check_readable(session).map_err(failed)?;
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
         let question = Question { turn, session, text, received, waited: None, interrupted: 0 };

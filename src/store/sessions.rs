@@ -65,6 +65,11 @@ impl Sessions {
         Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), flush_failed: false }
     }
 
+    /// Whether the session can be read, before somebody is asked for the next line of it. One that is new can.
+    pub fn check_readable(&self, session: &SessionId) -> io::Result<()> {
+        self.storage.read_at(&parts::current(session.stem()), 0, &mut [0]).map(|_| ())
+    }
+
     /// Appends lines in one write, numbering them. In the page cache when it returns.
     ///
     /// # Errors
