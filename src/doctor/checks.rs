@@ -26,6 +26,14 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(proxies(surroundings));
     checks.extend(facts.folders.iter().map(writable));
     checks.extend(facts.data.iter().flat_map(|access| data_folder(access, facts)));
+    if facts.restoring {
+        let remedy = "unless a restore is running, run 'rusty-pinch restore' with the same archive again";
+        checks.push(Check::error(
+            "path.restoring",
+            "an archive is only half in place, and nothing works until it is",
+            remedy,
+        ));
+    }
     checks.extend(facts.disk_free.map(|free| disk(free, config)));
     checks.extend(clock(facts));
     checks.extend(facts.journals.iter().flat_map(journal));
@@ -243,6 +251,8 @@ mod tests {
         worst(&data(7, 0o40_750), "path.mode", Some(Level::Warning));
         worst(&data(7, 0o40_770), "path.mode", Some(Level::Error));
         worst(&data(7, 0o40_700), "path.owner", None);
+        worst(&well(), "path.restoring", None);
+        worst(&Facts { restoring: true, ..well() }, "path.restoring", Some(Level::Error));
         let stranger = Facts { stranger_to: Some("pi".into()), ..data(8, 0o40_700) };
         worst(&stranger, "path.owner", Some(Level::Warning));
         worst(&Facts { session_bad_lines: 1, ..well() }, "session.damage", Some(Level::Warning));
