@@ -1,6 +1,6 @@
 # Completion of rusty-pinch for bash. Made from src/cli/flags.rs.
 _rusty_pinch() {
-    local word=${COMP_WORDS[COMP_CWORD]} command='' offers='' index
+    local word=${COMP_WORDS[COMP_CWORD]} command='' offers='' paths=() index
     for ((index = 1; index < COMP_CWORD; index++)); do
         [[ ${COMP_WORDS[index]} == -* ]] && break
         command+="${command:+ }${COMP_WORDS[index]}"
@@ -16,6 +16,7 @@ _rusty_pinch() {
         'outbox show --turn') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'outbox retry --turn') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'outbox drop --turn') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'journal verify --channel') COMPREPLY=($(compgen -W 'telegram whatsapp' -- "$word")); return ;;
         'tools run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --name') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --args') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
@@ -24,17 +25,20 @@ _rusty_pinch() {
         'channels all --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor run repl session outbox tools stats channels help' ;;
+        '') offers='doctor run repl session outbox journal backup restore tools stats channels help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
         'channels telegram') offers='--max-messages' ;;
         'channels whatsapp') offers='--max-messages' ;;
         'doctor') offers='--json --quiet --strict' ;;
+        'journal') offers='verify' ;;
+        'journal verify') offers='--channel' ;;
         'outbox') offers='list show retry drop' ;;
         'outbox drop') offers='--turn --confirm' ;;
         'outbox retry') offers='--turn' ;;
         'outbox show') offers='--turn' ;;
         'repl') offers='--session' ;;
+        'restore') offers='--confirm' ;;
         'run') offers='--session --message' ;;
         'session') offers='list export delete --session' ;;
         'session delete') offers='--session --confirm' ;;
@@ -42,6 +46,9 @@ _rusty_pinch() {
         'tools') offers='list run' ;;
         'tools run') offers='--session --name --args' ;;
     esac
-    COMPREPLY=($(compgen -W "$offers --help --version" -- "$word"))
+    case $command in
+        backup|restore) mapfile -t paths < <(compgen -f -- "$word") ;;
+    esac
+    COMPREPLY=($(compgen -W "$offers --help --version" -- "$word") "${paths[@]}")
 }
 complete -F _rusty_pinch rusty-pinch

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::cli::flags::{COMMANDS, Command, EXIT_CODES, REMOVED, Takes};
+use crate::cli::flags::{COMMANDS, Command, EXIT_CODES, Opt, REMOVED, Takes};
 use crate::cli::help::{about, usage};
 use crate::config::keys::{Fate, KEYS};
 
@@ -109,7 +109,7 @@ fn offers() -> Vec<Offer> {
         }
     }
     for command in COMMANDS {
-        offers.extend(command.options.iter().map(|option| Offer {
+        offers.extend(command.options.iter().filter(|option| !option.is_path()).map(|option| Offer {
             behind: command.words.join(" "),
             word: format!("--{}", option.name),
             about: about(option),
@@ -129,12 +129,19 @@ fn offers_by_place() -> BTreeMap<String, Vec<Offer>> {
 /// Options whose value a shell can offer, or must not guess: the command and option as typed, and the words.
 fn values() -> impl Iterator<Item = (String, String)> {
     let of = |command: &'static Command| {
-        command.options.iter().filter(|option| option.takes != Takes::Nothing).map(move |option| {
+        let has_value = |option: &&Opt| option.takes != Takes::Nothing && !option.is_path();
+        command.options.iter().filter(has_value).map(move |option| {
             let words = if let Takes::Choice(words) = option.takes { words.join(" ") } else { String::new() };
             (format!("{} --{}", command.words.join(" "), option.name), words)
         })
     };
     COMMANDS.iter().flat_map(of)
+}
+
+/// Commands behind which a path stands.
+fn with_paths() -> impl Iterator<Item = String> {
+    let commands = COMMANDS.iter().filter(|command| command.options.iter().any(Opt::is_path));
+    commands.map(|command| command.words.join(" "))
 }
 
 fn everywhere() -> String {
@@ -144,7 +151,7 @@ fn everywhere() -> String {
 /// packaging/completions/rusty-pinch.bash.
 pub fn bash() -> String {
     let mut text = "# Completion of rusty-pinch for bash. Made from src/cli/flags.rs.\n\
-                    _rusty_pinch() {\n    local word=${COMP_WORDS[COMP_CWORD]} command='' offers='' index\n    \
+                    _rusty_pinch() {\n    local word=${COMP_WORDS[COMP_CWORD]} command='' offers='' paths=() index\n    \
                     for ((index = 1; index < COMP_CWORD; index++)); do\n        \
                     [[ ${COMP_WORDS[index]} == -* ]] && break\n        \
                     command+=\"${command:+ }${COMP_WORDS[index]}\"\n    done\n    \
@@ -158,9 +165,16 @@ pub fn bash() -> String {
         let words: Vec<String> = offers.into_iter().map(|offer| offer.word).collect();
         let _ = writeln!(text, "        '{place}') offers='{}' ;;", words.join(" "));
     }
+    text.push_str("    esac\n");
+    let with_paths: Vec<String> = with_paths().collect();
+    let _ = writeln!(
+        text,
+        "    case $command in\n        {}) mapfile -t paths < <(compgen -f -- \"$word\") ;;\n    esac",
+        with_paths.join("|")
+    );
     let _ = write!(
         text,
-        "    esac\n    COMPREPLY=($(compgen -W \"$offers {}\" -- \"$word\"))\n}}\ncomplete -F _rusty_pinch rusty-pinch\n",
+        "    COMPREPLY=($(compgen -W \"$offers {}\" -- \"$word\") \"${{paths[@]}}\")\n}}\ncomplete -F _rusty_pinch rusty-pinch\n",
         everywhere()
     );
     text
@@ -186,6 +200,8 @@ pub fn zsh() -> String {
     }
     let items: String = EVERYWHERE.iter().map(|(_, name, about)| item(&format!("--{name}"), about)).collect();
     let _ = write!(text, "esac\noffers+=(\n{items})\n_describe -o 'rusty-pinch' offers\n");
+    let with_paths: Vec<String> = with_paths().collect();
+    let _ = write!(text, "case $command in\n    {}) _files ;;\nesac\n", with_paths.join("|"));
     text
 }
 
@@ -210,6 +226,9 @@ pub fn fish() -> String {
         };
         let place = format!("__rusty_pinch_behind {behind}");
         let _ = writeln!(text, "complete -c rusty-pinch -n '{}' {what} -d {}", place.trim_end(), quoted(&about));
+    }
+    for behind in with_paths() {
+        let _ = writeln!(text, "complete -c rusty-pinch -n '__rusty_pinch_behind {behind}' -F");
     }
     text
 }

@@ -22,6 +22,9 @@ pub enum Id {
     OutboxShow,
     OutboxRetry,
     OutboxDrop,
+    JournalVerify,
+    Backup,
+    Restore,
     ToolsList,
     ToolsRun,
     Stats,
@@ -56,6 +59,8 @@ pub enum Takes {
     Count,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// It is a path that stands behind the words of the command, without dashes; what the help calls it.
+    Path(&'static str),
 }
 
 impl Takes {
@@ -63,7 +68,7 @@ impl Takes {
     pub fn name(self) -> String {
         match self {
             Takes::Nothing => String::new(),
-            Takes::Text(name) => name.to_owned(),
+            Takes::Text(name) | Takes::Path(name) => name.to_owned(),
             Takes::Count => "N".to_owned(),
             Takes::Choice(words) => words.join("|"),
         }
@@ -96,9 +101,19 @@ pub struct Opt {
 }
 
 impl Opt {
-    /// As it is typed: `--session NAME`.
+    /// As it is typed: `--session NAME`, or only `FILE`.
     pub fn usage(&self) -> String {
+        if self.is_path() {
+            return self.takes.name();
+        }
         format!("--{} {}", self.name, self.takes.name()).trim_end().to_owned()
+    }
+}
+
+impl Opt {
+    /// Whether it stands behind the words of the command.
+    pub fn is_path(&self) -> bool {
+        matches!(self.takes, Takes::Path(_))
     }
 }
 
@@ -116,6 +131,8 @@ const MAX_MESSAGES: Opt =
 
 const TURN: Opt =
     Opt { name: "turn", takes: Takes::Text("ID"), default: None, about: "which turn, as the list names it" };
+
+const FILE: Opt = Opt { name: "file", takes: Takes::Path("FILE"), default: None, about: "which archive" };
 
 /// Every command, in the order of the help.
 #[rustfmt::skip]
@@ -144,6 +161,14 @@ pub const COMMANDS: &[Command] = &[
     Command { id: Id::OutboxShow, words: &["outbox", "show"], about: "Print all that is known of one of them as JSON.", options: &[TURN] },
     Command { id: Id::OutboxRetry, words: &["outbox", "retry"], about: "Let the worker take up one that was given up.", options: &[TURN] },
     Command { id: Id::OutboxDrop, words: &["outbox", "drop"], about: "Remove one for good.", options: &[TURN, flag("confirm", "really")] },
+    Command { id: Id::JournalVerify, words: &["journal", "verify"], about: "Check the journals and say as JSON what is in them.", options: &[
+        Opt { name: "channel", takes: Takes::Choice(&["telegram", "whatsapp"]), default: Some(""), about: "only this one" },
+    ] },
+    Command { id: Id::Backup, words: &["backup"], about: "Write conversations, journals and counters into one archive, also while workers run.", options: &[FILE] },
+    Command { id: Id::Restore, words: &["restore"], about: "Put an archive in place. What was open in it is in the outbox then and is not sent by itself.", options: &[
+        FILE,
+        flag("confirm", "move what is there aside"),
+    ] },
     Command { id: Id::ToolsList, words: &["tools", "list"], about: "List the local tools.", options: &[] },
     Command { id: Id::ToolsRun, words: &["tools", "run"], about: "Run a local tool, as a '/tool' message does.", options: &[
         SESSION,
@@ -229,6 +254,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, St
         // An option in front of the last word was looked up for another command.
         option_of(&words, name)?;
     }
+    let paths = command.options.iter().filter(|option| option.is_path());
+    values.extend(paths.map(|option| option.name).zip(words.into_iter().skip(command.words.len())));
     for option in command.options {
         match option.default {
             Some(default) => drop(values.entry(option.name).or_insert_with(|| default.to_owned())),
@@ -248,7 +275,12 @@ pub fn command_of(words: &[String]) -> Result<&'static Command, String> {
     if words.is_empty() {
         return Ok(&COMMANDS[0]);
     }
-    if let Some(found) = COMMANDS.iter().find(|command| command.words.iter().eq(words.iter())) {
+    let fits = |command: &&Command| {
+        let paths = command.options.iter().filter(|option| option.is_path()).count();
+        let more = words.len().checked_sub(command.words.len());
+        more.is_some_and(|more| more <= paths) && command.words.iter().zip(words).all(|(word, given)| word == given)
+    };
+    if let Some(found) = COMMANDS.iter().find(fits) {
         return Ok(found);
     }
     if let Some((_, instead)) = REMOVED.iter().find(|(word, _)| *word == words[0]) {
@@ -269,8 +301,9 @@ pub fn command_of(words: &[String]) -> Result<&'static Command, String> {
 
 fn option_of(words: &[String], name: &str) -> Result<&'static Opt, String> {
     let command = command_of(words)?;
-    command.options.iter().find(|option| option.name == name).ok_or_else(|| {
-        let near = nearest(name, command.options.iter().map(|option| option.name));
+    let options = || command.options.iter().filter(|option| !option.is_path());
+    options().find(|option| option.name == name).ok_or_else(|| {
+        let near = nearest(name, options().map(|option| option.name));
         let hint = near.map_or(String::new(), |near| format!("; did you mean --{near}?"));
         format!("{} has no option --{name}{hint}", command.words.join(" "))
     })
@@ -325,6 +358,18 @@ mod tests {
         refuse(&["session", "--format", "json", "export"], "session has no option --format");
         refuse(&["session", "--session", "x", "list"], "session list has no option --session");
         refuse(&["session", "delete", "--confirm=yes", "--session", "x"], "confirm");
+    }
+
+    #[test]
+    fn a_path_stands_behind_the_words() {
+        let restore = parsed(&["restore", "--confirm", "a/b.tar"]).expect("parses");
+        assert_eq!((restore.id, restore.value("file"), restore.given("confirm")), (Id::Restore, "a/b.tar", true));
+        assert_eq!(parsed(&["backup", "list"]).expect("parses").value("file"), "list");
+        assert_eq!(parsed(&["backup", "--", "-x"]).expect("parses").value("file"), "-x");
+        refuse(&["backup"], "backup needs FILE");
+        refuse(&["backup", "a", "b"], "there is no command 'backup a b'");
+        refuse(&["backup", "--file", "a"], "backup has no option --file");
+        assert_eq!(parsed(&["help", "backup"]).expect("parses").topic.as_deref(), Some("backup"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
 use crate::sys::panic;
 
+/// `backup`.
+pub mod backup;
 /// `channels`.
 pub mod channels;
 /// `doctor`.
@@ -25,6 +27,8 @@ pub mod environment;
 pub mod flags;
 /// `--help`, from `flags.rs`.
 pub mod help;
+/// `journal`.
+pub mod journal;
 /// A turn outside a worker.
 pub mod one_shot;
 /// The lock and the journal of a worker.
@@ -33,6 +37,10 @@ pub mod opening;
 pub mod outbox;
 /// A worker that cannot start and stays up.
 pub mod park;
+/// Old and new change places.
+pub mod replacing;
+/// `restore`.
+pub mod restore;
 /// `session` and its commands.
 pub mod session;
 /// What every command starts with.
@@ -116,6 +124,9 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::OutboxShow => outbox::show(parsed),
         Id::OutboxRetry => outbox::retry(parsed),
         Id::OutboxDrop => outbox::drop(parsed),
+        Id::JournalVerify => journal::verify(parsed),
+        Id::Backup => backup::run(parsed),
+        Id::Restore => restore::run(parsed),
         Id::Stats => stats::run(),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),

@@ -12,8 +12,8 @@ use crossbeam_channel::Receiver;
 
 use crate::base::clock::Mono;
 use crate::base::id::ChannelId;
-use crate::cli::Failure;
 use crate::cli::setup::Setup;
+use crate::cli::{Failure, replacing};
 use crate::observe::event::Event;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
@@ -58,6 +58,8 @@ enum Trouble {
     Held(String),
     /// The disk refused.
     Disk(PathBuf, LogError),
+    /// An archive is only half in place.
+    HalfWay(String),
 }
 
 /// Waits and tries until the journal is open. `None`: we were told to end.
@@ -85,6 +87,7 @@ pub fn open(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>) -> Re
                 }
                 LOCK_LOOK_EVERY
             }
+            Err(Trouble::HalfWay(sentence)) => return Err(Failure::Configuration(sentence)),
             Err(Trouble::Disk(path, error)) => {
                 let Some((reason, remedy)) = explained(&error) else {
                     return fail(channel, setup, signals, &format!("{}: {error}", path.display())).map(|()| None);
@@ -136,6 +139,10 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
     };
     files::make_folder(&journal).map_err(disk(&journal))?;
     let lock = take_lock(&journal.join("LOCK"), setup)?;
+    // Only now: as long as it runs, a restore holds the lock.
+    if let Some(sentence) = replacing::unfinished(data) {
+        return Err(Trouble::HalfWay(sentence));
+    }
     let is_new = !journal.join(FILES[0]).exists();
     if is_new && files::free_bytes(&journal).is_ok_and(|free| free < FREE_BYTES_MIN) {
         let error = io::Error::new(ErrorKind::StorageFull, "too little room to make the journal");
@@ -153,6 +160,17 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
     };
     let (ledger, opening) = ledger(channel, folders, setup).map_err(|error| Trouble::Disk(journal, error))?;
     Ok(Opened { lock, ledger, opening })
+}
+
+/// For a command that needs the worker to stay away.
+pub fn lock_or_name_holder(channel: ChannelId, journal: &Path, setup: &Setup) -> Result<File, Failure> {
+    take_lock(&journal.join("LOCK"), setup).map_err(|trouble| match trouble {
+        Trouble::Held(holder) => {
+            Failure::Locked(format!("the {} worker runs ({holder}): stop it, and try again", channel.name()))
+        }
+        Trouble::Disk(path, error) => Failure::Storage(format!("{}: {error}", path.display())),
+        Trouble::HalfWay(sentence) => Failure::Configuration(sentence),
+    })
 }
 
 /// One worker per channel and data folder. The lock is the kernel's, so it goes with the process.

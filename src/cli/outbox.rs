@@ -127,6 +127,7 @@ fn close(setup: &Setup, channel: ChannelId, turn: TurnId) -> Result<(), Failure>
         boot: &entropy::boot_id(),
         name: format!("{name}-{:016x}", entropy::seed()),
         close: &|open| (open == turn).then_some(DROPPED),
+        letters: None,
     };
     match settle(settling, setup.clock.as_ref()).map_err(|error| failed(&error))? {
         Err(damage) => Err(Failure::Failed(format!("{damage}: start the {name} worker once, which mends that"))),

@@ -143,6 +143,7 @@ fn keep_worker_away(setup: &Setup, stem: &str) -> Result<Option<File>, Failure> 
         boot: &entropy::boot_id(),
         name: format!("{channel}-{:016x}", entropy::seed()),
         close: &|_| None,
+        letters: None,
     };
     match settle(settling, setup.clock.as_ref()).map_err(|error| failed(&error))? {
         Err(damage) => Err(Failure::Failed(format!("{damage}: start the {channel} worker once, which mends that"))),

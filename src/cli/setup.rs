@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
-use crate::cli::{Failure, environment};
+use crate::cli::{Failure, environment, replacing};
 use crate::config::settings::{Config, ProviderKind};
 use crate::config::surroundings::Surroundings;
 use crate::observe::event::{Event, Log};
@@ -33,10 +33,11 @@ pub struct Setup {
 
 /// Reads and checks everything, for a command that ends soon. Files created from here on are private.
 pub fn load() -> Result<Setup, Failure> {
-    load_for(Way::Direct)
+    let setup = load_for(Way::Direct)?;
+    replacing::unfinished(&setup.config.data).map_or(Ok(setup), |sentence| Err(Failure::Configuration(sentence)))
 }
 
-/// The same, with the way that log lines take.
+/// The same, with the way that log lines take, also while an archive is only half in place.
 pub fn load_for(way: Way) -> Result<Setup, Failure> {
     files::private_by_default();
     let surroundings = environment::read()?;

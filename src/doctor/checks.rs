@@ -25,6 +25,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(telegram(config));
     checks.extend(proxies(surroundings));
     checks.extend(facts.data.as_ref().and_then(data_folder));
+    checks.extend(facts.restoring.then(restoring));
     checks.extend(facts.disk_free.map(|free| disk(free, config)));
     checks.extend(clock(facts));
     match &facts.stranger_to {
@@ -32,6 +33,11 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
         None => checks.extend(contents(facts)),
     }
     checks
+}
+
+fn restoring() -> Check {
+    let remedy = "unless a restore is running, run 'rusty-pinch restore' with the same archive again";
+    Check::error("path.restoring", "an archive is only half in place, and nothing works until it is", remedy)
 }
 
 fn provider(config: &Config) -> Check {
@@ -283,6 +289,8 @@ mod tests {
         worst(&data(7, 0o40_750), "path.mode", Some(Level::Warning));
         worst(&data(7, 0o40_770), "path.mode", Some(Level::Error));
         worst(&data(7, 0o40_700), "path.owner", None);
+        worst(&well(), "path.restoring", None);
+        worst(&Facts { restoring: true, ..well() }, "path.restoring", Some(Level::Error));
         let stranger = Facts { stranger_to: Some("pi".into()), ..data(8, 0o40_700) };
         worst(&stranger, "path.owner", Some(Level::Warning));
         worst(&Facts { session_bad_lines: 1, ..well() }, "session.damage", Some(Level::Warning));

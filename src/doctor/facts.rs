@@ -72,6 +72,8 @@ pub struct Facts {
     pub data: Option<Access>,
     /// The user whose conversations are in it, if that is somebody else than us.
     pub stranger_to: Option<String>,
+    /// An archive is only half in place.
+    pub restoring: bool,
     /// Folders that must be writable.
     pub folders: Vec<Folder>,
     /// Bytes free for us where the data folder is.

@@ -14,6 +14,7 @@ use crate::base::id::ChannelId;
 use crate::config::settings::{CodexSettings, Config, ProviderKind};
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::observe::telemetry_file;
+use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
 use crate::store::inspect::{self, JournalDamage};
@@ -41,6 +42,7 @@ pub fn facts(config: &Config) -> Facts {
         synchronised: system_clock::synchronised(),
         stranger_to: users::stranger_to(&config.data).map(users::name),
         data: access(&config.data),
+        restoring: fs::symlink_metadata(config.data.join(MARKER)).is_ok(),
         folders: vec![
             folder(&config.data, "RUSTY_PINCH_DATA_DIR"),
             folder(&config.workspace, "RUSTY_PINCH_WORKSPACE"),

@@ -25,6 +25,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("path.writable", "a folder that must be writable is"),
     ("path.mode", "who can read and write the data folder"),
     ("path.owner", "whose the data folder is"),
+    ("path.restoring", "an archive is only half in place"),
     ("disk.free", "room for the journal and the sessions"),
     ("clock.plausible", "the clock is not in the past"),
     ("clock.synchronised", "the clock is kept right"),

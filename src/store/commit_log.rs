@@ -70,7 +70,29 @@ pub struct Found {
 
 /// The records that count, as the files are now. Writes nothing, so it may look on while a worker writes.
 pub fn look(storage: &dyn Storage) -> io::Result<Found> {
-    choose(storage).map(|chosen| chosen.found)
+    let found = choose(&mut |name| read_all(storage, name, FILE_BYTES))?.found;
+    match found.damage {
+        None => Ok(found),
+        // Perhaps only a frame that was written while we read.
+        Some(_) => choose(&mut |name| snapshot(storage, name)).map(|chosen| chosen.found),
+    }
+}
+
+/// The records that count in these bytes of the two files.
+pub fn found_in(files: &[Vec<u8>; 2]) -> Found {
+    let of = |name: &str| files[usize::from(name == FILES[1])].clone();
+    choose(&mut |name| Ok(of(name))).map(|chosen| chosen.found).unwrap_or_default()
+}
+
+/// A file as a worker would leave it if it ended now. It is read from its end, because frames are written one behind the
+/// other: whatever is seen, all that was promised before it is seen as well, and no hole shows that is not there.
+pub fn snapshot(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
+    let len = storage.len(name)?.min(FILE_BYTES);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    for (number, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate().rev() {
+        storage.read_at(name, (number * BLOCK_BYTES) as u64, block)?;
+    }
+    Ok(bytes)
 }
 
 /// The file in use and where its frames end.
@@ -84,13 +106,13 @@ struct Chosen {
 }
 
 /// Chooses the file with the higher checkpoint and reads it.
-fn choose(storage: &dyn Storage) -> io::Result<Chosen> {
+fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chosen> {
     let mut chosen = Chosen::default();
     let mut used = false;
     // The highest number in a file whose checkpoint cannot be read, and what that would mean.
     let mut headless: Option<(u64, String)> = None;
     for (active, name) in FILES.iter().enumerate() {
-        let bytes = read_all(storage, name, FILE_BYTES)?;
+        let bytes = read(name)?;
         used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
         let scan = frame::scan(&bytes);
         let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
@@ -164,7 +186,8 @@ impl CommitLog {
                 storage.sync(name)?;
             }
         }
-        let Chosen { found, active, offset, seq, last_crc } = choose(storage.as_ref())?;
+        let Chosen { found, active, offset, seq, last_crc } =
+            choose(&mut |name| read_all(storage.as_ref(), name, FILE_BYTES))?;
         let mut log = CommitLog {
             storage,
             boot: boot.to_owned(),

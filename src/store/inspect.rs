@@ -1,9 +1,14 @@
-//! What is damaged on disk, found by looking only: for `doctor`. A worker may write meanwhile.
+//! What is damaged on disk, found by looking only: for `doctor` and `journal verify`. A worker may write meanwhile.
 
+use std::collections::BTreeMap;
 use std::io;
 
-use crate::store::commit_log;
+use serde::Serialize;
+
+use crate::store::commit_log::{self, FILES};
+use crate::store::frame::{self, Scan, Tail};
 use crate::store::parts::{self, read_block};
+use crate::store::record::Record;
 use crate::store::storage::Storage;
 use crate::store::transcript::Line;
 
@@ -12,9 +17,6 @@ const TAIL_BYTES_MAX: u64 = 64 * 1024;
 
 /// How many session files are looked at, current ones first.
 const FILES_MAX: usize = 1000;
-
-/// Damage in a journal that is gone when we look again was a frame being written.
-const LOOKS_MAX: usize = 3;
 
 /// What is wrong with the session files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,13 +79,62 @@ fn bad_lines(storage: &dyn Storage, name: &str) -> io::Result<u64> {
 /// Looks at the folder `journal/<channel>`. A folder that is not there has no damage.
 pub fn journal_damage(storage: &dyn Storage) -> io::Result<JournalDamage> {
     let bad_files = names(storage)?.iter().filter(|name| name.contains(".bad-")).count();
-    let mut damage = commit_log::look(storage)?.damage;
-    for _ in 1..LOOKS_MAX {
-        if damage.is_some() {
-            damage = commit_log::look(storage)?.damage;
-        }
+    Ok(JournalDamage { bad_files, damage: commit_log::look(storage)?.damage })
+}
+
+/// What is in one file of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JournalFile {
+    /// Its name.
+    pub file: &'static str,
+    /// Whole frames from its beginning on.
+    pub frames: usize,
+    /// The number of the first.
+    pub first_seq: Option<u64>,
+    /// The number of the last.
+    pub last_seq: Option<u64>,
+    /// Records in them, by kind.
+    pub records: BTreeMap<String, u64>,
+    /// How it ends: `clean`, `torn` (an unfinished write, which is no damage) or `hole`.
+    pub tail: &'static str,
+    /// What the next start would report. A hole in the older file harms nobody.
+    pub damage: Option<String>,
+}
+
+/// Both files of the journal in this folder; none if there is no journal.
+pub fn journal_files(storage: &dyn Storage) -> io::Result<Vec<JournalFile>> {
+    if !names(storage)?.iter().any(|name| FILES.contains(&name.as_str())) {
+        return Ok(Vec::new());
     }
-    Ok(JournalDamage { bad_files, damage })
+    let files = [commit_log::snapshot(storage, FILES[0])?, commit_log::snapshot(storage, FILES[1])?];
+    let damage = commit_log::found_in(&files).damage;
+    let of = |(file, bytes): (&'static str, &Vec<u8>)| {
+        // A sentence about both files names none of them.
+        let is_about = |damage: &&String| FILES.iter().all(|name| *name == file || !damage.starts_with(name));
+        JournalFile { file, damage: damage.as_ref().filter(is_about).cloned(), ..journal_file(&frame::scan(bytes)) }
+    };
+    Ok(FILES.into_iter().zip(&files).map(of).collect())
+}
+
+fn journal_file(scan: &Scan<'_>) -> JournalFile {
+    let mut records = BTreeMap::new();
+    let lines = scan.frames.iter().flat_map(|frame| frame.body.split(|&byte| byte == b'\n'));
+    for line in lines.filter(|line| !line.is_empty()) {
+        *records.entry(Record::kind(line).unwrap_or("unreadable").to_owned()).or_default() += 1;
+    }
+    JournalFile {
+        frames: scan.frames.len(),
+        first_seq: scan.frames.first().map(|frame| frame.seq),
+        last_seq: scan.frames.last().map(|frame| frame.seq),
+        records,
+        tail: match scan.tail {
+            Tail::Clean => "clean",
+            // Without a first frame, what stands behind it is of an earlier use of the file.
+            Tail::Hole { .. } if !scan.frames.is_empty() => "hole",
+            Tail::Torn { .. } | Tail::Hole { .. } => "torn",
+        },
+        ..JournalFile::default()
+    }
 }
 
 fn names(storage: &dyn Storage) -> io::Result<Vec<String>> {
@@ -147,6 +198,69 @@ mod tests {
         );
     }
 
+    /// A worker that commits once whenever somebody reads a block.
+    struct Busy {
+        folder: Directory,
+        log: std::cell::RefCell<CommitLog>,
+    }
+
+    impl Storage for Busy {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.folder.list()
+        }
+        fn len(&self, name: &str) -> io::Result<u64> {
+            self.folder.len(name)
+        }
+        fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            // In the middle of what is read, as the kernel may do it.
+            let (first, second) = buffer.split_at_mut(buffer.len() / 2);
+            let read = self.folder.read_at(name, offset, first)?;
+            let (mut log, line) = (self.log.borrow_mut(), "{\"t\":\"x\"}\n".to_owned());
+            if !log.fits(line.len()) {
+                log.switch(&Checkpoint::default()).expect("switched");
+            }
+            log.append(&[line]).and_then(|()| log.sync()).expect("written");
+            Ok(read + self.folder.read_at(name, offset + read as u64, second)?)
+        }
+        fn write_at(&mut self, _: &str, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn append(&mut self, _: &str, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn truncate(&mut self, _: &str, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn rename(&mut self, _: &str, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn remove(&mut self, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync(&mut self, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync_dir(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn lock(&mut self) -> io::Result<bool> {
+            Ok(false)
+        }
+        fn unlock(&mut self) {}
+    }
+
+    #[test]
+    fn a_busy_worker_is_never_taken_for_damage() {
+        // In memory, if that is possible: thousands of flushes.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+        let storage = || Directory::open(folder.path()).expect("a folder");
+        let (log, _) = CommitLog::open(Box::new(storage()), "0123456789abcdef", "test", 7).expect("opens");
+        let busy = Busy { folder: storage(), log: std::cell::RefCell::new(log) };
+        let files = journal_files(&busy).expect("read");
+        assert!(files.iter().all(|file| file.damage.is_none() && file.tail != "hole"), "{files:?}");
+        assert_eq!(journal_damage(&busy).expect("read"), JournalDamage::default());
+    }
+
     #[test]
     fn a_journal_is_judged_without_writing_and_an_unfinished_frame_is_no_damage() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -162,7 +276,15 @@ mod tests {
         active.write_all_at(b"{\"v\":1,\"seq\":", 4 * 4096).expect("half a frame");
         let before = listing(folder.path());
         assert_eq!(journal_damage(&storage()).expect("read"), JournalDamage::default());
+        let [first, second] = <[JournalFile; 2]>::try_from(journal_files(&storage()).expect("read")).expect("two");
+        let records = |pairs: &[(&str, u64)]| pairs.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+        assert_eq!((first.frames, first.tail, first.records, first.damage), (1, "clean", records(&[("ckp", 1)]), None));
+        assert_eq!((second.first_seq, second.last_seq, second.tail, second.damage), (Some(2), Some(5), "torn", None));
+        assert_eq!((second.frames, second.records), (4, records(&[("ckp", 1), ("x", 3)])));
         active.write_all_at(b"####", 2 * 4096 + 100).expect("damaged");
+        let files = journal_files(&storage()).expect("read");
+        assert_eq!((files[0].damage.as_ref(), files[0].tail, files[1].tail), (None, "clean", "hole"));
+        assert!(files[1].damage.as_ref().is_some_and(|damage| damage.contains("byte 8192")), "{files:?}");
         fs::write(folder.path().join("a.jnl.bad-5"), "").expect("written");
         let found = journal_damage(&storage()).expect("read");
         assert_eq!((found.bad_files, found.damage.is_some_and(|damage| damage.contains("byte 8192"))), (1, true));

@@ -6,6 +6,8 @@
 //! ```
 //! The journal is the only thing that must be durable; everything else can be derived from it.
 
+/// All of a data folder in one file.
+pub mod archive;
 /// The two recycled files of frames.
 pub mod commit_log;
 /// Turns that were given up, as files, and the way back.

@@ -208,6 +208,15 @@ pub struct Checkpoint {
 }
 
 impl Record {
+    /// The kind of the record on a line, also of one that this version does not know.
+    pub fn kind(line: &[u8]) -> Option<&str> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            t: &'a str,
+        }
+        serde_json::from_slice::<Kind<'_>>(line).ok().map(|kind| kind.t)
+    }
+
     /// The line, with its newline.
     pub fn to_line(&self) -> String {
         let mut line = serde_json::to_string(self).expect("records are text and numbers");
@@ -218,14 +227,10 @@ impl Record {
     /// The record of a line without its newline; `None` for a kind that this version does not know. (By hand, because
     /// what is derived for a tagged enum keeps every record in memory twice and makes the program larger by a fiftieth.)
     pub fn parse(line: &[u8]) -> Option<Record> {
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            t: &'a str,
-        }
         fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
             serde_json::from_slice(line).ok()
         }
-        match read::<Kind<'_>>(line)?.t {
+        match Record::kind(line)? {
             "rx" => read(line).map(Record::Rx),
             "try" => read(line).map(Record::Try),
             "rep" => read(line).map(Record::Rep),

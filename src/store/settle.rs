@@ -4,6 +4,7 @@
 //! Recovery appends the lines of every answer in the journal that its session does not have: what is deleted would come
 //! back. So everything is written where it belongs, as a start would, and the journal goes on without it.
 
+use std::io;
 use std::path::Path;
 
 use crate::base::clock::{Clock, Wall};
@@ -12,9 +13,10 @@ use crate::base::message::{Outcome, Path as Way, Summary};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::{CommitLog, LogError};
-use crate::store::journal::{Counting, Journal};
+use crate::store::dead::{self, Letter};
+use crate::store::journal::{Counting, Journal, Open};
 use crate::store::owed::OwedLines;
-use crate::store::record::{Answer, Closed, Record};
+use crate::store::record::{Answer, Closed, OpenRecord, Record};
 use crate::store::recover;
 use crate::store::sessions::Sessions;
 use crate::store::storage::Storage;
@@ -33,6 +35,9 @@ pub struct Settling<'a> {
     pub name: String,
     /// Which open turns are closed for good, with the error class that says why.
     pub close: &'a dyn Fn(TurnId) -> Option<&'static str>,
+    /// `dead`, for the journal of an archive: what is closed goes there first, so that a person can take it up again, and
+    /// damage is no obstacle, because the next start would go on in the same way.
+    pub letters: Option<Box<dyn Storage>>,
 }
 
 /// Settles a journal; returns the turns that were closed.
@@ -40,10 +45,10 @@ pub struct Settling<'a> {
 /// # Errors
 /// Of the disk, or the damage that keeps from doing so: a start of the worker mends it.
 pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<TurnRecord>, String>, LogError> {
-    let Settling { journal, sessions, telemetry, boot, name, close } = settling;
+    let Settling { journal, sessions, telemetry, boot, name, close, mut letters } = settling;
     let now = clock.wall();
     let (mut log, found) = CommitLog::open(journal, boot, &name, now.0 / 1000)?;
-    if let Some(damage) = found.damage {
+    if let (Some(damage), None) = (found.damage, &letters) {
         return Ok(Err(damage));
     }
     let counted = telemetry_file::read(telemetry).unwrap_or_default().sources;
@@ -54,7 +59,11 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
     let chosen: Vec<(TurnId, &str)> = open.filter_map(|turn| Some((turn, close(turn)?))).collect();
     let mut closed = Vec::new();
     for (turn, class) in chosen {
-        closed.extend(close_turn(&mut replay.journal, &mut lines, (turn, class), boot, now));
+        let outcome = match &mut letters {
+            None => Outcome::Refused,
+            Some(letters) => write_letter(letters.as_mut(), &replay.journal, (turn, class), now)?,
+        };
+        closed.extend(close_turn(&mut replay.journal, &mut lines, (turn, class), boot, outcome, now));
     }
     lines.sync()?;
     if let Some((delta, position)) = replay.journal.uncounted() {
@@ -65,12 +74,45 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
     Ok(Ok(closed))
 }
 
+/// Copies the letters of an archive.
+pub fn hold_letters(from: &dyn Storage, into: &mut dyn Storage) -> io::Result<()> {
+    for name in dead::names(from)? {
+        // One that cannot be read stays where it is; `outbox list` shows it.
+        if let Ok(mut letter) = dead::read(from, &name) {
+            doubt(&mut letter.open);
+            dead::write(into, &letter)?;
+        }
+    }
+    Ok(())
+}
+
+/// Workers and people went on after the archive was made, so that any part of an answer may have arrived.
+fn doubt(open: &mut OpenRecord) {
+    open.snd = open.snd.max(open.ack + u16::from(open.rep.is_some()));
+}
+
+fn write_letter(
+    letters: &mut dyn Storage,
+    journal: &Journal,
+    (turn, why): (TurnId, &str),
+    now: Wall,
+) -> io::Result<Outcome> {
+    let Some(mut open) = journal.get(turn).map(Open::record) else { return Ok(Outcome::Dead) };
+    if open.rep.as_ref().is_some_and(|answer| usize::from(open.ack) >= answer.parts().len()) {
+        return Ok(Outcome::Sent);
+    }
+    doubt(&mut open);
+    dead::write(letters, &Letter { why: why.to_owned(), ts: now.0, open })?;
+    Ok(Outcome::Dead)
+}
+
 /// A message without an answer gets one that says so, because every accepted message is in its session.
 fn close_turn(
     journal: &mut Journal,
     lines: &mut OwedLines,
     (turn, class): (TurnId, &str),
     boot: &str,
+    outcome: Outcome,
     now: Wall,
 ) -> Option<TurnRecord> {
     let open = journal.get(turn)?;
@@ -93,7 +135,7 @@ fn close_turn(
         }));
         lines.write(journal, turn, now);
     }
-    let closed = Closed { id: turn, outcome: Outcome::Refused, ts: now.0 };
+    let closed = Closed { id: turn, outcome, ts: now.0 };
     let record = journal.get(turn)?.turn_record(&closed);
     journal.apply(&Record::Fin(closed));
     record

@@ -85,6 +85,12 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     outcome
 }
 
+/// Everything that was written to the disk that `path` is on, by anybody, is on the medium when this returns: one wait
+/// instead of one for every file.
+pub fn flush_disk(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
 /// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.
 pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Option<File>> {
     const PAUSE: Duration = Duration::from_millis(5);

@@ -11,10 +11,10 @@ use crate::support::scene::Scene;
 use crate::support::waiting::until;
 
 /// A small file system that goes away with the value.
-struct Volume(PathBuf);
+pub struct Volume(PathBuf);
 
 impl Volume {
-    fn mount(path: PathBuf, options: &str) -> Option<Volume> {
+    pub fn mount(path: PathBuf, options: &str) -> Option<Volume> {
         fs::create_dir_all(&path).expect("a folder");
         let mount = ["-t", "tmpfs", "-o", options, "tmpfs"];
         if run("mount", &mount, &path) {

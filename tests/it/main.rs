@@ -5,6 +5,8 @@ mod support;
 /// The local server that the real Codex program talks to.
 mod support_responses;
 
+/// Everything that is kept, in one archive and back.
+mod backup;
 /// kill -9 and SIGTERM at random moments under load.
 mod campaign;
 /// Commands as an operator types them.
