@@ -45,6 +45,8 @@ impl Rules {
 pub struct Verdict {
     pub messages: usize,
     pub marked: usize,
+    /// Of those, the ones whose first copy had arrived.
+    pub repeated: usize,
     /// Messages answered with a sentence of the program instead of a reply.
     pub notices: usize,
     pub problems: Vec<String>,

@@ -94,7 +94,7 @@ impl<'a> Chat<'a> {
                     verdict.problems.push(format!("{name} was answered with different texts: {texts}"));
                 }
                 Some(_) if !delivery.is_marked => verdict.problems.push(format!("{name} was repeated without a mark")),
-                Some(_) => {}
+                Some(_) => verdict.repeated += 1,
             }
         }
     }
