@@ -164,8 +164,10 @@ fn is_look_at_kept_connection(struck: &str) -> bool {
 
 /// Wrong, and known: a session that cannot be read for a prompt is taken for an empty one, and nothing is said.
 fn is_history(struck: &str) -> bool {
-    (struck.contains("pread64") || struck.contains("statx") || struck.contains("openat"))
-        && struck.contains("/sessions/")
+    let reads = ["pread64(", "statx(AT_FDCWD", "O_RDONLY"];
+    // A call that another thread interrupted in the trace is shown without its file.
+    let is_read = reads.iter().any(|read| struck.contains(read)) && struck.contains("/sessions/");
+    is_read || struck.contains("<... pread64 resumed>")
 }
 
 /// Names of the warnings and errors that a process logged.

@@ -68,7 +68,7 @@ fn fill_and_free(stretch: &mut Stretch, random: &mut Random, report: &mut Report
     }
     live_on_full(&mut process, random);
     let sent = stretch.scene.telegram.sent_count() - before;
-    *report.details.entry("sent_while_full".to_string()).or_default() += sent;
+    report.count_of("sent_while_full", sent);
     std::fs::remove_file(&filler).expect("what is full can be made empty");
     came_true(Duration::from_millis(random.between(0, FREE_MS_MAX)), || !process.is_running());
     stretch.kill(process, "a full disk");

@@ -33,7 +33,7 @@ fn killed_workers_leave_no_program_running() {
         let life = Duration::from_millis(random.between(0, LIFE_MS_MAX));
         came_true(life, || !process.is_running());
         let running = scene.world.survivors().len();
-        *report.details.entry("processes_at_kills".to_string()).or_default() += running;
+        report.count_of("processes_at_kills", running);
         scene.kill(process);
         report.count += 1;
     }

@@ -14,6 +14,8 @@ const HEADER_BYTES_MAX: usize = 320;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalText {
     pub frames: usize,
+    /// Of the last frame: how many were written since the journal was made.
+    pub last_seq: u64,
     pub open: BTreeSet<String>,
 }
 
@@ -42,7 +44,8 @@ fn number_at(text: &str) -> Option<i64> {
 pub fn read(files: &[Vec<u8>]) -> JournalText {
     let chains = files.iter().map(|bytes| chain(bytes));
     let newest = chains.filter(|frames| !frames.is_empty()).max_by_key(|frames| frames[0].seq).unwrap_or_default();
-    let mut journal = JournalText { frames: newest.len(), open: BTreeSet::new() };
+    let last_seq = newest.last().map_or(0, |frame| frame.seq);
+    let mut journal = JournalText { frames: newest.len(), last_seq, open: BTreeSet::new() };
     for record in newest.iter().flat_map(|frame| &frame.records) {
         journal.apply(record);
     }

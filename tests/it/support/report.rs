@@ -20,6 +20,8 @@ pub struct Report {
     item: &'static str,
     seed: u64,
     started: Instant,
+    /// The hash of the binary as the run began with it.
+    binary: Option<String>,
     /// Kills, cuts or injections so far.
     pub count: usize,
     pub messages: usize,
@@ -42,6 +44,7 @@ impl Report {
             item,
             seed,
             started: now(),
+            binary: hash_of(&World::product_path()),
             count: 0,
             messages: 0,
             marked: 0,
@@ -57,7 +60,11 @@ impl Report {
     }
 
     pub fn note(&mut self, detail: &str) {
-        *self.details.entry(detail.to_string()).or_default() += 1;
+        self.count_of(detail, 1);
+    }
+
+    pub fn count_of(&mut self, detail: &str, count: usize) {
+        *self.details.entry(detail.to_string()).or_default() += count;
     }
 
     /// The log of a stretch: its hash, and how often each warning and error is in it.
@@ -77,6 +84,10 @@ impl Report {
     /// Writes the file, says the figures, and fails if anything was wrong.
     #[track_caller]
     pub fn finish(mut self) {
+        if hash_of(&World::product_path()) != self.binary {
+            self.problems
+                .push("the binary was replaced while it was judged, so this is evidence of nothing".to_string());
+        }
         let log = self.log.take().and_then(Hash::finish);
         let value = self.to_json(log);
         let folder = folder();
@@ -115,7 +126,7 @@ impl Report {
         json!({
             "id": self.item,
             "seed": self.seed,
-            "binary_sha256": hash_of(&World::product_path()),
+            "binary_sha256": self.binary,
             "git": git(),
             "n": self.count,
             "seconds": since(self.started).as_secs(),

@@ -29,7 +29,7 @@ const RETRIES: usize = 5;
 const LOOK_AT_EVERY: usize = 8;
 /// Crashes that one message survives before it is given up.
 const CRASHES_MAX: usize = 3;
-/// Crashes of which a power cut takes the record.
+/// Crashes of which a power cut takes the record: the name of a first attempt is not flushed.
 const UNCOUNTED_MAX: usize = 3;
 
 /// How a worker may end by itself: as asked, or because its disk failed.
@@ -49,15 +49,13 @@ pub struct Stretch {
 pub struct Expect {
     pub rules: Rules,
     pub is_recovery_timed: bool,
-    /// A power cut may take the record of a first attempt with it, so that it is made again.
-    pub is_power_cut: bool,
 }
 
 impl Expect {
-    pub const CALM: Expect = Expect { rules: Rules::CALM, is_recovery_timed: true, is_power_cut: false };
+    pub const CALM: Expect = Expect { rules: Rules::CALM, is_recovery_timed: true };
     pub const KILLS: Expect = Expect { rules: Rules::KILLS, ..Expect::CALM };
     pub const TRACED: Expect = Expect { is_recovery_timed: false, ..Expect::KILLS };
-    pub const POWER_CUTS: Expect = Expect { is_power_cut: true, ..Expect::KILLS };
+    pub const POWER_CUTS: Expect = Expect { rules: Rules::POWER_CUTS, ..Expect::KILLS };
 }
 
 pub fn stage(random: &mut Random, lost_per_mille: u64) -> Scene {
@@ -121,6 +119,7 @@ impl Stretch {
         report.messages += self.scene.telegram.posted().len();
         report.recoveries_ms.extend(recoveries(&traces.lines));
         report.add_lines(&traces.lines);
+        report.count_of("journal_frames", journal_text::read(&traces.journal).last_seq as usize);
         let peak = self.samples.iter().map(|sample| sample.resident_kib).max();
         report.peak_kib = report.peak_kib.max(peak.unwrap_or_default());
         for exit in &traces.exits {
@@ -159,7 +158,7 @@ impl Stretch {
         report.repeats += verdict.repeated;
         report.notices += verdict.notices;
         let traces = self.traces();
-        let uncounted = if expect.is_power_cut { UNCOUNTED_MAX } else { 0 };
+        let uncounted = if expect.rules.was_power_cut { UNCOUNTED_MAX } else { 0 };
         let calls_max = (1 + RETRIES) * (1 + CRASHES_MAX + uncounted);
         let bounds = Bounds { codes: &ENDS, calls_max, is_recovery_timed: expect.is_recovery_timed };
         problems.extend(judge_traces(&traces, bounds, &[TOKEN, API_KEY, UPSTREAM_CANARY]));
