@@ -4,6 +4,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::cases::{Random, cases};
@@ -41,6 +42,8 @@ fn killed_workers_leave_no_program_running() {
     until("the program runs", || scene.world.survivors().len() > 2);
     scene.stop(process);
     let left = scene.world.survivors();
+    // A failure must not leave them to the machine.
+    let _ = Command::new("kill").args(&left).output();
     report.problems.extend(left.iter().map(|id| format!("I9: process {id} was left running")));
     report.add_lines(&scene.world.all_lines());
     report.finish();

@@ -138,10 +138,11 @@ impl World {
         DirBuilder::new().mode(0o700).create(self.path(place)).expect("a folder in our own folder");
     }
 
-    /// The bytes of the journal's two files, as far as they can be read.
+    /// The bytes of the journal's two files; none when one of them cannot be read, as on a disk that was just cut off.
     pub fn journal(&self) -> Vec<Vec<u8>> {
         let folder = self.data().join("journal").join("telegram");
-        ["a.jnl", "b.jnl"].iter().filter_map(|name| std::fs::read(folder.join(name)).ok()).collect()
+        let files = ["a.jnl", "b.jnl"].iter().map(|name| std::fs::read(folder.join(name)));
+        files.collect::<std::io::Result<_>>().unwrap_or_default()
     }
 
     /// Processes that still have this world's folder in their environment: there must be none when nothing runs.
