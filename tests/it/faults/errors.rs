@@ -119,12 +119,16 @@ fn inject(stretch: &mut Stretch, tracer: &mut Tracer, case: Case, random: &mut R
         came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(&process).is_empty());
         came_true(Duration::from_millis(random.between(0, AFTERLIFE_MS_MAX)), || !process.is_running());
     }
-    end(stretch, &mut process, &injection, random.chance(500) && signal_calls.is_none());
+    end(stretch, &mut process, &injection, random.chance(500) && signal_calls.is_none(), report);
     let struck = trace.struck();
     if let Some(first) = struck.first() {
         judge_life(stretch, &process, &trace, &injection, report);
-        let is_known = struck.iter().all(|line| is_look_at_kept_connection(line) || is_history(line));
-        let was_noticed = is_silent(&injection) || is_known || !told(&process).is_empty();
+        let is_known = struck.iter().all(|line| is_look_at_kept_connection(line)) || are_histories(&struck);
+        let is_told = !told(&process).is_empty();
+        let was_noticed = is_silent(&injection) || is_known || is_told;
+        if are_histories(&struck) && !is_told {
+            report.note("known: history not read");
+        }
         stretch.struck.push(Struck { what: first.clone(), was_noticed });
     }
     stretch.scene.kill(process);
@@ -133,7 +137,7 @@ fn inject(stretch: &mut Stretch, tracer: &mut Tracer, case: Case, random: &mut R
 }
 
 /// Ends a life that goes on, politely or not; how it ended by itself or politely is kept.
-fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_polite: bool) {
+fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_polite: bool, report: &mut Report) {
     stretch.sample(process);
     let cause = format!("{} {} {}", injection.call, injection.effect, injection.when);
     if process.is_running() {
@@ -145,6 +149,9 @@ fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_p
     }
     if came_true(STOP_CEILING, || !process.is_running()) {
         stretch.note_end(process, &cause);
+    } else if is_parked_while_stopping(process) {
+        report.note("known: parked while stopping");
+        process.kill();
     } else {
         stretch.exits.push(Exit { code: "no end within 10 s".to_string(), cause });
         process.kill();
@@ -163,11 +170,17 @@ fn is_look_at_kept_connection(struck: &str) -> bool {
 }
 
 /// Wrong, and known: a session that cannot be read for a prompt is taken for an empty one, and nothing is said.
-fn is_history(struck: &str) -> bool {
+fn are_histories(struck: &[String]) -> bool {
     let reads = ["pread64(", "statx(AT_FDCWD", "O_RDONLY"];
+    let is_read = |line: &String| line.contains("/sessions/") && reads.iter().any(|read| line.contains(read));
     // A call that another thread interrupted in the trace is shown without its file.
-    let is_read = reads.iter().any(|read| struck.contains(read)) && struck.contains("/sessions/");
-    is_read || struck.contains("<... pread64 resumed>")
+    struck.iter().any(is_read) && struck.iter().all(|line| is_read(line) || line.contains(" resumed>"))
+}
+
+/// Wrong, and known: a worker that was told to stop parks when its disk fails for the second time just then.
+fn is_parked_while_stopping(process: &Process) -> bool {
+    let parked = process.events("channel_parked");
+    !process.events("channel_signal").is_empty() && parked.iter().any(|event| event["reason"] == "storage")
 }
 
 /// Names of the warnings and errors that a process logged.
