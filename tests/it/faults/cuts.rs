@@ -31,9 +31,13 @@ pub struct Machine {
 impl Machine {
     /// With the data folder of a scene on its disk.
     pub fn new(scene: &Scene, random: &mut Random) -> Result<Machine, String> {
-        let cutter = Cutter::start()?;
+        let mut cutter = Cutter::start()?;
         let disk = LoopDisk::create(&scene.world.data(), DISK_MIB)?;
-        Ok(Machine { disk, cutter, boot: Boot::new(random) })
+        // Once for nothing, to see whether it can be done.
+        cutter.cut(&disk)?;
+        disk.unmount();
+        disk.mount()?;
+        Ok(Machine { disk, cutter, boot: Boot::new(random)? })
     }
 
     /// The power goes off; the worker is dead, the disk is as the next boot finds it.
@@ -42,7 +46,7 @@ impl Machine {
         if random.chance(500) {
             process.kill();
         }
-        self.cutter.cut(&self.disk);
+        self.cutter.cut(&self.disk).expect("it could be cut before");
         stretch.scene.kill(process);
         self.disk.unmount();
         self.disk.mount().expect("ext4 replays its journal");

@@ -90,7 +90,7 @@ pub struct Cutter {
 impl Cutter {
     pub fn start() -> Result<Cutter, String> {
         let mut python = Command::new("python3");
-        python.args(["-c", CUTTER]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        python.args(["-c", CUTTER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = python.spawn().map_err(|error| format!("python3 cannot be started ({error})"))?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("python3 has no pipes".to_string());
@@ -98,12 +98,15 @@ impl Cutter {
         Ok(Cutter { child, orders, answers: BufReader::new(answers) })
     }
 
-    pub fn cut(&mut self, disk: &LoopDisk) {
+    /// The error is the reason why this kernel or this user cannot.
+    pub fn cut(&mut self, disk: &LoopDisk) -> Result<(), String> {
         let line = format!("{}\n", disk.mount.display());
-        self.orders.write_all(line.as_bytes()).expect("the cutter listens");
         let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("the cutter answers");
-        assert_eq!(answer, "cut\n", "the file system can be shut down");
+        let told = self.orders.write_all(line.as_bytes()).and_then(|()| self.answers.read_line(&mut answer));
+        match (told, answer.as_str()) {
+            (Ok(_), "cut\n") => Ok(()),
+            _ => Err("the ext4 of this kernel cannot be shut down".to_string()),
+        }
     }
 }
 
@@ -121,10 +124,18 @@ pub struct Boot {
 }
 
 impl Boot {
-    pub fn new(random: &mut Random) -> Boot {
+    /// The error is the reason why there can be no other boot id here.
+    pub fn new(random: &mut Random) -> Result<Boot, String> {
         let boot = Boot { folder: tempfile::tempdir().expect("a temporary folder") };
         boot.again(random);
-        boot
+        let mut words = boot.prefix();
+        words.push("true".into());
+        let output = Command::new(&words[0]).args(&words[1..]).output();
+        let output = output.map_err(|error| format!("unshare cannot be started ({error})"))?;
+        match output.status.success() {
+            true => Ok(boot),
+            false => Err(format!("unshare: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        }
     }
 
     fn file(&self) -> PathBuf {
