@@ -33,18 +33,24 @@ pub struct Rules {
     pub are_marks_allowed: bool,
     /// A killed process may take a turn's log line with it, or say it twice.
     pub were_processes_killed: bool,
+    /// A power cut may take the confirmation of a reply with it and leave the next reply of the chat sent: then the first
+    /// one is repeated behind it, marked. First copies still come in order.
+    pub was_power_cut: bool,
 }
 
 impl Rules {
-    pub const CALM: Rules = Rules { are_marks_allowed: false, were_processes_killed: false };
-    pub const LOST_ANSWERS: Rules = Rules { are_marks_allowed: true, were_processes_killed: false };
-    pub const KILLS: Rules = Rules { are_marks_allowed: true, were_processes_killed: true };
+    pub const CALM: Rules = Rules { are_marks_allowed: false, were_processes_killed: false, was_power_cut: false };
+    pub const LOST_ANSWERS: Rules = Rules { are_marks_allowed: true, ..Rules::CALM };
+    pub const KILLS: Rules = Rules { were_processes_killed: true, ..Rules::LOST_ANSWERS };
+    pub const POWER_CUTS: Rules = Rules { was_power_cut: true, ..Rules::KILLS };
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     pub messages: usize,
     pub marked: usize,
+    /// Of those, the ones whose first copy had arrived.
+    pub repeated: usize,
     /// Messages answered with a sentence of the program instead of a reply.
     pub notices: usize,
     pub problems: Vec<String>,

@@ -79,7 +79,8 @@ impl<'a> Chat<'a> {
             let place = (delivery.position, delivery.part);
             let name =
                 format!("chat {}: {:?} part {}", self.number, self.posted[delivery.position].text, delivery.part);
-            if place < latest {
+            let may_be_late = rules.was_power_cut && delivery.is_marked && first_copies.contains_key(&place);
+            if place < latest && !may_be_late {
                 verdict.problems.push(format!("{name} was overtaken"));
             }
             latest = latest.max(place);
@@ -94,7 +95,7 @@ impl<'a> Chat<'a> {
                     verdict.problems.push(format!("{name} was answered with different texts: {texts}"));
                 }
                 Some(_) if !delivery.is_marked => verdict.problems.push(format!("{name} was repeated without a mark")),
-                Some(_) => {}
+                Some(_) => verdict.repeated += 1,
             }
         }
     }

@@ -113,6 +113,13 @@ fn the_judge_notices_marks_without_reason() {
 #[test]
 fn the_judge_notices_wrong_order() {
     notices("overtaken", |evidence| evidence.sent.swap(0, 1));
+    let late = || sent(&format!("{MARK}reply #0 to one"));
+    notices_under(Rules::KILLS, "overtaken", |evidence| evidence.sent.push(late()));
+    accepts(Rules::POWER_CUTS, |evidence| evidence.sent.push(late()));
+    notices_under(Rules::POWER_CUTS, "overtaken", |evidence| {
+        evidence.sent.remove(0);
+        evidence.sent.push(late());
+    });
 }
 
 #[test]
