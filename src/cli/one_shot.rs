@@ -54,7 +54,8 @@ impl OneShot {
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
         let caller = Caller::new(&config, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
-        let answerer = Answerer::new(&config, caller, Box::new(Directory::reading(&folder)), Arc::clone(&clock));
+        let reading = Box::new(Directory::reading(&folder));
+        let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
         let sessions = Sessions::new(Box::new(storage));
         Ok(OneShot {
             answerer,

@@ -119,16 +119,12 @@ fn inject(stretch: &mut Stretch, tracer: &mut Tracer, case: Case, random: &mut R
         came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(&process).is_empty());
         came_true(Duration::from_millis(random.between(0, AFTERLIFE_MS_MAX)), || !process.is_running());
     }
-    end(stretch, &mut process, &injection, random.chance(500) && signal_calls.is_none(), report);
+    end(stretch, &mut process, &injection, random.chance(500) && signal_calls.is_none());
     let struck = trace.struck();
     if let Some(first) = struck.first() {
         judge_life(stretch, &process, &trace, &injection, report);
-        let is_known = struck.iter().all(|line| is_look_at_kept_connection(line)) || are_histories(&struck);
-        let is_told = !told(&process).is_empty();
-        let was_noticed = is_silent(&injection) || is_known || is_told;
-        if are_histories(&struck) && !is_told {
-            report.note("known: history not read");
-        }
+        let is_mended = struck.iter().all(|line| is_look_at_kept_connection(line));
+        let was_noticed = is_silent(&injection) || is_mended || !told(&process).is_empty();
         stretch.struck.push(Struck { what: first.clone(), was_noticed });
     }
     stretch.scene.kill(process);
@@ -137,7 +133,7 @@ fn inject(stretch: &mut Stretch, tracer: &mut Tracer, case: Case, random: &mut R
 }
 
 /// Ends a life that goes on, politely or not; how it ended by itself or politely is kept.
-fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_polite: bool, report: &mut Report) {
+fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_polite: bool) {
     stretch.sample(process);
     let cause = format!("{} {} {}", injection.call, injection.effect, injection.when);
     if process.is_running() {
@@ -149,9 +145,6 @@ fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_p
     }
     if came_true(STOP_CEILING, || !process.is_running()) {
         stretch.note_end(process, &cause);
-    } else if is_parked_while_stopping(process) {
-        report.note("known: parked while stopping");
-        process.kill();
     } else {
         stretch.exits.push(Exit { code: "no end within 10 s".to_string(), cause });
         process.kill();
@@ -167,20 +160,6 @@ fn is_silent(injection: &Injection) -> bool {
 /// Before a kept connection is used again, one byte is looked for: when that fails, a new one is opened.
 fn is_look_at_kept_connection(struck: &str) -> bool {
     struck.contains("recvfrom") && struck.contains(", 1, 0, NULL, NULL)")
-}
-
-/// Wrong, and known: a session that cannot be read for a prompt is taken for an empty one, and nothing is said.
-fn are_histories(struck: &[String]) -> bool {
-    let reads = ["pread64(", "statx(AT_FDCWD", "O_RDONLY"];
-    let is_read = |line: &String| line.contains("/sessions/") && reads.iter().any(|read| line.contains(read));
-    // A call that another thread interrupted in the trace is shown without its file.
-    struck.iter().any(is_read) && struck.iter().all(|line| is_read(line) || line.contains(" resumed>"))
-}
-
-/// Wrong, and known: a worker that was told to stop parks when its disk fails for the second time just then.
-fn is_parked_while_stopping(process: &Process) -> bool {
-    let parked = process.events("channel_parked");
-    !process.events("channel_signal").is_empty() && parked.iter().any(|event| event["reason"] == "storage")
 }
 
 /// Names of the warnings and errors that a process logged.
