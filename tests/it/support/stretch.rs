@@ -151,7 +151,7 @@ impl Stretch {
         self.scene.stop(process);
         let verdict = judge(&self.scene.evidence(), expect.rules);
         problems.extend(verdict.problems);
-        if verdict.notices * 20 > verdict.messages {
+        if verdict.notices * 10 > verdict.messages {
             problems.push(format!("{} of {} are notices", verdict.notices, verdict.messages));
         }
         report.marked += verdict.marked;
