@@ -30,7 +30,7 @@ campaign:
 soak:
 	$(CARGO) build --locked --release
 	RP_TEST_CASES=$(SIZE) RP_TEST_PRODUCT=$(abspath $(RELEASE)/rusty-pinch) \
-		$(CARGO) test --locked --test it -- --nocapture --test-threads 2 campaign:: faults::
+		$(CARGO) test --locked --test it -- --nocapture --test-threads 4 campaign:: faults::
 
 # At least 100,000 images of the disk after a crash, each recovered from and judged; optimised, or it would take minutes.
 images:

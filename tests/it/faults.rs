@@ -4,6 +4,10 @@
 //! `RP_TEST_CASES` (n) sets all sizes: calls up to the (n/10)-th of each kind, 2n/5 power cuts, n injected errors, n/50 full
 //! disks; n = 5000 is the long form. What needs root, strace, loop devices or python3 and does not find it says so and
 //! is skipped. Each item writes its evidence to `target/campaign/<item>.json`.
+//!
+//! Seen to fail with these breakages of the product: commits that are not flushed (`cuts`: lost messages within 20 cuts); a
+//! failed flush that is tried again (`errors`: flushed again); a failed append to a session that nobody is told of
+//! (`errors`); a start that does not end the programs of the killed worker (`orphans`).
 
 use std::path::PathBuf;
 

@@ -12,44 +12,50 @@ use crate::support::stretch::{Expect, Stretch, stage};
 use crate::support::tracer::{Injection, Tracer};
 use crate::support::waiting::came_true;
 
-/// Calls that change what others see, and whether only those on our data files count: the log is written to, and libraries
-/// are opened, with the same calls.
-const KINDS: [(&str, bool); 13] = [
-    ("write", false),
-    ("write", true),
-    ("pwrite64", false),
-    ("fdatasync", false),
-    ("fsync", false),
-    ("rename", false),
-    ("unlink", false),
-    ("ftruncate", false),
-    ("mkdir", false),
-    ("connect", false),
-    ("sendto", false),
-    ("recvfrom", false),
-    ("openat", true),
-];
+/// A call that changes what others see, and whether only those on our data files count: the log is written to, and
+/// libraries are opened, with the same calls.
+type Kind = (&'static str, bool);
+
+const OF_DATA: [Kind; 4] = [("pwrite64", false), ("fdatasync", false), ("write", true), ("openat", true)];
+const OF_NETWORK: [Kind; 3] = [("connect", false), ("sendto", false), ("recvfrom", false)];
+const RARE: [Kind; 6] =
+    [("write", false), ("fsync", false), ("rename", false), ("unlink", false), ("ftruncate", false), ("mkdir", false)];
+
 /// A life is this long, and longer for each further call; then the worker is told to stop, which makes calls of its own.
 const LIFE: Duration = Duration::from_millis(300);
-const LIFE_PER_CALL: Duration = Duration::from_millis(12);
+const LIFE_PER_CALL: Duration = Duration::from_millis(40);
 /// Lives in a row that may end without reaching their call before we go on to the next kind.
 const MISSES_MAX: usize = 2;
 const LIVES_PER_STRETCH: usize = 120;
 
 #[test]
-fn kills_at_each_system_call_lose_nothing_and_repeat_nothing_unmarked() {
-    let Some(mut tracer) = or_skip("kills at system calls", Tracer::new()) else { return };
-    let mut random = Random::for_test("kills at system calls");
-    let mut report = Report::start("system_calls", random.seed);
-    let mut lives = plan(cases(10, 10_000).div_ceil(10)).into_iter().peekable();
-    let mut misses = [0; KINDS.len()];
+fn kills_at_each_system_call_on_data_lose_nothing_and_repeat_nothing_unmarked() {
+    kill_at_each("system_calls_data", &OF_DATA);
+}
+
+#[test]
+fn kills_at_each_system_call_on_sockets_lose_nothing_and_repeat_nothing_unmarked() {
+    kill_at_each("system_calls_network", &OF_NETWORK);
+}
+
+#[test]
+fn kills_at_each_rare_system_call_lose_nothing_and_repeat_nothing_unmarked() {
+    kill_at_each("system_calls_rare", &RARE);
+}
+
+fn kill_at_each(item: &'static str, kinds: &[Kind]) {
+    let Some(mut tracer) = or_skip(item, Tracer::new()) else { return };
+    let mut random = Random::for_test(item);
+    let mut report = Report::start(item, random.seed);
+    let mut lives = plan(kinds.len(), cases(10, 10_000).div_ceil(10)).into_iter().peekable();
+    let mut misses = vec![0; kinds.len()];
     while lives.peek().is_some() {
         let mut stretch = Stretch::begin(stage(&mut random, 20));
         for (kind, k) in lives.by_ref().take(LIVES_PER_STRETCH) {
             if misses[kind] >= MISSES_MAX {
                 continue;
             }
-            let (call, of_data) = KINDS[kind];
+            let (call, of_data) = kinds[kind];
             let files = if of_data { data_files(&stretch.scene.world) } else { Vec::new() };
             let injection = Injection { call, effect: "signal=SIGKILL", when: k.to_string(), files };
             if is_killed(&mut stretch, &mut tracer, &injection, LIFE + LIFE_PER_CALL * k as u32) {
@@ -66,8 +72,8 @@ fn kills_at_each_system_call_lose_nothing_and_repeat_nothing_unmarked() {
 }
 
 /// All kinds in turn, so that every stretch has all of them.
-fn plan(depth: usize) -> Vec<(usize, usize)> {
-    (1..=depth).flat_map(|k| (0..KINDS.len()).map(move |kind| (kind, k))).collect()
+fn plan(kinds: usize, depth: usize) -> Vec<(usize, usize)> {
+    (1..=depth).flat_map(|k| (0..kinds).map(move |kind| (kind, k))).collect()
 }
 
 /// False when the worker lived on and was stopped.

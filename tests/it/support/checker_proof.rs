@@ -92,6 +92,17 @@ fn the_judge_notices_a_lost_message() {
     notices("answered in part", |evidence| evidence.replies[1].1.push_str(" ~1.0 ~1.1"));
 }
 
+/// A refusal that was not told is in the session; elsewhere than at failing calls it counts as lost.
+#[test]
+fn the_judge_accepts_refusals_only_where_they_are_allowed() {
+    let refuse = |evidence: &mut Evidence| {
+        evidence.sent.pop();
+        replace_session(evidence, "\"content\":\"reply #1 to two\"", "\"content\":\"no\",\"error\":\"busy\"");
+    };
+    accepts(Rules::FAILING_CALLS, refuse);
+    notices_under(Rules::KILLS, "was lost", refuse);
+}
+
 #[test]
 fn the_judge_notices_unmarked_and_differing_repeats() {
     notices("repeated without a mark", |evidence| evidence.sent.insert(1, sent("reply #0 to one")));

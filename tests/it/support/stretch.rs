@@ -55,6 +55,7 @@ impl Expect {
     pub const CALM: Expect = Expect { rules: Rules::CALM, is_recovery_timed: true };
     pub const KILLS: Expect = Expect { rules: Rules::KILLS, ..Expect::CALM };
     pub const TRACED: Expect = Expect { is_recovery_timed: false, ..Expect::KILLS };
+    pub const FAILING_CALLS: Expect = Expect { rules: Rules::FAILING_CALLS, ..Expect::TRACED };
     pub const POWER_CUTS: Expect = Expect { rules: Rules::POWER_CUTS, ..Expect::KILLS };
 }
 
@@ -151,12 +152,15 @@ impl Stretch {
         self.scene.stop(process);
         let verdict = judge(&self.scene.evidence(), expect.rules);
         problems.extend(verdict.problems);
-        if verdict.notices * 20 > verdict.messages {
+        if verdict.notices * 10 > verdict.messages {
             problems.push(format!("{} of {} are notices", verdict.notices, verdict.messages));
         }
         report.marked += verdict.marked;
         report.repeats += verdict.repeated;
         report.notices += verdict.notices;
+        if verdict.refused > 0 {
+            report.count_of("known: refused while session lines are owed", verdict.refused);
+        }
         let traces = self.traces();
         let uncounted = if expect.rules.was_power_cut { UNCOUNTED_MAX } else { 0 };
         let calls_max = (1 + RETRIES) * (1 + CRASHES_MAX + uncounted);
