@@ -16,7 +16,7 @@ use crate::store::frame::{self, BLOCK_BYTES, Tail};
 use crate::store::record::{Checkpoint, Record};
 use crate::store::storage::{Storage, read_all};
 
-/// Size of each file.
+/// Size of each file of the product; a test that wants many changes of files takes smaller ones.
 pub const FILE_BYTES: u64 = 4 << 20;
 
 /// Their names.
@@ -63,8 +63,10 @@ pub struct Found {
 }
 
 /// The log, ready to append.
+#[derive(Clone)]
 pub struct CommitLog {
     storage: Box<dyn Storage>,
+    file_bytes: u64,
     boot: String,
     active: usize,
     offset: u64,
@@ -77,6 +79,7 @@ pub struct CommitLog {
 }
 
 /// The last frame, while it may be written again with more in it.
+#[derive(Clone)]
 struct Reopenable {
     offset: u64,
     prev: u32,
@@ -95,8 +98,23 @@ impl CommitLog {
         name: &str,
         now_secs: u64,
     ) -> Result<(CommitLog, Found), LogError> {
+        CommitLog::open_sized(storage, FILE_BYTES, boot, name, now_secs)
+    }
+
+    /// The same with files of this size, a multiple of [`BLOCK_BYTES`].
+    ///
+    /// # Errors
+    /// As [`CommitLog::open`].
+    pub fn open_sized(
+        storage: Box<dyn Storage>,
+        file_bytes: u64,
+        boot: &str,
+        name: &str,
+        now_secs: u64,
+    ) -> Result<(CommitLog, Found), LogError> {
         let mut log = CommitLog {
             storage,
+            file_bytes,
             boot: boot.to_owned(),
             active: 0,
             offset: 0,
@@ -131,7 +149,7 @@ impl CommitLog {
         // The highest number in a file whose checkpoint cannot be read, and what that would mean.
         let mut headless: Option<(u64, String)> = None;
         for (index, name) in FILES.iter().enumerate() {
-            let bytes = read_all(self.storage.as_ref(), name, FILE_BYTES)?;
+            let bytes = read_all(self.storage.as_ref(), name, self.file_bytes)?;
             used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
             let scan = frame::scan(&bytes);
             let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
@@ -169,7 +187,7 @@ impl CommitLog {
 
     fn keep_damaged(&mut self, now_secs: u64) -> Result<(), LogError> {
         for name in FILES {
-            let bytes = read_all(self.storage.as_ref(), name, FILE_BYTES)?;
+            let bytes = read_all(self.storage.as_ref(), name, self.file_bytes)?;
             let copy = format!("{name}.bad-{now_secs}");
             self.storage.write_at(&copy, 0, &bytes)?;
             self.storage.sync(&copy)?;
@@ -181,7 +199,7 @@ impl CommitLog {
     fn create_files(&mut self) -> Result<(), LogError> {
         let fill = vec![b' '; FILL_BYTES];
         for name in FILES {
-            for offset in (0..FILE_BYTES).step_by(FILL_BYTES) {
+            for offset in (0..self.file_bytes).step_by(FILL_BYTES) {
                 self.storage.write_at(name, offset, &fill)?;
             }
             self.storage.sync(name)?;
@@ -194,7 +212,7 @@ impl CommitLog {
 
     /// Whether this much still fits into the active file.
     pub fn fits(&self, body_len: usize) -> bool {
-        self.offset + frame::frame_len(body_len) as u64 <= FILE_BYTES
+        self.offset + frame::frame_len(body_len) as u64 <= self.file_bytes
     }
 
     /// Writes records into the page cache: they survive the end of the process.
@@ -249,7 +267,7 @@ impl CommitLog {
     /// Starts the other file with everything open, durably.
     pub fn switch(&mut self, checkpoint: &Checkpoint) -> Result<(), LogError> {
         let line = Record::Ckp(Box::new(checkpoint.clone())).to_line();
-        if frame::frame_len(line.len()) as u64 > FILE_BYTES {
+        if frame::frame_len(line.len()) as u64 > self.file_bytes {
             return Err(LogError::TooLarge);
         }
         self.active = 1 - self.active;

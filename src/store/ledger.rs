@@ -14,7 +14,7 @@ use crate::base::id::TurnId;
 use crate::base::message::{Delivery, Inbound, Job, Outcome, Reply, reply_weight};
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
-use crate::store::commit_log::{CommitLog, LogError};
+use crate::store::commit_log::{CommitLog, FILE_BYTES, LogError};
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
@@ -50,7 +50,8 @@ pub struct Folders {
     pub dead: Box<dyn Storage>,
 }
 
-/// The state and the means to change it.
+/// The state and the means to change it. (A copy writes to the same files, which only a model of them can keep apart.)
+#[derive(Clone)]
 pub struct Ledger {
     log: CommitLog,
     journal: Journal,
@@ -70,7 +71,21 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the journal, repairs and completes the session files, and says what is to be gone on with.
     pub fn open(folders: Folders, boot: &str, counting: Counting, now: Wall) -> Result<(Ledger, Opening), LogError> {
-        let (log, found) = CommitLog::open(folders.journal, boot, &counting.name, now.0 / 1000)?;
+        Ledger::open_sized(folders, FILE_BYTES, boot, counting, now)
+    }
+
+    /// The same with journal files of this size.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_sized(
+        folders: Folders,
+        file_bytes: u64,
+        boot: &str,
+        counting: Counting,
+        now: Wall,
+    ) -> Result<(Ledger, Opening), LogError> {
+        let (log, found) = CommitLog::open_sized(folders.journal, file_bytes, boot, &counting.name, now.0 / 1000)?;
         let replay = recover::replay(&found.records, counting);
         let mut ledger = Ledger {
             log,
@@ -104,6 +119,11 @@ impl Ledger {
         ledger.commit_records(&records)?;
         ledger.log.sync()?;
         Ok((ledger, opening))
+    }
+
+    /// What is open, as it will be read again from what was written so far.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Puts a batch into the page cache.

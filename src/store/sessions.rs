@@ -45,6 +45,7 @@ pub struct History {
 }
 
 /// All session files of a data folder.
+#[derive(Clone)]
 pub struct Sessions {
     storage: Box<dyn Storage>,
     /// Stem to length and ordinal of the last line, true as long as the length is.
