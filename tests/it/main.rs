@@ -15,6 +15,8 @@ mod counterparts;
 mod docs;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// All interleavings of two messages, crashes and network faults.
+mod model;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
 /// Recovery from every crash image of a scripted run.
