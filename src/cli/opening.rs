@@ -194,15 +194,14 @@ fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger
     let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
     let counting = Counting { name: format!("{}-{:016x}", channel.name(), entropy::seed()), counted };
     let (mut ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
-    if setup.clock.is_trusted() {
-        ledger.tidy(setup.clock.wall());
-    }
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     if let Some(detail) = opening.damage.clone() {
         emit(&Event::JournalDamage { channel, detail });
     }
-    for repaired in &opening.repaired {
-        emit(&Event::SessionRepaired { session: repaired.session.clone(), bytes: repaired.bytes });
+    opening.events.iter().for_each(emit);
+    let tidied = if setup.clock.is_trusted() { ledger.tidy(setup.clock.wall()) } else { Ok(()) };
+    if let Err(error) = tidied {
+        emit(&Event::StorageError { what: "what was kept aside".to_owned(), error: error.to_string() });
     }
     emit(&Event::Recovered {
         channel,

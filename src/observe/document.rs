@@ -109,6 +109,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "session_append_error", level: "warn", meaning: "A session line could not be written yet; it stays owed.", fields: &[
         ("session", "which one"), ("error", "what went wrong"),
     ] },
+    Entry { event: "storage_error", level: "warn", meaning: "Something that nothing depends on could not be read or removed; it is tried again.", fields: &[
+        ("what", "what it was"), ("error", "what went wrong"),
+    ] },
     Entry { event: "session_read_error", level: "warn", meaning: "A session could not be read, so a message was answered without what was said before.", fields: &[
         ("session", "which one"), ("error", "what went wrong"),
     ] },
@@ -190,6 +193,7 @@ mod tests {
             Event::OrphansEnded { processes: 1 },
             Event::SessionRepaired { session: text(), bytes: 1 },
             Event::SessionAppendError { session: text(), error: text() },
+            Event::StorageError { what: text(), error: text() },
             Event::SessionReadError { session: text(), error: text() },
             Event::TelemetryError { message: text() },
             Event::Fatal { reason: text() },
@@ -218,11 +222,12 @@ mod tests {
             Event::OrphansEnded { .. } => 15,
             Event::SessionRepaired { .. } => 16,
             Event::SessionAppendError { .. } => 17,
-            Event::SessionReadError { .. } => 18,
-            Event::TelemetryError { .. } => 19,
-            Event::Fatal { .. } => 20,
-            Event::LogDropped { .. } => 21,
-            Event::Log { .. } => 22,
+            Event::StorageError { .. } => 18,
+            Event::SessionReadError { .. } => 19,
+            Event::TelemetryError { .. } => 20,
+            Event::Fatal { .. } => 21,
+            Event::LogDropped { .. } => 22,
+            Event::Log { .. } => 23,
         }
     }
 

@@ -161,6 +161,8 @@ pub enum Event {
     SessionRepaired { session: String, bytes: u64 },
     /// A session line could not be written yet; it stays owed.
     SessionAppendError { session: String, error: String },
+    /// Something that nothing depends on could not be read or removed; it is tried again.
+    StorageError { what: String, error: String },
     /// A session could not be read, so a message was answered without what was said before.
     SessionReadError { session: String, error: String },
     /// Counters could not be written; they are kept and tried again.
@@ -187,6 +189,7 @@ impl Event {
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
             | Event::SessionReadError { .. }
+            | Event::StorageError { .. }
             | Event::LogDropped { .. }
             | Event::TelemetryError { .. } => Level::Warn,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,

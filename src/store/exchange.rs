@@ -8,8 +8,8 @@ use crate::base::message::{Delivery, Inbound, Job, Outbound, Reply};
 use crate::observe::event::{Event, TurnRecord};
 use crate::store::record::OpenRecord;
 use crate::store::recover::Reopened;
-use crate::store::sessions::Repaired;
 use crate::store::storage::Storage;
+use crate::store::{commit_log, sessions};
 
 /// What opening found.
 #[derive(Debug, Default)]
@@ -24,8 +24,8 @@ pub struct Opening {
     pub lines_restored: usize,
     /// Damage, for a person.
     pub damage: Option<String>,
-    /// Session files repaired on the way.
-    pub repaired: Vec<Repaired>,
+    /// What is to be said of the sessions.
+    pub events: Vec<Event>,
 }
 
 /// The folders of a channel.
@@ -38,6 +38,21 @@ pub struct Folders {
     pub dead: Box<dyn Storage>,
     /// `spool/<channel>`.
     pub spool: Box<dyn Storage>,
+}
+
+/// How large files become, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// A journal file; a multiple of its blocks.
+    pub journal: u64,
+    /// A session file, before it is put away.
+    pub session: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { journal: commit_log::FILE_BYTES, session: sessions::FILE_BYTES_MAX }
+    }
 }
 
 /// What is asked of the writer by the dispatcher and the turn workers.

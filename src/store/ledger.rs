@@ -6,6 +6,7 @@
 //! are appended after the flush of their answer and before anyone is told of it.
 
 use std::collections::HashSet;
+use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
@@ -13,35 +14,20 @@ use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply, repl
 use crate::base::rng::Rng;
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
-use crate::store::commit_log::{self, CommitLog, LogError};
+use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::dead::{self, DeadLetters, Letter};
-use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission};
+use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission, Sizes};
 use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
 use crate::store::record::{
     Answer, Attempts, Closed, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
 };
 use crate::store::recover::{self, Owed};
-use crate::store::sessions::{self, Sessions};
+use crate::store::sessions::Sessions;
 use crate::store::spool::Spool;
 
 /// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
 const EXPIRED_CHATS_MAX: usize = 1024;
-
-/// How large files become, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// A journal file; a multiple of its blocks.
-    pub journal: u64,
-    /// A session file, before it is put away.
-    pub session: u64,
-}
-
-impl Default for Sizes {
-    fn default() -> Sizes {
-        Sizes { journal: commit_log::FILE_BYTES, session: sessions::FILE_BYTES_MAX }
-    }
-}
 
 /// The state and the means to change it. (A copy writes to the same files, which only a model of them can keep apart.)
 #[derive(Clone)]
@@ -98,7 +84,7 @@ impl Ledger {
             expired_chats: HashSet::new(),
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
-        (opening.lines_restored, opening.repaired) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
+        (opening.lines_restored, opening.events) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
         ledger.lines.check()?;
         if opening.damage.is_some() {
             // The damaged file is not written to any more. Its answers' lines are made safe first.
@@ -123,9 +109,9 @@ impl Ledger {
 
     /// Removes dead letters and torn ends of long ago. To be called once after a start, with a clock that can be trusted;
     /// what cannot be removed waits for the next start.
-    pub fn tidy(&mut self, now: Wall) {
-        let _ = self.dead.tidy(now);
-        let _ = self.lines.tidy(now);
+    pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
+        let (dead, torn) = (self.dead.tidy(now), self.lines.tidy(now));
+        dead.and(torn)
     }
 
     /// What is open, as it will be read again from what was written so far.
@@ -225,7 +211,7 @@ impl Ledger {
     }
 
     /// The oldest wish in the spool.
-    pub fn next_readmission(&self, now: Wall, rng: &mut Rng) -> Option<Readmission> {
+    pub fn next_readmission(&self, now: Wall, rng: &mut Rng) -> io::Result<Option<Readmission>> {
         self.spool.next(now, rng)
     }
 

@@ -21,6 +21,8 @@ pub struct OwedLines {
     /// Another process holds the lock: nothing is tried until the next [`OwedLines::retry`], so that a command that
     /// hangs costs one short wait a second and not one for every session.
     locked_out: bool,
+    /// That something is owed was said; it is tried again every second until nothing is.
+    said: bool,
 }
 
 struct Appended {
@@ -31,45 +33,54 @@ struct Appended {
 impl OwedLines {
     /// Nothing is owed.
     pub fn new(sessions: Sessions) -> OwedLines {
-        OwedLines { sessions, turns: VecDeque::new(), locked_out: false }
+        OwedLines { sessions, turns: VecDeque::new(), locked_out: false, said: false }
     }
 
     /// After a start: appends every answered turn's lines that its session file does not have. What fails stays owed.
-    /// Returns for how many turns that was, and what had to be repaired on the way.
+    /// Returns for how many turns that was, and what is to be said about it.
     pub fn restore(
         &mut self,
         journal: &mut Journal,
         answered: &[(Received, Answer)],
         now: Wall,
-    ) -> (usize, Vec<Repaired>) {
-        let (mut restored, mut repaired) = (0, Vec::new());
+    ) -> (usize, Vec<Event>) {
+        let (mut restored, mut events) = (0, Vec::new());
         for stem_wanted in distinct(answered.iter().map(|(received, _)| stem(received))) {
             // The lines that are there may be in the page cache only, and the records that could restore them go with
             // the next change of files.
             self.sessions.mark_unsynced(&stem_wanted);
             let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
             let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
-            let Ok(present) = self.sessions.holds(&stem_wanted, &turns) else {
-                // Which lines are there is not known, so none is written before it is.
-                self.turns.extend(of_session.iter().map(|(received, _)| received.id));
-                continue;
+            let present = match self.sessions.holds(&stem_wanted, &turns) {
+                Ok(present) => present,
+                Err(error) => {
+                    // Which lines are there is not known, so none is written before it is.
+                    self.turns.extend(of_session.iter().map(|(received, _)| received.id));
+                    events.extend(self.say(&stem_wanted, &error));
+                    continue;
+                }
             };
             let mut failed = false;
             for (received, answer) in of_session {
-                let appended = if failed { None } else { self.append(journal, received, answer, now, &present).ok() };
-                failed |= appended.is_none();
-                match appended {
-                    Some(Appended { lines: 0, .. }) => {}
-                    Some(appended) => {
-                        restored += 1;
-                        repaired.extend(appended.repaired);
+                // Lines keep the order of the answers, so what follows one that fails waits, too.
+                if failed {
+                    self.turns.push_back(received.id);
+                    continue;
+                }
+                match self.append(journal, received, answer, now, &present) {
+                    Ok(appended) => {
+                        restored += usize::from(appended.lines > 0);
+                        events.extend(appended.repaired.map(repaired));
                     }
-                    // Lines keep the order of the answers, so what follows waits, too.
-                    None => self.turns.push_back(received.id),
+                    Err(error) => {
+                        failed = true;
+                        self.turns.push_back(received.id);
+                        events.extend(self.say(&stem_wanted, &error));
+                    }
                 }
             }
         }
-        (restored, repaired)
+        (restored, events)
     }
 
     /// Appends the lines of a turn that was just answered, behind what its session is owed already.
@@ -118,32 +129,32 @@ impl OwedLines {
         if turns.len() > 1 || !first_try {
             // An append failed before, and nobody knows how much of it is there.
             let names: Vec<String> = turns.iter().map(TurnId::to_string).collect();
-            let Ok(found) = self.sessions.holds(stem_wanted, &names) else { return Vec::new() };
-            present = found;
+            match self.sessions.holds(stem_wanted, &names) {
+                Ok(found) => present = found,
+                Err(error) => return self.say(stem_wanted, &error).into_iter().collect(),
+            }
         }
         let mut events = Vec::new();
         for turn in &turns {
             let answered = journal.get(*turn).and_then(|open| Some((open.received.clone(), open.answer.clone()?)));
             let Some((received, answer)) = answered else { continue };
             match self.append(journal, &received, &answer, now, &present) {
-                Ok(appended) => events.extend(
-                    appended
-                        .repaired
-                        .map(|repaired| Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes }),
-                ),
+                Ok(appended) => events.extend(appended.repaired.map(repaired)),
                 Err(error) => {
                     self.locked_out = error.kind() == io::ErrorKind::WouldBlock;
-                    // Said when it begins; it is tried again every second until it succeeds.
-                    if first_try && turns.len() == 1 {
-                        let session = stem_wanted.to_owned();
-                        events.push(Event::SessionAppendError { session, error: error.to_string() });
-                    }
+                    events.extend(self.say(stem_wanted, &error));
                     return events;
                 }
             }
             self.turns.retain(|owed| owed != turn);
         }
+        self.said &= !self.turns.is_empty();
         events
+    }
+
+    fn say(&mut self, stem: &str, error: &io::Error) -> Option<Event> {
+        let event = Event::SessionAppendError { session: stem.to_owned(), error: error.to_string() };
+        (!std::mem::replace(&mut self.said, true)).then_some(event)
     }
 
     /// Appends the lines of a turn that are not `present`: both, or after a torn append perhaps only the second.
@@ -168,6 +179,10 @@ impl OwedLines {
         journal.line_written(received.id);
         Ok(Appended { lines: lines.len(), repaired })
     }
+}
+
+fn repaired(repaired: Repaired) -> Event {
+    Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes }
 }
 
 fn distinct(stems: impl Iterator<Item = String>) -> BTreeSet<String> {

@@ -3,6 +3,8 @@
 //! retry of the same turn another one; the journal remembers file names as it remembers messages, so that taking one twice
 //! does nothing.
 
+use std::io;
+
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::base::message::EXPIRED;
@@ -25,9 +27,12 @@ impl Spool {
     }
 
     /// The oldest wish. A file that cannot be read is passed over; `outbox list` shows it.
-    pub fn next(&self, now: Wall, rng: &mut Rng) -> Option<Readmission> {
-        let names = dead::names(self.storage.as_ref()).ok()?;
-        names.into_iter().filter(|name| !self.taken.contains(name)).find_map(|file| self.wish(file, now, rng))
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn next(&self, now: Wall, rng: &mut Rng) -> io::Result<Option<Readmission>> {
+        let names = dead::names(self.storage.as_ref())?.into_iter();
+        Ok(names.filter(|name| !self.taken.contains(name)).find_map(|file| self.wish(file, now, rng)))
     }
 
     fn wish(&self, file: String, now: Wall, rng: &mut Rng) -> Option<Readmission> {

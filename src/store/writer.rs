@@ -61,6 +61,8 @@ pub struct Writer {
     retry_due: Mono,
     /// A wish of the spool is with the dispatcher.
     wish_under_way: bool,
+    /// That the spool cannot be read was said.
+    spool_failed: bool,
     rng: Rng,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
@@ -84,6 +86,7 @@ impl Writer {
             telemetry_due: now,
             retry_due: now,
             wish_under_way: false,
+            spool_failed: false,
             rng,
             clock,
             log,
@@ -214,7 +217,15 @@ impl Writer {
         if self.wish_under_way || self.ends.outboxes.is_empty() {
             return;
         }
-        if let Some(readmission) = self.ledger.next_readmission(self.clock.wall(), &mut self.rng) {
+        let wish = self.ledger.next_readmission(self.clock.wall(), &mut self.rng);
+        if let Err(error) = &wish
+            && !self.spool_failed
+        {
+            let event = Event::StorageError { what: "spool".to_owned(), error: error.to_string() };
+            self.log.emit(self.clock.wall(), &event);
+        }
+        self.spool_failed = wish.is_err();
+        if let Ok(Some(readmission)) = wish {
             self.wish_under_way = true;
             push(&self.ends.notices, Notice::Readmission(Box::new(readmission)));
         }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use rusty_pinch::base::clock::Wall;
 use rusty_pinch::base::message::{Delivery, Outcome, Reply, Summary};
-use rusty_pinch::store::exchange::{Append, Effect, Input};
-use rusty_pinch::store::exchange::{Folders, Opening};
+use rusty_pinch::store::exchange::{Append, Effect, Folders, Input, Opening, Sizes};
 use rusty_pinch::store::journal::Counting;
-use rusty_pinch::store::ledger::{Ledger, Sizes};
+use rusty_pinch::store::ledger::Ledger;
 use rusty_pinch::store::recover::Reopened;
 
 use super::disk::{Content, Disk, File, Meaning, Place, Version};

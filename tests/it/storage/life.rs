@@ -10,10 +10,9 @@ use rusty_pinch::base::message::{Chat, Delivery, Inbound, Job, Mode, Outbound, O
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::outbound::{Attempt, Lanes, Step};
 use rusty_pinch::store::commit_log::LogError;
-use rusty_pinch::store::exchange::{Append, Effect, Input, Notice};
-use rusty_pinch::store::exchange::{Folders, Opening};
+use rusty_pinch::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Sizes};
 use rusty_pinch::store::journal::Counting;
-use rusty_pinch::store::ledger::{Ledger, Sizes};
+use rusty_pinch::store::ledger::Ledger;
 
 use super::SESSION_BYTES_MAX;
 use super::world::{Kind, Letter, World};
