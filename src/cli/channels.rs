@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
@@ -30,7 +30,7 @@ use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, st
 use crate::store::directory::Directory;
 use crate::store::exchange::Opening;
 use crate::store::ledger::Ledger;
-use crate::sys::signal;
+use crate::sys::signal::{self, Signal};
 use crate::sys::stop::{self, Stop};
 use crate::turn::answer::Answerer;
 use crate::turn::machine::Names;
@@ -42,14 +42,18 @@ const UNWRITABLE: &str = "the journal cannot be written";
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Threads beside the workers: writer, dispatcher, reader, signal, senders.
-const OTHER_THREADS: usize = 4 + SENDERS;
+/// Threads beside the workers: writer, dispatcher, reader, senders.
+const OTHER_THREADS: usize = 3 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
+    // Before anything else, so that an order to end is never the end of a process that had not got that far. The thread
+    // lives as long as the process and reports nothing.
+    let (exits, _) = bounded(1);
+    let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
     let setup = setup::load_for(Way::Queued)?;
     let token = ready(&setup.config)?;
-    work(setup, &token, parsed.count("max-messages"))
+    work(setup, &token, &signals, parsed.count("max-messages"))
 }
 
 /// Every channel that is enabled: Telegram is the only one there is, so far.
@@ -79,13 +83,12 @@ fn ready(config: &Config) -> Result<Secret, Failure> {
     })
 }
 
-fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), Failure> {
+fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: Option<u64>) -> Result<(), Failure> {
     setup.refuse_strangers()?;
     let (exits, exits_out) = bounded(setup.config.workers + OTHER_THREADS);
-    let signals = signal::listen(exits.clone()).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
     announce(&setup, messages_max);
     let channel = ChannelId::Telegram;
-    let Some(opened) = opening::open(channel, &setup, &signals)? else { return Ok(()) };
+    let Some(opened) = opening::open(channel, &setup, signals)? else { return Ok(()) };
     setup.end_orphans();
     let (stopper, stop) = stop::pair();
     let calls = (0..setup.config.workers).map(|_| Cancel::new()).collect();
@@ -108,7 +111,7 @@ fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), F
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
-        Ended::Storage { told: false } => opening::fail(channel, &setup, &signals, UNWRITABLE),
+        Ended::Storage { told: false } => opening::fail(channel, &setup, signals, UNWRITABLE),
     };
     setup.log.flush(LOG_PATIENCE);
     outcome

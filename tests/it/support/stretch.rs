@@ -104,6 +104,10 @@ impl Stretch {
 
     pub fn note_end(&mut self, process: &mut Process, cause: &str) -> String {
         let code = process.code_within(CEILING);
+        // A signal that comes before the first line of ours meets a process that the kernel is still making.
+        if code == "signal 15" && process.lines().is_empty() {
+            return code;
+        }
         self.exits.push(Exit { code: code.clone(), cause: cause.to_string() });
         code
     }
