@@ -78,13 +78,15 @@ fn the_source_of_a_secret_and_the_ones_it_hides_are_named_and_never_shown() {
     let text = world.run(&["doctor"]).stdout;
     assert!(text.contains("\napi_key_source: RUSTY_PINCH_OPENAI_API_KEY (the file named by"), "{text}");
     assert!(!text.contains("canary"), "{text}");
-    says(&world, 0, "secret.shadowed", "comes from environment; env file, line 2 has another value");
-    says(&world, 0, "secret.shadowed", "comes from the file named by its _FILE variable; environment has another");
+    let counts = "RUSTY_PINCH_OPENAI_API_KEY comes from the file named by its _FILE variable; ";
+    says(&world, 0, "secret.shadowed", &format!("{counts}environment has another value"));
+    says(&world, 0, "secret.shadowed", &format!("{counts}env file, line 2 has another value"));
     says(&world, 0, "secret.shadowed", "RUSTY_PINCH_OPENAI_API_KEY is used; OPENAI_API_KEY has another value");
     assert_eq!(checks(&world, "secret.mode").1, Vec::<String>::new());
     mode(&file, 0o644);
+    says(&world, 78, "secret.mode", &format!("mode 644): chmod 600 {}", file.display()));
+    mode(&file, 0o600);
     mode(&settings, 0o644);
-    says(&world, 0, "secret.mode", "(mode 644); chmod 6");
     says(&world, 0, "config.env_file", "holds secrets and can be read by every user (mode 644); chmod o-r");
     mode(&settings, 0o666);
     says(&world, 0, "config.env_file", "can be changed by others");
