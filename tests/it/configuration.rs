@@ -1,7 +1,8 @@
 //! Bad settings, made from tables: each is told in one sentence that names the variable or the file, and its line. Never a
 //! panic, never a silent default, never the value of a secret, and nothing on standard output.
 //!
-//! Seen to fail: an upper bound not checked (21 cases), keys of others not checked (9), a sentence that shows the value (25).
+//! Seen to fail: an upper bound not checked (21 cases), keys of others not checked (9), a sentence that shows the value (25),
+//! a token where the file of it should be named, modes of secret files.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

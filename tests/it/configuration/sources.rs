@@ -1,15 +1,17 @@
 //! Where values come from: which of several sources counts, what is said of the others, and that a source which cannot be
-//! used ends the program instead of being passed over.
+//! used ends the program instead of being passed over. Seen to fail: a file behind its credential, the system's file before
+//! the one here, an unreadable file taken for an empty one, secrets that do not count left out, a fatal line that knows none.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::configuration::another_user;
-use crate::support::cases::Random;
+use crate::support::cases::{Random, say};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::world::World;
 
@@ -361,4 +363,58 @@ fn a_dollar_that_takes_part_of_a_value_away_is_told() {
     private(&world.path("home/.env"), "A=1\nRUSTY_PINCH_MODEL=${A:-canary}\n");
     let sentence = refused(&world);
     assert!(sentence.contains("line 2") && sentence.contains("${…}") && !sentence.contains("canary"), "{sentence}");
+}
+
+/// A file of settings that the program looks for at its own place. In a namespace of its own, the machine's is not touched.
+#[test]
+fn the_systems_file_is_read_after_the_one_here_and_both_after_the_one_that_is_named() {
+    let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/etc"]).output();
+    if !probe.as_ref().is_ok_and(|output| output.status.success()) {
+        return say(&format!("skip: no mount namespace of our own ({probe:?})"));
+    }
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_PROVIDER", "local");
+    let system = private(&world.path("system.env"), "RUSTY_PINCH_MODEL=of-the-system\n");
+    let script = "mount -t tmpfs tmpfs /etc && mkdir /etc/rusty-pinch && cp \"$0\" /etc/rusty-pinch/rusty-pinch.env && exec \"$@\"";
+    let model = |world: &World| {
+        let product = world.command(&["doctor"]);
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]).arg(&system).arg(product.get_program()).arg("doctor");
+        command.env_clear().current_dir(world.path("home"));
+        command.envs(product.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = output.unwrap_or_default();
+        said.lines().find_map(|line| line.strip_prefix("model: ")).map(str::to_owned)
+    };
+    assert_eq!(model(&world).as_deref(), Some("of-the-system"));
+    private(&world.path("home/.env"), "RUSTY_PINCH_CODEX_MODEL=x\n");
+    assert_eq!(model(&world).as_deref(), Some("openrouter/qwen/qwen3-coder"), "one file only");
+    private(&world.path("home/.env"), "RUSTY_PINCH_MODEL=of-here\n");
+    assert_eq!(model(&world).as_deref(), Some("of-here"));
+    let named = private(&world.path("named.env"), "RUSTY_PINCH_MODEL=of-the-named\n");
+    world.set("RUSTY_PINCH_ENV_FILE", &named.to_string_lossy());
+    assert_eq!(model(&world).as_deref(), Some("of-the-named"));
+}
+
+/// The settings may be all that makes the worker safe, so it does not go without them.
+#[test]
+fn an_env_file_that_may_not_be_read_is_an_error_that_says_whose_command_it_is() {
+    if !another_user::can_be() {
+        return;
+    }
+    let mut world = world();
+    let (here, named) = (world.path("home/.env"), world.path("named.env"));
+    private(&here, "RUSTY_PINCH_PROVIDER=local\n");
+    for path in [&here, &named] {
+        let mut command = world.command(&["run", "--message", "x"]);
+        another_user::become_for(&mut command, &world.path(""), &[path]);
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let name = path.file_name().expect("a name").to_string_lossy();
+        assert!(said.contains(&format!("{name} cannot be read")) && said.contains("sudo -u rusty-pinch"), "{said}");
+        fs::remove_file(&here).ok();
+        private(&named, "RUSTY_PINCH_PROVIDER=local\n");
+        world.set("RUSTY_PINCH_ENV_FILE", &named.to_string_lossy());
+    }
 }
