@@ -3,11 +3,10 @@
 
 use crate::cli::flags::Parsed;
 use crate::cli::{Failure, environment, print};
-use crate::config::keys::{KEYS, Reader};
-use crate::config::settings::Config;
+use crate::config::settings;
 use crate::config::surroundings::Surroundings;
 use crate::doctor::report::{Check, Level, Report};
-use crate::doctor::{checks, gather, settings};
+use crate::doctor::{self, checks, gather, names};
 use crate::sys::files;
 
 /// Prints the report: as text, as JSON (`--json`), or only what is wrong (`--quiet`, for cron, which mails what is
@@ -17,17 +16,15 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
         return Err(Failure::Usage("doctor prints either --json or --quiet".to_owned()));
     }
     files::private_by_default();
-    let surroundings = environment::read()?;
-    let config = match Config::load(&surroundings.variables) {
-        Ok(config) => config,
-        Err(error) => {
-            show(&unusable(&surroundings, &error.to_string()), parsed)?;
-            return Err(Failure::Configuration(error.to_string()));
-        }
+    let surroundings = environment::look();
+    let config = match (surroundings.config(), surroundings.problems.first()) {
+        (Ok(config), None) => config,
+        (_, Some(problem)) => return unusable(&surroundings, &problem.sentence, parsed),
+        (Err(error), None) => return unusable(&surroundings, &error.to_string(), parsed),
     };
     let facts = gather::facts(&config);
     let report = Report {
-        settings: settings::lines(&config, &surroundings.variables),
+        settings: doctor::settings::lines(&config, &surroundings.variables),
         checks: checks::all(&config, &surroundings, &facts),
     };
     show(&report, parsed)?;
@@ -35,16 +32,23 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
     if report.level() > tolerated { Err(Failure::Failed(String::new())) } else { Ok(()) }
 }
 
-/// Every value that does not fit, so that all can be mended at once.
-fn unusable(surroundings: &Surroundings, first: &str) -> Report {
-    let reader = Reader(&surroundings.variables);
-    let mut problems: Vec<String> =
-        KEYS.iter().filter_map(|key| reader.check(key).err()).map(|error| error.to_string()).collect();
-    if problems.is_empty() {
-        problems.push(first.to_owned());
+/// Everything that does not fit, so that all can be mended at once; the first of it is the failure.
+fn unusable(surroundings: &Surroundings, first: &str, parsed: &Parsed) -> Result<(), Failure> {
+    let mut checks: Vec<Check> = surroundings
+        .problems
+        .iter()
+        .map(|problem| Check::error(problem.check, problem.sentence.as_str(), ""))
+        .collect();
+    for error in settings::problems(&surroundings.variables) {
+        let check = Check::error("config.value", error.to_string(), "");
+        // What names a file was looked at before.
+        if !checks.contains(&check) {
+            checks.push(check);
+        }
     }
-    let checks = problems.into_iter().map(|problem| Check::error("config.value", problem, ""));
-    Report { settings: Vec::new(), checks: checks.collect() }
+    checks.extend(names::checks(surroundings));
+    show(&Report { settings: Vec::new(), checks }, parsed)?;
+    Err(Failure::Configuration(first.to_owned()))
 }
 
 fn show(report: &Report, parsed: &Parsed) -> Result<(), Failure> {

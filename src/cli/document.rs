@@ -7,7 +7,8 @@ use std::fmt::Write;
 
 use crate::cli::flags::{COMMANDS, Command, EXIT_CODES, Opt, REMOVED, Takes};
 use crate::cli::help::{about, usage};
-use crate::config::keys::{Fate, KEYS};
+use crate::config::document::{SOURCES, range, words};
+use crate::config::keys::{FOREIGN, Fate, KEYS, Key};
 
 /// Options that every command has.
 const EVERYWHERE: [(&str, &str, &str); 2] =
@@ -65,9 +66,17 @@ pub fn man_page() -> String {
         item(&mut text, &code.to_string(), meaning);
     }
     text.push_str(".SH ENVIRONMENT\n");
-    for key in KEYS.iter().filter(|key| key.fate == Fate::Heeded) {
-        let default = key.default.map_or(String::new(), |default| format!(" Default: {default}"));
-        item(&mut text, key.name, &format!("{}{default}", key.doc));
+    for sentences in SOURCES {
+        let _ = writeln!(text, ".PP\n{}", roff(sentences));
+    }
+    for Key { name, kind, default, doc, fate } in KEYS {
+        let default = default.map_or(String::new(), |default| format!(" Default: {default}."));
+        let fate = if *fate == Fate::Heeded { String::new() } else { format!(" [{}]", words(*fate)) };
+        item(&mut text, name, &format!("{doc} {}{default}{fate}", range(*kind)));
+    }
+    text.push_str(".SS Variables of others, read after ours where they name the same thing\n");
+    for (name, kind) in FOREIGN {
+        item(&mut text, name, &range(*kind));
     }
     text.push_str(".SH FILES\n");
     item(

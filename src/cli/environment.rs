@@ -1,6 +1,8 @@
 //! The environment and the files it names, read once at start into a value: process variables, the `.env` file, files
-//! named by `NAME_FILE`, and systemd credentials. The only reader of all of them.
+//! named by `NAME_FILE`, and systemd credentials. The only reader of all of them. What cannot be used is noted, and the
+//! rest is read all the same, so that all can be mended at once.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::env;
 use std::ffi::OsString;
 use std::io;
@@ -8,10 +10,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
-use crate::config::env_file;
-use crate::config::keys::{Environment, Kind, Source, known_names};
-use crate::config::surroundings::{Purpose, ReadFile, Surroundings};
-use crate::sys::files;
+use crate::config::env_file::{self, Gone};
+use crate::config::keys::{Environment, KEYS, Kind, Reader, Source, is_secret, secret_names};
+use crate::config::secret::Secret;
+use crate::config::secret_file::{self, Access};
+use crate::config::surroundings::{ReadFile, Surroundings};
+use crate::sys::{files, users};
 
 /// Largest `.env` file accepted.
 const ENV_FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -22,17 +26,33 @@ const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Where settings of an installed package are.
 const SYSTEM_FILE: &str = "/etc/rusty-pinch/rusty-pinch.env";
 
+/// Names the env file; heeded in the process environment only, like the next one.
+const ENV_FILE: &str = "RUSTY_PINCH_ENV_FILE";
+
+/// Systemd's name for the folder of credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// Reads everything.
 ///
 /// # Errors
-/// A file that is named and cannot be read, or does not parse, is a configuration failure with its line.
+/// The first thing that cannot be used is a configuration failure.
 pub fn read() -> Result<Surroundings, Failure> {
-    let mut found = Surroundings { variables: process_variables(), ..Surroundings::default() };
-    if let Some(path) = env_file_path(&found.variables)? {
-        add_env_file(&mut found, &path)?;
+    let found = look();
+    match found.problems.first() {
+        None => Ok(found),
+        Some(problem) => Err(Failure::Configuration(problem.sentence.clone())),
     }
-    add_secret_files(&mut found)?;
-    Ok(found)
+}
+
+/// Reads what can be read, and notes what cannot be used.
+pub fn look() -> Surroundings {
+    let mut found = Surroundings { variables: process_variables(), ..Surroundings::default() };
+    let hidden = add_env_file(&mut found).unwrap_or_else(|sentence| {
+        found.problem("config.value", sentence);
+        Environment::new()
+    });
+    add_secrets(&mut found, hidden);
+    found
 }
 
 /// Variables that are not UTF-8 are nothing that we could use. Of ours the value is kept, marked with what stands for
@@ -52,73 +72,180 @@ pub fn process_variables() -> Environment {
     variables.filter_map(read).collect()
 }
 
-fn env_file_path(environment: &Environment) -> Result<Option<PathBuf>, Failure> {
-    if let Some((named, _)) = environment.get("RUSTY_PINCH_ENV_FILE").filter(|(named, _)| !named.trim().is_empty()) {
-        return Ok(Some(PathBuf::from(named.trim())));
+/// A variable that names a file or a folder; `None` if it is unset.
+fn place(found: &Surroundings, name: &str) -> Result<Option<(PathBuf, Source)>, String> {
+    Reader(&found.variables).check_value(name, Kind::Text).map_err(|error| error.to_string())?;
+    let set = found.variables.get(name).filter(|(value, _)| !value.trim().is_empty());
+    Ok(set.map(|(value, source)| (PathBuf::from(value.trim()), source.clone())))
+}
+
+fn env_file_path(found: &Surroundings) -> Result<Option<PathBuf>, String> {
+    if let Some((named, _)) = place(found, ENV_FILE)? {
+        return Ok(Some(named));
     }
     for candidate in [".env", SYSTEM_FILE].map(Path::new) {
         match candidate.try_exists() {
             Ok(true) => return Ok(Some(candidate.to_owned())),
             Ok(false) => {}
             // There may be settings that we must not go without.
-            Err(error) => return Err(unreadable(candidate, &error)),
+            Err(error) => return Err(format!("{} {}", candidate.display(), unreadable(&error))),
         }
     }
     Ok(None)
 }
 
-fn add_env_file(found: &mut Surroundings, path: &Path) -> Result<(), Failure> {
-    let text = read_text(found, path, Purpose::Settings, ENV_FILE_BYTES_MAX)?;
+/// What the env file sets and the process does not. Returns the secrets that both set.
+fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
+    let Some(path) = env_file_path(found)? else { return Ok(BTreeMap::new()) };
+    let told = |problem: String| format!("{} {problem}", path.display());
+    let (bytes, known) = files::read_bounded(&path, ENV_FILE_BYTES_MAX).map_err(|error| told(unreadable(&error)))?;
+    let mut read = ReadFile { path: path.clone(), has_secrets: false, mode: known.mode() };
+    let text = String::from_utf8(bytes).map_err(|_| told("is not UTF-8 text".to_owned()))?;
     let file = env_file::read(&text, &|name| found.variables.get(name).map(|(value, _)| value.clone()))
-        .map_err(|error| configuration(path, &error.to_string()))?;
-    found.repeats = file.repeats;
+        .map_err(|error| told(error.to_string()))?;
+    let mut hidden = Environment::new();
     for entry in file.entries {
-        let is_secret = known_names().any(|(name, kind)| name == entry.name && matches!(kind, Kind::Secret));
-        if let Some(file) = found.files.last_mut().filter(|_| is_secret && !entry.value.trim().is_empty()) {
-            file.purpose = Purpose::SettingsAndSecrets;
+        let is_secret = is_secret(&entry.name);
+        read.has_secrets |= is_secret && !entry.value.trim().is_empty();
+        if [ENV_FILE, CREDENTIALS].contains(&entry.name.as_str()) {
+            let sentence = format!("{} has no effect in the env file, where line {} sets it", entry.name, entry.line);
+            found.remark("config.no_effect", sentence);
+            continue;
         }
-        found.underlay(entry.name, entry.value, Source::EnvFile { line: entry.line }, is_secret);
-    }
-    Ok(())
-}
-
-/// A secret's file beats its variable; a file named by the operator beats a credential.
-fn add_secret_files(found: &mut Surroundings) -> Result<(), Failure> {
-    let credentials = found.variables.get("CREDENTIALS_DIRECTORY").map(|(folder, _)| PathBuf::from(folder));
-    for (name, _) in known_names().filter(|(_, kind)| matches!(kind, Kind::Secret)) {
-        let named = found.variables.get(&format!("{name}_FILE")).map(|(path, _)| PathBuf::from(path.trim()));
-        let named = named.filter(|path| !path.as_os_str().is_empty());
-        let credential = credentials.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
-        for (path, source) in [(credential, Source::Credential), (named, Source::File)] {
-            if let Some(path) = path {
-                let text = read_text(found, &path, Purpose::Secret, SECRET_FILE_BYTES_MAX)?;
-                if text.trim().is_empty() {
-                    // Passed over, another key would be used in its place.
-                    return Err(configuration(&path, "is empty: write the secret into it, or do not name it"));
-                }
-                found.overrule(name, text.strip_suffix('\n').unwrap_or(&text).to_owned(), source);
+        let value = (entry.value, Source::EnvFile { line: entry.line });
+        match found.variables.entry(entry.name) {
+            Entry::Vacant(place) => {
+                place.insert(value);
             }
+            Entry::Occupied(place) if is_secret => {
+                hidden.insert(place.key().clone(), value);
+            }
+            Entry::Occupied(_) => {}
         }
     }
-    Ok(())
+    file.gone.iter().for_each(|gone| note_gone(found, gone));
+    found.repeats = file.repeats;
+    found.file = Some(read);
+    Ok(hidden)
 }
 
-fn read_text(found: &mut Surroundings, path: &Path, purpose: Purpose, bytes_max: u64) -> Result<String, Failure> {
-    let (bytes, known) = files::read_bounded(path, bytes_max).map_err(|error| unreadable(path, &error))?;
-    found.files.push(ReadFile { path: path.to_owned(), purpose, owner: known.uid(), mode: known.mode() });
-    String::from_utf8(bytes).map_err(|_| configuration(path, "is not UTF-8 text"))
+/// A `$NAME` that stands for nothing. A secret cut short is never meant; of other values it is told, and the name only
+/// where it cannot be a part of a secret.
+fn note_gone(found: &mut Surroundings, gone: &Gone) {
+    let Gone { name, line, variable } = gone;
+    let source = Source::EnvFile { line: *line };
+    let what = match KEYS.iter().any(|key| key.name == name) && !is_secret(name) {
+        true => format!("${variable}"),
+        false => "a '$' and a name".to_owned(),
+    };
+    let sentence = format!(
+        "{name} ({source}) holds {what}, and no such variable is set: if it is meant literally, put the value into single quotes"
+    );
+    match secret_names().any(|secret| secret == name) {
+        true => found.problem("config.value", sentence),
+        false => found.remark("config.surprise", sentence),
+    }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
+/// A secret's file beats its credential, that beats its variable, and that beats the env file (`hidden`).
+fn add_secrets(found: &mut Surroundings, mut hidden: Environment) {
+    let folder = credentials_folder(found).unwrap_or_else(|sentence| {
+        found.problem("config.value", sentence);
+        None
+    });
+    for name in secret_names() {
+        let mut candidates = Vec::new();
+        candidates.extend(named_file(found, name));
+        candidates.extend(folder.as_deref().and_then(|folder| credential(found, name, folder)));
+        candidates.extend(found.variables.get(name).cloned());
+        candidates.extend(hidden.remove(name));
+        found.settle(name, candidates);
+    }
+    found.hidden.extend(hidden.into_values().map(|(value, _)| Secret::new(value)));
+}
+
+/// The folder, if a supervisor names one, and if it can be looked into.
+fn credentials_folder(found: &Surroundings) -> Result<Option<PathBuf>, String> {
+    let Some((folder, source)) = place(found, CREDENTIALS)? else { return Ok(None) };
+    if !folder.is_absolute() {
+        return Err(format!("{CREDENTIALS} ({source}) must be an absolute path, as systemd sets it"));
+    }
+    match folder.join("any").try_exists() {
+        Ok(_) => Ok(Some(folder)),
+        Err(error) => {
+            let problem = unreadable(&error);
+            Err(format!("{CREDENTIALS} ({source}) names a folder that {problem}: {}", folder.display()))
+        }
+    }
+}
+
+fn named_file(found: &mut Surroundings, name: &str) -> Option<(String, Source)> {
+    let variable = format!("{name}_FILE");
+    let (path, source) = place(found, &variable).unwrap_or_else(|sentence| {
+        found.problem("config.value", sentence);
+        None
+    })?;
+    read_secret(found, &path, &format!("{variable} ({source}) names a file that")).map(|text| (text, Source::File))
+}
+
+fn credential(found: &mut Surroundings, name: &str, folder: &Path) -> Option<(String, Source)> {
+    let path = folder.join(name);
+    let subject = format!("{name} ({})", Source::Credential);
+    match path.try_exists() {
+        Ok(true) => read_secret(found, &path, &subject).map(|text| (text, Source::Credential)),
+        Ok(false) => None,
+        // Passed over, another key would be used in its place.
+        Err(error) => {
+            found.problem("config.value", format!("{subject} {}: {}", unreadable(&error), path.display()));
+            None
+        }
+    }
+}
+
+fn read_secret(found: &mut Surroundings, path: &Path, subject: &str) -> Option<String> {
+    match secret_text(path) {
+        Ok(text) => Some(text),
+        Err((check, problem)) => {
+            found.problem(check, format!("{subject} {problem}"));
+            None
+        }
+    }
+}
+
+/// The text without its last line break, or a check and what is wrong.
+fn secret_text(path: &Path) -> Result<String, (&'static str, String)> {
+    // Somebody may have put the secret itself where its file should be named.
+    let looks_like_a_path = path.as_os_str().as_encoded_bytes().first().is_some_and(|first| b"/.".contains(first));
+    let shown = if looks_like_a_path { format!(": {}", path.display()) } else { String::new() };
+    let wrong = |problem: &str| ("config.value", format!("{problem}{shown}"));
+    let is_protected = secret_file::is_protected(path);
+    let read = if is_protected { files::read_bounded } else { files::read_bounded_itself };
+    let (bytes, known) = read(path, SECRET_FILE_BYTES_MAX).map_err(|error| wrong(&unreadable(&error)))?;
+    let access = Access {
+        owner: known.uid(),
+        group: known.gid(),
+        mode: known.mode(),
+        user: users::own_id(),
+        is_our_group: users::is_own_group(known.gid()),
+    };
+    match secret_file::refusal(path, access) {
+        Some(refusal) if !is_protected => return Err(("secret.mode", refusal)),
+        _ => {}
+    }
+    let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8 text"))?;
+    match text.trim().is_empty() {
+        // Passed over, another key would be used in its place.
+        true => Err(wrong("is empty; write the secret into it, or do not name it")),
+        false => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            ": run this as the user of the service, such as 'sudo -u rusty-pinch rusty-pinch …'"
+            "; run this as the user of the service, such as 'sudo -u rusty-pinch rusty-pinch …'"
         }
         _ => "",
     };
-    configuration(path, &format!("cannot be read ({error}){remedy}"))
-}
-
-fn configuration(path: &Path, problem: &str) -> Failure {
-    Failure::Configuration(format!("{} {problem}", path.display()))
+    format!("cannot be read ({error}{remedy})")
 }

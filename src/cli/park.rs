@@ -8,7 +8,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::cli::{Failure, environment, setup};
 use crate::config::keys::Reader;
-use crate::config::surroundings::Surroundings;
 use crate::sys::signal::{self, Signal};
 
 /// How often a parked process says so.
@@ -42,9 +41,7 @@ enum Then {
 
 /// Asked apart from the rest of the configuration, which may be what is at fault.
 fn wanted() -> bool {
-    let of_process = || Surroundings { variables: environment::process_variables(), ..Surroundings::default() };
-    let surroundings = environment::read().unwrap_or_else(|_| of_process());
-    Reader(&surroundings.variables).choice("RUSTY_PINCH_ON_FATAL").is_ok_and(|choice| choice == "park")
+    Reader(&environment::look().variables).choice("RUSTY_PINCH_ON_FATAL").is_ok_and(|choice| choice == "park")
 }
 
 /// Stays up and says why once a minute.

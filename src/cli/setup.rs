@@ -41,7 +41,7 @@ pub fn load() -> Result<Setup, Failure> {
 pub fn load_for(way: Way) -> Result<Setup, Failure> {
     files::private_by_default();
     let surroundings = environment::read()?;
-    let config = Config::load(&surroundings.variables).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let config = surroundings.config().map_err(|error| Failure::Configuration(error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let redactor = Redactor::new(config.secrets().iter());
     let rust_log = surroundings.variables.get("RUST_LOG").map_or("", |(value, _)| value);
@@ -80,7 +80,8 @@ impl Setup {
     }
 }
 
-/// A fatal event as a line, for errors that come before there is a log.
+/// A fatal event as a line, for errors that come before there is a log. The secrets are looked for once more.
 pub fn fatal_line(reason: &str) -> String {
-    Redactor::default().clean(&Event::Fatal { reason: reason.to_owned() }.to_line(SystemClock::new().wall()))
+    Redactor::new(environment::look().secrets().iter())
+        .clean(&Event::Fatal { reason: reason.to_owned() }.to_line(SystemClock::new().wall()))
 }

@@ -15,8 +15,8 @@ pub struct Endpoint {
 /// Why a base is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointError {
-    /// Not `http://` or `https://` with a host.
-    NotHttp,
+    /// Another scheme, or no host.
+    OtherScheme,
     /// User name or password in the URL.
     HasUserInfo,
     /// White space or a control character.
@@ -34,7 +34,7 @@ pub enum EndpointError {
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            EndpointError::NotHttp => "must start with http:// or https:// and name a host",
+            EndpointError::OtherScheme => "must start with http:// or https:// and name a host",
             EndpointError::HasUserInfo => "must not hold a user name or password: put the key in its own variable",
             EndpointError::HasSpace => "must not hold white space",
             EndpointError::BadCharacter => "must hold nothing but letters, digits and the signs of a URL",
@@ -51,26 +51,10 @@ impl Endpoint {
     /// Checks `text`. With `allow_insecure`, plain HTTP may go anywhere.
     pub fn parse(text: &str, allow_insecure: bool) -> Result<Endpoint, EndpointError> {
         let text = text.trim_end_matches('/');
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(EndpointError::HasSpace);
-        }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)) {
-            return Err(EndpointError::BadCharacter);
-        }
         if text.contains(['?', '#']) {
             return Err(EndpointError::HasQuery);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(EndpointError::NotHttp)?;
-        let secure = match scheme.to_ascii_lowercase().as_str() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(EndpointError::NotHttp),
-        };
-        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
-        if authority.contains('@') {
-            return Err(EndpointError::HasUserInfo);
-        }
-        let host = host_of(authority)?;
+        let (secure, host) = parts(text, "http")?;
         if !secure && !allow_insecure && !is_near(&host) {
             return Err(EndpointError::Insecure);
         }
@@ -88,19 +72,57 @@ impl Endpoint {
     }
 }
 
+/// Checks the URL of a websocket, which may go anywhere and may have a query.
+pub fn check_websocket(text: &str) -> Result<(), EndpointError> {
+    parts(text, "ws").map(|_| ())
+}
+
+/// Checks a host and its port.
+pub fn check_address(text: &str) -> Result<(), EndpointError> {
+    check_characters(text)?;
+    host_of(text)?;
+    let has_place_for_more = text.contains(['/', '@', '?', '#']) || !text.ends_with(|last: char| last.is_ascii_digit());
+    if has_place_for_more || !text.contains(':') { Err(EndpointError::BadPort) } else { Ok(()) }
+}
+
+fn check_characters(text: &str) -> Result<(), EndpointError> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(EndpointError::HasSpace);
+    }
+    let belongs = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    if text.bytes().all(belongs) { Ok(()) } else { Err(EndpointError::BadCharacter) }
+}
+
+/// Whether it is the secure kind of the scheme `plain`, and the host.
+fn parts(text: &str, plain: &str) -> Result<(bool, String), EndpointError> {
+    check_characters(text)?;
+    let (scheme, rest) = text.split_once("://").ok_or(EndpointError::OtherScheme)?;
+    let scheme = scheme.to_ascii_lowercase();
+    let secure = match scheme.strip_prefix(plain) {
+        Some("s") => true,
+        Some("") => false,
+        _ => return Err(EndpointError::OtherScheme),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(EndpointError::HasUserInfo);
+    }
+    Ok((secure, host_of(authority)?))
+}
+
 fn host_of(authority: &str) -> Result<String, EndpointError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (host, after) = rest.split_once(']').ok_or(EndpointError::NotHttp)?;
+            let (host, after) = rest.split_once(']').ok_or(EndpointError::OtherScheme)?;
             if host.parse::<core::net::Ipv6Addr>().is_err() || !after.is_empty() && !after.starts_with(':') {
-                return Err(EndpointError::NotHttp);
+                return Err(EndpointError::OtherScheme);
             }
             (host, after.strip_prefix(':'))
         }
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     if host.is_empty() {
-        return Err(EndpointError::NotHttp);
+        return Err(EndpointError::OtherScheme);
     }
     if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|number| number > 0)) {
         return Err(EndpointError::BadPort);
@@ -139,15 +161,15 @@ mod tests {
 
     #[test]
     fn bad_bases_say_why() {
-        check("", Err(EndpointError::NotHttp));
-        check("ftp://x", Err(EndpointError::NotHttp));
-        check("https://", Err(EndpointError::NotHttp));
+        check("", Err(EndpointError::OtherScheme));
+        check("ftp://x", Err(EndpointError::OtherScheme));
+        check("https://", Err(EndpointError::OtherScheme));
         check("https://user:pass@host/v1", Err(EndpointError::HasUserInfo));
         check("https://host/v 1", Err(EndpointError::HasSpace));
         check("https://h\u{f6}st/v1", Err(EndpointError::BadCharacter));
         check("https://host/{model}", Err(EndpointError::BadCharacter));
-        check("https://[nine]/v1", Err(EndpointError::NotHttp));
-        check("https://[::1]x/v1", Err(EndpointError::NotHttp));
+        check("https://[nine]/v1", Err(EndpointError::OtherScheme));
+        check("https://[::1]x/v1", Err(EndpointError::OtherScheme));
         check("https://host/v1?key=1", Err(EndpointError::HasQuery));
         check("https://host:0/v1", Err(EndpointError::BadPort));
         check("https://host:99999/v1", Err(EndpointError::BadPort));

@@ -32,6 +32,19 @@ pub struct Repeat {
     pub first: usize,
     /// The line without effect.
     pub line: usize,
+    /// Its value, which may be secret: for who must keep it out of sight.
+    pub value: String,
+}
+
+/// A `$NAME` that stands for nothing, because no such variable is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The variable in whose value it stands.
+    pub name: String,
+    /// The line of that one.
+    pub line: usize,
+    /// The name that is not set. In the value of a secret it is a part of the secret.
+    pub variable: String,
 }
 
 /// A whole file.
@@ -39,8 +52,10 @@ pub struct Repeat {
 pub struct EnvFile {
     /// What counts, in the order of the lines.
     pub entries: Vec<Entry>,
-    /// What a person may think counts, and does not. Values are not told: they may be secret.
+    /// What a person may think counts, and does not.
     pub repeats: Vec<Repeat>,
+    /// What vanished from the values that count.
+    pub gone: Vec<Gone>,
 }
 
 /// What is wrong, and on which line.
@@ -65,6 +80,8 @@ pub enum Problem {
     AfterQuote,
     /// A NUL byte.
     Nul,
+    /// A `${` without a plain name and a `}`.
+    BadVariable,
 }
 
 impl fmt::Display for EnvFileError {
@@ -75,6 +92,7 @@ impl fmt::Display for EnvFileError {
             Problem::Unclosed => "opens a quote that never closes",
             Problem::AfterQuote => "has text behind the closing quote: put it inside the quotes, or behind ' #'",
             Problem::Nul => "holds a NUL byte",
+            Problem::BadVariable => "has a ${…} that holds no plain name: put the value into single quotes",
         };
         write!(f, "line {} {problem}", self.line)
     }
@@ -91,17 +109,22 @@ pub fn read(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<EnvFil
     let mut line = 1;
     while !rest.is_empty() {
         let lookup = |name: &str| outer(name).or_else(|| known.get(name).map(|(value, _)| value.clone()));
-        let parsed = next_entry(rest, line, &lookup)?;
+        let mut lookup = Lookup { lookup: &lookup, gone: Vec::new() };
+        let parsed = next_entry(rest, line, &mut lookup)?;
+        let gone = lookup.gone;
         line += rest[..rest.len() - parsed.rest.len()].matches('\n').count();
         rest = parsed.rest;
         let Some(entry) = parsed.entry else { continue };
         match known.get(&entry.name) {
             None => {
+                let gone = gone.into_iter();
+                file.gone.extend(gone.map(|variable| Gone { name: entry.name.clone(), line: entry.line, variable }));
                 known.insert(entry.name.clone(), (entry.value.clone(), entry.line));
                 file.entries.push(entry);
             }
             Some((value, first)) if *value != entry.value => {
-                file.repeats.push(Repeat { name: entry.name, first: *first, line: entry.line });
+                let (name, line, value) = (entry.name, entry.line, entry.value);
+                file.repeats.push(Repeat { name, first: *first, line, value });
             }
             Some(_) => {}
         }
@@ -114,11 +137,7 @@ struct Parsed<'a> {
     rest: &'a str,
 }
 
-fn next_entry<'a>(
-    text: &'a str,
-    line: usize,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<Parsed<'a>, EnvFileError> {
+fn next_entry<'a>(text: &'a str, line: usize, lookup: &mut Lookup<'_>) -> Result<Parsed<'a>, EnvFileError> {
     let fail = |problem| EnvFileError { line, problem };
     let (first, after) = text.split_once('\n').unwrap_or((text, ""));
     let content = first.trim();
@@ -137,17 +156,17 @@ fn next_entry<'a>(
     let (value, rest) = match value_text.chars().next() {
         Some('\'') => single_quoted(&value_text[1..]).map_err(fail)?,
         Some('"') => double_quoted(&value_text[1..], lookup).map_err(fail)?,
-        _ => (unquoted(first.split_once('=').map_or("", |(_, value)| value), lookup), after),
+        _ => (unquoted(first.split_once('=').map_or("", |(_, value)| value), lookup).map_err(fail)?, after),
     };
     Ok(Parsed { entry: Some(Entry { name: name.to_owned(), value, line }), rest })
 }
 
-fn unquoted(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+fn unquoted(text: &str, lookup: &mut Lookup<'_>) -> Result<String, Problem> {
     let comment = text
         .char_indices()
         .find(|&(at, c)| c == '#' && (at == 0 || text[..at].ends_with([' ', '\t'])))
         .map_or(text.len(), |(at, _)| at);
-    substitute(text[..comment].trim(), lookup)
+    lookup.substitute(text[..comment].trim())
 }
 
 fn single_quoted(text: &str) -> Result<(String, &str), Problem> {
@@ -155,18 +174,18 @@ fn single_quoted(text: &str) -> Result<(String, &str), Problem> {
     Ok((value.to_owned(), end_of_line(rest)?))
 }
 
-fn double_quoted<'a>(text: &'a str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(String, &'a str), Problem> {
+fn double_quoted<'a>(text: &'a str, lookup: &mut Lookup<'_>) -> Result<(String, &'a str), Problem> {
     let mut value = String::new();
     let mut plain_start = 0;
     let mut characters = text.char_indices();
     while let Some((at, c)) = characters.next() {
         match c {
             '"' => {
-                value.push_str(&substitute(&text[plain_start..at], lookup));
+                value.push_str(&lookup.substitute(&text[plain_start..at])?);
                 return Ok((value, end_of_line(&text[at + 1..])?));
             }
             '\\' => {
-                value.push_str(&substitute(&text[plain_start..at], lookup));
+                value.push_str(&lookup.substitute(&text[plain_start..at])?);
                 let (_, escaped) = characters.next().ok_or(Problem::Unclosed)?;
                 match escaped {
                     'n' => value.push('\n'),
@@ -190,27 +209,38 @@ fn end_of_line(rest: &str) -> Result<&str, Problem> {
     if tail.is_empty() || tail.starts_with('#') { Ok(after) } else { Err(Problem::AfterQuote) }
 }
 
-/// Replaces `$NAME` and `${NAME}`; unknown names become nothing, a lone `$` stays.
-fn substitute(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        let (name, next) = match after.strip_prefix('{') {
-            Some(braced) => braced.split_once('}').unwrap_or(("", after)),
-            None => after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len())),
-        };
-        if name.is_empty() {
-            out.push('$');
-            rest = after;
-        } else {
-            out.push_str(&lookup(name).unwrap_or_default());
+/// The values of variables, and the names that have none.
+struct Lookup<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    gone: Vec<String>,
+}
+
+impl Lookup<'_> {
+    /// Replaces `$NAME` and `${NAME}`; unknown names become nothing and are noted, a lone `$` stays.
+    fn substitute(&mut self, text: &str) -> Result<String, Problem> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            let (name, next) = match after.strip_prefix('{') {
+                Some(braced) => {
+                    let is_plain = |(name, _): &(&str, &str)| !name.is_empty() && name.chars().all(is_part);
+                    braced.split_once('}').filter(is_plain).ok_or(Problem::BadVariable)?
+                }
+                None => after.split_at(after.find(|c| !is_part(c)).unwrap_or(after.len())),
+            };
             rest = next;
+            match (self.lookup)(name) {
+                _ if name.is_empty() => out.push('$'),
+                Some(value) => out.push_str(&value),
+                None => self.gone.push(name.to_owned()),
+            }
         }
+        out.push_str(rest);
+        Ok(out)
     }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]
@@ -265,12 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn what_vanishes_from_a_value_is_told_with_its_line() {
+        let text = "A=1\nB=\"x\n$A${NONE}\"\nC='$NONE' # $NONE\nB=$NONE\nD=$\nE=$1x$NONE\n";
+        let gone = read(text, &|_| None).expect("parses").gone;
+        let told: Vec<_> = gone.iter().map(|gone| (gone.name.as_str(), gone.line, gone.variable.as_str())).collect();
+        assert_eq!(told, [("B", 2, "NONE"), ("E", 7, "1x"), ("E", 7, "NONE")]);
+    }
+
+    #[test]
     fn errors_name_the_line() {
         refuse("A=1\nnonsense\n", 2, Problem::NoEquals);
         refuse("\n\n1A=2", 3, Problem::BadName);
         refuse("A=\"x\nB=2\n", 1, Problem::Unclosed);
         refuse("A='x' y", 1, Problem::AfterQuote);
         refuse("A=\"x\ny\"\nB", 3, Problem::NoEquals);
+        refuse("A=1\nB=x${A:-2}", 2, Problem::BadVariable);
+        refuse("A=\"${}\"", 1, Problem::BadVariable);
+        refuse("A=${B", 1, Problem::BadVariable);
         refuse("A=\0", 1, Problem::Nul);
         refuse("A=\"1\n\0\"", 2, Problem::Nul);
     }

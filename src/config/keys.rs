@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::config::values::{REQUESTS, flag, misfit};
+
 /// One variable.
 #[derive(Debug)]
 pub struct Key {
@@ -64,6 +66,25 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Some of a few words, separated by commas.
     Choices(&'static [&'static str]),
+    /// The base URL of an HTTP server.
+    Url,
+    /// The URL of a websocket.
+    Bridge,
+    /// A host and a port.
+    Address,
+    /// The name of another variable.
+    Variable,
+    /// A bot's token, never shown.
+    Token,
+    /// Accounts of Codex.
+    Accounts,
+}
+
+impl Kind {
+    /// Whether a value must not be shown.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Kind::Secret | Kind::Token)
+    }
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -102,6 +123,7 @@ pub const PROVIDERS: &[&str] = &["codex", "openrouter", "openai", "groq", "vllm"
 /// Every variable of ours, those of the earlier runtime included.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
+    unset("RUSTY_PINCH_ENV_FILE", Kind::Text, "File of settings in place of the usual ones; no effect inside such a file."),
     key("RUSTY_PINCH_PROVIDER", Kind::Choice(PROVIDERS), "codex", "Who answers. `local` echoes and needs nothing."),
     unset("RUSTY_PINCH_MODEL", Kind::Text, "The model; each provider has its own default."),
     unset("RUSTY_PINCH_API_KEY", Kind::Secret, "Key for any HTTP provider, after the provider's own variable."),
@@ -109,11 +131,11 @@ pub const KEYS: &[Key] = &[
     unset("RUSTY_PINCH_OPENROUTER_API_KEY", Kind::Secret, "Key for `openrouter`."),
     unset("RUSTY_PINCH_GROQ_API_KEY", Kind::Secret, "Key for `groq`."),
     unset("RUSTY_PINCH_COMPATIBLE_API_KEY", Kind::Secret, "Key for `compatible` and `vllm`; may be left out."),
-    unset("RUSTY_PINCH_API_BASE", Kind::Text, "Base URL of the provider, before every other source."),
-    unset("RUSTY_PINCH_OPENAI_API_BASE", Kind::Text, "Base URL of `openai`."),
-    unset("RUSTY_PINCH_OPENROUTER_API_BASE", Kind::Text, "Base URL of `openrouter`."),
-    unset("RUSTY_PINCH_GROQ_API_BASE", Kind::Text, "Base URL of `groq`."),
-    unset("RUSTY_PINCH_COMPATIBLE_API_BASE", Kind::Text, "Base URL of `compatible` and `vllm`."),
+    unset("RUSTY_PINCH_API_BASE", Kind::Url, "Base URL of the provider, before every other source."),
+    unset("RUSTY_PINCH_OPENAI_API_BASE", Kind::Url, "Base URL of `openai`."),
+    unset("RUSTY_PINCH_OPENROUTER_API_BASE", Kind::Url, "Base URL of `openrouter`."),
+    unset("RUSTY_PINCH_GROQ_API_BASE", Kind::Url, "Base URL of `groq`."),
+    unset("RUSTY_PINCH_COMPATIBLE_API_BASE", Kind::Url, "Base URL of `compatible` and `vllm`."),
     key("RUSTY_PINCH_REQUEST_TIMEOUT_SECS", count(0, 3600), "60", "Seconds one attempt may stay silent; 0 leaves only the turn's deadline."),
     key("RUSTY_PINCH_REQUEST_RETRIES", count(0, 5), "2", "Further attempts after a transient failure."),
     key("RUSTY_PINCH_RETRY_BACKOFF_MS", count(1, 30_000), "600", "Largest first delay between attempts; it doubles."),
@@ -132,9 +154,9 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_ALLOW_INSECURE_HTTP", Kind::Flag, "false", "Allow plain http outside the private network."),
     unset("RUSTY_PINCH_SEED", count(0, u64::MAX), "Seed of jitter, to repeat a run."),
     key("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED", Kind::Flag, "false", "Whether `channels telegram` may run."),
-    unset("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", Kind::Secret, "The bot's token from BotFather."),
+    unset("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", Kind::Token, "The bot's token from BotFather."),
     unset("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM", Kind::List, "Ids of people or chats who are answered; `*` is everyone, empty is nobody."),
-    key("RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE", Kind::Text, "https://api.telegram.org", "Base URL of the Bot API."),
+    key("RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE", Kind::Url, "https://api.telegram.org", "Base URL of the Bot API."),
     key("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_TIMEOUT_SECS", count(1, 50), "30", "Seconds the server may hold a poll."),
     key("RUSTY_PINCH_CHANNELS_TELEGRAM_REQUEST_TIMEOUT_SECS", count(1, 3600), "60", "Seconds a poll may take in all, if longer than the poll itself."),
     key("RUSTY_PINCH_CODEX_ENABLED", Kind::Flag, "true", "Whether the `codex` provider may run the Codex program."),
@@ -143,32 +165,32 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_CODEX_MODEL_FLAG", Kind::Text, "--model", "The flag before the model; may be empty."),
     unset("RUSTY_PINCH_CODEX_MODEL", Kind::Text, "The model for Codex; default: the model, if the provider is `codex`."),
     key("RUSTY_PINCH_CODEX_TIMEOUT_SECS", count(1, 3600), "120", "Seconds one run of Codex may take."),
-    unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", Kind::Text, "Variable whose value Codex gets as CODEX_API_KEY."),
+    unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", Kind::Variable, "Variable whose value Codex gets as CODEX_API_KEY."),
     key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "A part of a reply that may have arrived is sent again, marked, or replaced by a notice."),
     later(key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come.")),
     later(unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::Choices(PROVIDERS), "Providers to fall back to, in order.")),
     later(key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Turns of one sender in a minute; 0 is no limit.")),
     later(key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Turns of one sender in a day; 0 is no limit.")),
     later(key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens of all turns in a day; 0 is no limit.")),
-    later(unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Text, "Address of the health endpoint.")),
+    later(unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Address of the health endpoint.")),
     later(unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "Token of the health endpoint.")),
     later(unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File for the metrics.")),
     later(key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that sessions are kept; 0 is for ever.")),
     later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run.")),
-    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Text, "Websocket of the WhatsApp bridge.")),
+    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Bridge, "Websocket of the WhatsApp bridge.")),
     later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge.")),
     later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", Kind::List, "Ids of people or chats who are answered on WhatsApp.")),
     later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_DIALECT", Kind::Choice(&["auto", "p", "n"]), "auto", "Dialect of the WhatsApp bridge.")),
     later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_MEDIA_DIR", Kind::Text, "Folder that media of the WhatsApp bridge may lie in.")),
     later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_RECONNECT_MS", count(1, 600_000), "2000", "Base of the delay before the bridge is dialled again.")),
-    later(unset("RUSTY_PINCH_CODEX_ACCOUNTS", Kind::Text, "Accounts of Codex: id|key variable|requests|model|home, separated by semicolons.")),
-    later(key("RUSTY_PINCH_CODEX_ACCOUNT_MAX_REQUESTS", count(1, 1_000_000), "200", "Requests of an account in its window.")),
+    later(unset("RUSTY_PINCH_CODEX_ACCOUNTS", Kind::Accounts, "Accounts of Codex: id|key variable|requests|model|home, separated by semicolons.")),
+    later(key("RUSTY_PINCH_CODEX_ACCOUNT_MAX_REQUESTS", REQUESTS, "200", "Requests of an account in its window.")),
     later(unset("RUSTY_PINCH_CODEX_ACCOUNT_MODEL", Kind::Text, "Model of the implicit account.")),
     later(key("RUSTY_PINCH_CODEX_RATE_LIMIT_THRESHOLD_PERCENT", count(1, 99), "25", "Share of an account's requests that is kept back.")),
     later(key("RUSTY_PINCH_CODEX_RATE_WINDOW_SECS", count(1, 31_536_000), "3600", "Window of an account's requests.")),
     later(key("RUSTY_PINCH_CODEX_HEALTHCHECK_INTERVAL_SECS", count(1, 31_536_000), "300", "Seconds between two looks at an account.")),
     later(key("RUSTY_PINCH_CODEX_HEALTHCHECK_ARGS", Kind::Words, "--version", "Arguments of a look at an account.")),
-    no_effect("RUSTY_PINCH_ANTHROPIC_API_KEY"),
+    Key { kind: Kind::Secret, ..no_effect("RUSTY_PINCH_ANTHROPIC_API_KEY") },
     no_effect("RUSTY_PINCH_CODEX_PROMPT_FLAG"),
     no_effect("RUSTY_PINCH_CODEX_QUEUE_CAPACITY"),
     no_effect("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_INTERVAL_MS"),
@@ -177,6 +199,9 @@ pub const KEYS: &[Key] = &[
     no_effect("RUSTY_PINCH_SKILL_HTTP_TIMEOUT_SECS"),
     no_effect("RUSTY_PINCH_PULSE_AUTO_ALLOW_ACTIONS"),
     no_effect("RUSTY_PINCH_OTEL_EXPORTER_OTLP_ENDPOINT"),
+    no_effect("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    no_effect("OTEL_SERVICE_NAME"),
+    no_effect("OTEL_METRIC_EXPORT_INTERVAL_SECS"),
     foreign("RUSTY_PINCH_IMAGE"),
     foreign("RUSTY_PINCH_INSTALL_CODEX_CLI"),
     foreign("RUSTY_PINCH_CODEX_HOME"),
@@ -185,13 +210,15 @@ pub const KEYS: &[Key] = &[
     foreign("RUSTY_PINCH_CODEX_CHATGPT_DEVICE_AUTH"),
     foreign("RUSTY_PINCH_CODEX_LOGIN_TIMEOUT_SECS"),
     foreign("RUSTY_PINCH_CODEX_CHATGPT_AUTH_FILE"),
-    foreign("RUSTY_PINCH_CODEX_CHATGPT_AUTH_JSON_B64"),
+    Key { kind: Kind::Secret, ..foreign("RUSTY_PINCH_CODEX_CHATGPT_AUTH_JSON_B64") },
     foreign("RUSTY_PINCH_CODEX_AUTO_LOGIN_API_KEY_ENV"),
 ];
 
 /// Families of the earlier runtime's variables that have no effect.
-pub const PREFIXES_WITHOUT_EFFECT: &[&str] =
-    &["RUSTY_PINCH_EVOLUTION_", "RUSTY_PINCH_PULSE_", "RUSTY_PINCH_SKILL_", "RUSTY_PINCH_BUS_", "RUSTY_PINCH_OTEL_"];
+#[rustfmt::skip]
+pub const PREFIXES_WITHOUT_EFFECT: &[&str] = &[
+    "RUSTY_PINCH_EVOLUTION_", "RUSTY_PINCH_PULSE_", "RUSTY_PINCH_SKILL_", "RUSTY_PINCH_BUS_", "RUSTY_PINCH_OTEL_", "OTEL_",
+];
 
 /// Longest value accepted, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -199,11 +226,12 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Variables of others that we read, each after ours.
 #[rustfmt::skip]
 pub const FOREIGN: &[(&str, Kind)] = &[
+    ("CODEX_API_KEY", Kind::Secret),
     ("OPENAI_API_KEY", Kind::Secret), ("OPENROUTER_API_KEY", Kind::Secret), ("GROQ_API_KEY", Kind::Secret),
-    ("OPENAI_API_BASE", Kind::Text), ("OPENROUTER_API_BASE", Kind::Text), ("GROQ_API_BASE", Kind::Text),
+    ("OPENAI_API_BASE", Kind::Url), ("OPENROUTER_API_BASE", Kind::Url), ("GROQ_API_BASE", Kind::Url),
     ("PICOCLAW_PROVIDERS_OPENAI_API_KEY", Kind::Secret), ("PICOCLAW_PROVIDERS_OPENROUTER_API_KEY", Kind::Secret),
-    ("PICOCLAW_PROVIDERS_GROQ_API_KEY", Kind::Secret), ("PICOCLAW_PROVIDERS_OPENAI_API_BASE", Kind::Text),
-    ("PICOCLAW_PROVIDERS_OPENROUTER_API_BASE", Kind::Text), ("PICOCLAW_PROVIDERS_GROQ_API_BASE", Kind::Text),
+    ("PICOCLAW_PROVIDERS_GROQ_API_KEY", Kind::Secret), ("PICOCLAW_PROVIDERS_OPENAI_API_BASE", Kind::Url),
+    ("PICOCLAW_PROVIDERS_OPENROUTER_API_BASE", Kind::Url), ("PICOCLAW_PROVIDERS_GROQ_API_BASE", Kind::Url),
 ];
 
 /// Where a value came from.
@@ -294,12 +322,16 @@ impl Reader<'_> {
         } else if value.trim().chars().any(char::is_control) {
             Some("holds a control character, such as a line break".to_owned())
         } else {
-            misfit(kind, value.trim())
+            misfit(kind, value.trim(), self.allows_insecure_http())
         };
         match problem {
             Some(problem) => Err(KeyError { name: name.to_owned(), source: source.clone(), problem }),
             None => Ok(()),
         }
+    }
+
+    fn allows_insecure_http(&self) -> bool {
+        self.text("RUSTY_PINCH_ALLOW_INSECURE_HTTP").and_then(|(value, _)| flag(&value)).unwrap_or(false)
     }
 
     /// A flag of the table.
@@ -346,47 +378,23 @@ impl Reader<'_> {
     fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, KeyError> {
         let Some((value, source)) = self.text(name) else { return Ok(None) };
         let kind = KEYS.iter().find(|key| key.name == name).map_or(Kind::Text, |key| key.kind);
-        match misfit(kind, &value) {
+        match misfit(kind, &value, false) {
             None => Ok(parse(&value)),
             Some(problem) => Err(KeyError { name: name.to_owned(), source, problem }),
         }
     }
 }
 
-/// What is wrong with a value; `None` if it fits. Never holds the value.
-fn misfit(kind: Kind, value: &str) -> Option<String> {
-    match kind {
-        Kind::Text | Kind::List | Kind::Words => None,
-        // It becomes part of a header or a URL.
-        Kind::Secret if value.bytes().all(|byte| byte.is_ascii_graphic()) => None,
-        Kind::Secret => Some("must be one word of ASCII characters, as keys and tokens are".to_owned()),
-        Kind::Choices(words) => value.split(',').find_map(|item| match item.trim() {
-            "" => None,
-            item => misfit(Kind::Choice(words), item),
-        }),
-        Kind::Flag if flag(value).is_some() => None,
-        Kind::Flag => Some("must be true or false (also 1, yes, on, 0, no, off)".to_owned()),
-        Kind::Count { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
-        Kind::Count { min, max: u64::MAX } => Some(format!("must be a whole number from {min}")),
-        Kind::Count { min, max } => Some(format!("must be a whole number from {min} to {max}")),
-        Kind::Decimal { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
-        Kind::Decimal { min, max } => Some(format!("must be a number from {min} to {max}")),
-        Kind::Choice(words) if words.contains(&value.to_ascii_lowercase().as_str()) => None,
-        Kind::Choice(words) => Some(format!("must be one of: {}", words.join(", "))),
-    }
+/// The secrets that are read, each also from a file and from a credential.
+pub fn secret_names() -> impl Iterator<Item = &'static str> {
+    let ours = KEYS.iter().filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later)).map(|key| (key.name, key.kind));
+    ours.chain(FOREIGN.iter().copied()).filter(|(_, kind)| kind.is_secret()).map(|(name, _)| name)
 }
 
-fn flag(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Some(true),
-        "0" | "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Every variable that is read: ours, then those of others.
-pub fn known_names() -> impl Iterator<Item = (&'static str, Kind)> {
-    KEYS.iter().map(|key| (key.name, key.kind)).chain(FOREIGN.iter().copied())
+/// Whether a variable's value is a secret, read or not.
+pub fn is_secret(name: &str) -> bool {
+    let ours = KEYS.iter().map(|key| (key.name, key.kind));
+    ours.chain(FOREIGN.iter().copied()).any(|(other, kind)| other == name && kind.is_secret())
 }
 
 #[cfg(test)]
@@ -409,8 +417,10 @@ mod tests {
                 Kind::Count { .. } => assert!(reader.count(key.name).is_ok(), "{}", key.name),
                 Kind::Decimal { .. } => assert!(reader.decimal(key.name).is_ok(), "{}", key.name),
                 Kind::Choice(_) => assert!(reader.choice(key.name).is_ok(), "{}", key.name),
-                Kind::Text | Kind::Secret | Kind::List | Kind::Words | Kind::Choices(_) => {}
+                _ => {}
             }
+            let default = key.default.filter(|default| !default.is_empty());
+            assert_eq!(default.and_then(|default| misfit(key.kind, default, false)), None, "{}", key.name);
         }
     }
 

@@ -14,7 +14,11 @@ pub mod keys;
 pub mod remarks;
 /// Values that cannot be printed.
 pub mod secret;
+/// Who may use a secret's file.
+pub mod secret_file;
 /// The checked configuration.
 pub mod settings;
 /// The variables and how they were found.
 pub mod surroundings;
+/// What fits a kind.
+pub mod values;

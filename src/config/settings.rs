@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::message::Mode;
-use crate::config::codex_environment;
 use crate::config::endpoint::Endpoint;
-use crate::config::keys::{Environment, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::secret::Secret;
+use crate::config::{codex_environment, surroundings};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,14 +140,36 @@ pub struct Config {
     pub park_on_fatal: bool,
     /// Seed of jitter.
     pub seed: Option<u64>,
+    /// Whatever is secret among the variables.
+    pub secrets: Vec<Secret>,
+}
+
+/// Every value that does not fit. Variables of others are looked at only where they are used.
+pub fn problems(environment: &Environment) -> Vec<KeyError> {
+    let reader = Reader(environment);
+    let mut problems: Vec<KeyError> = KEYS.iter().filter_map(|key| reader.check(key).err()).collect();
+    let kind = reader.choice("RUSTY_PINCH_PROVIDER").map_or(ProviderKind::Local, |name| kind_of(&name));
+    let used = |names: &[&'static str]| names.iter().copied().find(|name| reader.text(name).is_some());
+    let key_variable = codex_environment::key_variable(&reader);
+    let of_codex = Some(key_variable).filter(|name| kind == ProviderKind::Codex || name != codex_environment::KEY);
+    let of_provider = [used(key_names(kind)), used(base_names(kind).0)].into_iter().flatten();
+    for name in of_provider.map(str::to_owned).chain(of_codex) {
+        let kind = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map_or(Kind::Secret, |(_, kind)| *kind);
+        let is_ours = KEYS.iter().any(|key| key.name == name);
+        if !is_ours {
+            problems.extend(reader.check_value(&name, kind).err());
+        }
+    }
+    problems
 }
 
 impl Config {
     /// Checks every value. The first one that is wrong is the error.
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
+        if let Some(error) = problems(environment).into_iter().next() {
+            return Err(error);
+        }
         let reader = Reader(environment);
-        let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
-        ours.filter_map(|name| KEYS.iter().find(|key| key.name == name)).try_for_each(|key| reader.check(key))?;
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
         let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
@@ -179,6 +201,7 @@ impl Config {
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
             seed: reader.count("RUSTY_PINCH_SEED")?,
+            secrets: surroundings::secrets(environment),
         })
     }
 
@@ -188,22 +211,13 @@ impl Config {
     }
 
     /// Every secret, so that no output ever holds one.
-    pub fn secrets(&self) -> Vec<Secret> {
-        let keys = self.provider.key.iter().map(|key| key.secret.clone());
-        let of_codex = self.codex.environment.iter().filter(|(name, _)| name == "CODEX_API_KEY");
-        self.telegram
-            .token
-            .iter()
-            .cloned()
-            .chain(keys)
-            .chain(of_codex.map(|(_, key)| Secret::new(key.clone())))
-            .collect()
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 }
 
-fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, KeyError> {
-    let name = reader.choice("RUSTY_PINCH_PROVIDER")?;
-    let kind = match name.as_str() {
+fn kind_of(name: &str) -> ProviderKind {
+    match name {
         "openrouter" => ProviderKind::OpenRouter,
         "openai" => ProviderKind::OpenAi,
         "groq" => ProviderKind::Groq,
@@ -211,7 +225,12 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
         "compatible" => ProviderKind::Compatible,
         "local" | "offline" => ProviderKind::Local,
         _ => ProviderKind::Codex,
-    };
+    }
+}
+
+fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, KeyError> {
+    let name = reader.choice("RUSTY_PINCH_PROVIDER")?;
+    let kind = kind_of(&name);
     let silence = reader.seconds("RUSTY_PINCH_REQUEST_TIMEOUT_SECS")?;
     let (base_names, base_default) = base_names(kind);
     let base = match base_names.iter().find_map(|name| reader.text(name).map(|found| (*name, found))) {
@@ -226,7 +245,7 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
         model: reader.text("RUSTY_PINCH_MODEL").map_or_else(|| default_model(kind).to_owned(), |(model, _)| model),
         name,
         base,
-        key: key_names(kind).iter().find_map(|name| credential(reader, name)).transpose()?,
+        key: key_names(kind).iter().find_map(|name| credential(reader, name)),
         silence: (!silence.is_zero()).then_some(silence),
         attempts: u32::try_from(reader.number("RUSTY_PINCH_REQUEST_RETRIES")?).unwrap_or(0) + 1,
         backoff,
@@ -236,10 +255,9 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
     })
 }
 
-fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Result<Credential, KeyError>> {
+fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
     let (value, source) = reader.text(name)?;
-    // A variable of others is looked at only here, where it is used.
-    Some(reader.check_value(name, Kind::Secret).map(|()| Credential { secret: Secret::new(value), name, source }))
+    Some(Credential { secret: Secret::new(value), name, source })
 }
 
 /// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of
@@ -330,7 +348,7 @@ fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettin
         model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
         model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
         timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment::read(reader)?,
+        environment: codex_environment::read(reader),
     })
 }
 
@@ -340,12 +358,6 @@ fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, Key
     let (base, source) = reader.text(BASE).unwrap_or((String::new(), Source::Default));
     let poll_timeout = reader.seconds("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_TIMEOUT_SECS")?;
     let token = reader.text(TOKEN);
-    if let Some((value, source)) = &token
-        && !is_token(value)
-    {
-        let problem = "must look like 123456:AbC-dEf as BotFather gave it, without spaces or slashes".to_owned();
-        return Err(KeyError { name: TOKEN.to_owned(), source: source.clone(), problem });
-    }
     Ok(TelegramSettings {
         enabled: reader.flag("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED")?,
         token: token.map(|(value, _)| Secret::new(value)),
@@ -357,13 +369,6 @@ fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, Key
             .seconds("RUSTY_PINCH_CHANNELS_TELEGRAM_REQUEST_TIMEOUT_SECS")?
             .max(poll_timeout + Duration::from_secs(10)),
     })
-}
-
-/// The token becomes part of a URL, so nothing that would change the URL's meaning may be in it.
-fn is_token(text: &str) -> bool {
-    let Some((bot, secret)) = text.split_once(':') else { return false };
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !bot.is_empty() && bot.bytes().all(|byte| byte.is_ascii_digit()) && !secret.is_empty() && secret.chars().all(plain)
 }
 
 fn endpoint(name: &str, text: &str, source: Source, insecure: bool) -> Result<Endpoint, KeyError> {

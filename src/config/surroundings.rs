@@ -1,30 +1,20 @@
 //! [`Surroundings`]: the variables together with how they were found, for those who report on them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::config::env_file::Repeat;
-use crate::config::keys::{Environment, Source};
+use crate::config::keys::{Environment, KeyError, Reader, Source, is_secret};
+use crate::config::secret::Secret;
+use crate::config::settings::Config;
 
-/// What a file was read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Settings: the env file.
-    Settings,
-    /// Settings with a secret among them.
-    SettingsAndSecrets,
-    /// One secret.
-    Secret,
-}
-
-/// A file that was read, and who may do what with it.
+/// The env file, and who may do what with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadFile {
     /// Where.
     pub path: PathBuf,
-    /// What for.
-    pub purpose: Purpose,
-    /// User id of the owner.
-    pub owner: u32,
+    /// Whether a secret is among its settings.
+    pub has_secrets: bool,
     /// The permission bits.
     pub mode: u32,
 }
@@ -40,63 +30,160 @@ pub struct Shadow {
     pub unused: Source,
 }
 
+/// Why the program cannot start: the id of a check of `doctor`, and a sentence that names the variable or the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The check.
+    pub check: &'static str,
+    /// What is wrong, and what mends it. Never a secret.
+    pub sentence: String,
+}
+
 /// Everything that was found at start.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Value and source by name.
     pub variables: Environment,
-    /// Files that were read, in that order.
-    pub files: Vec<ReadFile>,
+    /// The env file, if there is one.
+    pub file: Option<ReadFile>,
     /// Secrets with sources that differ.
     pub shadows: Vec<Shadow>,
     /// Names that the env file sets twice.
     pub repeats: Vec<Repeat>,
+    /// What could surprise: an id of a check, and a sentence.
+    pub remarks: Vec<Problem>,
+    /// What cannot be used.
+    pub problems: Vec<Problem>,
+    /// Values of secrets that do not count.
+    pub hidden: Vec<Secret>,
 }
 
 impl Surroundings {
-    /// Adds a value that counts more than what there is.
-    pub fn overrule(&mut self, name: &str, value: String, source: Source) {
-        if let Some((hidden, unused)) = self.variables.get(name).filter(|(hidden, _)| !hidden.trim().is_empty())
-            && hidden.trim() != value.trim()
-        {
-            let shadow = Shadow { name: name.to_owned(), used: source.clone(), unused: unused.clone() };
-            self.shadows.push(shadow);
-        }
-        self.variables.insert(name.to_owned(), (value, source));
+    /// Notes what could surprise.
+    pub fn remark(&mut self, check: &'static str, sentence: String) {
+        self.remarks.push(Problem { check, sentence });
     }
 
-    /// Adds a value that counts less than what there is. Differences matter for a secret only: settings are overruled on
-    /// purpose.
-    pub fn underlay(&mut self, name: String, value: String, source: Source, is_secret: bool) {
-        match self.variables.get(&name) {
-            None => {
-                self.variables.insert(name, (value, source));
-            }
-            Some((counts, used)) if is_secret && counts.trim() != value.trim() && !value.trim().is_empty() => {
-                self.shadows.push(Shadow { name, used: used.clone(), unused: source });
-            }
-            Some(_) => {}
-        }
+    /// Notes what cannot be used.
+    pub fn problem(&mut self, check: &'static str, sentence: String) {
+        self.problems.push(Problem { check, sentence });
     }
+
+    /// Decides which of a secret's values counts: the first that is not blank. The candidates stand in the order of their
+    /// precedence. A variable that is set and blank hides the env file, as it does for every setting.
+    pub fn settle(&mut self, name: &str, candidates: Vec<(String, Source)>) {
+        let is_blank = |value: &str| value.trim().is_empty();
+        let hides = candidates.iter().any(|(value, source)| *source == Source::Environment && is_blank(value));
+        let mut set = candidates.into_iter().filter(|(value, _)| !is_blank(value));
+        let Some((value, used)) = set.next() else { return };
+        if let (true, Source::EnvFile { .. }) = (hides, &used) {
+            self.remark(
+                "config.surprise",
+                format!("{name} is blank in the environment, so its value does not count ({used})"),
+            );
+            self.hidden.push(Secret::new(value.trim().to_owned()));
+            return;
+        }
+        for (other, unused) in set.filter(|(other, _)| other.trim() != value.trim()) {
+            self.shadows.push(Shadow { name: name.to_owned(), used: used.clone(), unused });
+            self.hidden.push(Secret::new(other.trim().to_owned()));
+        }
+        self.variables.insert(name.to_owned(), (value, used));
+    }
+
+    /// The checked configuration. Its secrets are all of ours.
+    pub fn config(&self) -> Result<Config, KeyError> {
+        Config::load(&self.variables).map(|config| Config { secrets: self.secrets(), ..config })
+    }
+
+    /// Every secret that is set somewhere, whether or not it counts, so that no output ever holds one.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let repeats = self.repeats.iter().filter(|repeat| is_secret(&repeat.name));
+        let repeats = repeats.map(|repeat| Secret::new(repeat.value.trim().to_owned()));
+        let mut secrets: Vec<Secret> =
+            secrets(&self.variables).into_iter().chain(self.hidden.iter().cloned()).collect();
+        secrets.extend(repeats);
+        // Of two that begin alike the longer one goes first, or its end would stay.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        secrets
+    }
+}
+
+/// The secrets among the variables.
+pub fn secrets(variables: &Environment) -> Vec<Secret> {
+    let reader = Reader(variables);
+    let named = reader.text("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV").map(|(name, _)| name);
+    let accounts = reader.text("RUSTY_PINCH_CODEX_ACCOUNTS").map(|(accounts, _)| accounts).unwrap_or_default();
+    let of_accounts =
+        accounts.split(';').filter_map(|account| account.split('|').nth(1)).map(|name| name.trim().to_owned());
+    let names: BTreeSet<String> = of_accounts.chain(named).collect();
+    let of_proxy = |name: &str, value: &str| {
+        let (_, rest) = value.split_once("://").filter(|_| name.to_ascii_lowercase().ends_with("_proxy"))?;
+        rest.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password.to_owned())
+    };
+    let secret = |(name, (value, _)): (&String, &(String, Source))| match is_secret(name) || names.contains(name) {
+        true => Some(value.trim().to_owned()).filter(|value| !value.is_empty()),
+        false => of_proxy(name, value),
+    };
+    variables.iter().filter_map(secret).map(Secret::new).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn hidden_values_are_noted_when_they_differ() {
+    fn candidates(values: &[(&str, Source)]) -> Vec<(String, Source)> {
+        values.iter().map(|(value, source)| ((*value).to_owned(), source.clone())).collect()
+    }
+
+    const LINE: Source = Source::EnvFile { line: 4 };
+
+    #[track_caller]
+    fn check(values: &[(&str, Source)], counts: Option<&str>, unused: &[Source]) {
         let mut found = Surroundings::default();
-        found.overrule("KEY", "a".to_owned(), Source::Environment);
-        found.underlay("KEY".to_owned(), "a".to_owned(), Source::EnvFile { line: 1 }, true);
-        found.underlay("KEY".to_owned(), "".to_owned(), Source::EnvFile { line: 2 }, true);
-        found.underlay("PLAIN".to_owned(), "x".to_owned(), Source::EnvFile { line: 3 }, false);
-        assert_eq!(found.shadows, []);
-        found.underlay("KEY".to_owned(), "b".to_owned(), Source::EnvFile { line: 4 }, true);
-        found.overrule("KEY", "c".to_owned(), Source::File);
-        let noted: Vec<_> = found.shadows.iter().map(|shadow| (&shadow.used, &shadow.unused)).collect();
-        let line = Source::EnvFile { line: 4 };
-        assert_eq!(noted, [(&Source::Environment, &line), (&Source::File, &Source::Environment)]);
-        assert_eq!(found.variables["KEY"].0, "c");
+        found.settle("KEY", candidates(values));
+        assert_eq!(found.variables.get("KEY").map(|(value, _)| value.as_str()), counts);
+        let used = found.variables.get("KEY").map(|(_, source)| source);
+        assert!(found.shadows.iter().all(|shadow| Some(&shadow.used) == used), "{:?}", found.shadows);
+        assert!(found.shadows.iter().map(|shadow| &shadow.unused).eq(unused), "{:?}", found.shadows);
+    }
+
+    #[test]
+    fn the_first_that_is_not_blank_counts_and_the_others_are_told_if_they_differ() {
+        use Source::{Credential, Environment, File};
+        check(&[], None, &[]);
+        check(&[("a", File), ("a", Environment), (" a\n", LINE)], Some("a"), &[]);
+        check(
+            &[("a", File), ("b", Credential), ("c", Environment), ("d", LINE)],
+            Some("a"),
+            &[Credential, Environment, LINE],
+        );
+        check(&[("a", Credential), (" ", Environment), ("b", LINE)], Some("a"), &[LINE]);
+        check(&[("a", Environment), ("", LINE)], Some("a"), &[]);
+        check(&[("", Environment), ("a", LINE)], None, &[]);
+    }
+
+    #[test]
+    fn secrets_are_those_that_count_those_that_do_not_and_those_of_named_variables() {
+        let mut found = Surroundings::default();
+        for (name, value) in [
+            ("RUSTY_PINCH_HEALTH_TOKEN", "1"),
+            ("GROQ_API_KEY", " 22 "),
+            ("CODEX_API_KEY", "333"),
+            ("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", "MINE"),
+            ("RUSTY_PINCH_CODEX_ACCOUNTS", "a|OURS;b | THEIRS |5;c"),
+            ("MINE", "4444"),
+            ("OURS", "55555"),
+            ("THEIRS", "666666"),
+            ("https_proxy", "http://me:7777777@proxy:1"),
+            ("RUSTY_PINCH_MODEL", "no secret"),
+            ("RUSTY_PINCH_API_KEY", " "),
+        ] {
+            found.variables.insert(name.to_owned(), (value.to_owned(), Source::Environment));
+        }
+        found.settle("OPENAI_API_KEY", candidates(&[("88888888", Source::File), ("999999999", LINE)]));
+        found.repeats.push(Repeat { name: "OPENAI_API_KEY".into(), first: 1, line: 2, value: "0".repeat(10) });
+        let secrets: Vec<usize> = found.secrets().iter().map(|secret| secret.reveal().len()).collect();
+        assert_eq!(secrets, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
     }
 }

@@ -15,11 +15,10 @@ const DISK_BYTES_LOW: u64 = 512 << 20;
 
 /// Everything, in the order a person would ask.
 pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
-    let mut checks = names::checks(&surroundings.variables);
-    checks.extend(surroundings.repeats.iter().map(names::repeat));
+    let mut checks = names::checks(surroundings);
     let remarks = remarks(&surroundings.variables, config);
     checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
-    checks.extend(secrets::checks(surroundings, config.provider.kind, facts.user));
+    checks.extend(secrets::checks(surroundings, config.provider.kind));
     checks.push(provider(config));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));
     checks.extend(telegram(config));

@@ -2,19 +2,26 @@
 
 use crate::base::nearest::nearest;
 use crate::config::env_file::Repeat;
-use crate::config::keys::{Environment, Fate, KEYS, Kind, PREFIXES_WITHOUT_EFFECT};
+use crate::config::keys::{Fate, KEYS, PREFIXES_WITHOUT_EFFECT};
+use crate::config::surroundings::Surroundings;
 use crate::doctor::report::Check;
 
-/// One check for each variable of ours that does nothing; none for the others.
-pub fn checks(environment: &Environment) -> Vec<Check> {
-    let set = environment.iter().map(|(name, (value, _))| (name, value.trim()));
-    let ours = set.filter(|(name, value)| name.starts_with("RUSTY_PINCH_") && !value.is_empty());
-    ours.filter_map(|(name, value)| check(name, value)).collect()
+/// One check for each variable of ours that does nothing, for each line of the env file that does not count, and for each
+/// remark that was made while all was read.
+pub fn checks(surroundings: &Surroundings) -> Vec<Check> {
+    let set = surroundings.variables.iter().map(|(name, (value, _))| (name, value.trim()));
+    let ours = set.filter(|(name, value)| {
+        !value.is_empty() && ["RUSTY_PINCH_", "OTEL_"].iter().any(|start| name.starts_with(start))
+    });
+    let ours = ours.filter_map(|(name, value)| check(name, value));
+    let remarks = surroundings.remarks.iter();
+    let remarks = remarks.map(|remark| Check::warning(remark.check, remark.sentence.as_str(), ""));
+    ours.chain(surroundings.repeats.iter().map(repeat)).chain(remarks).collect()
 }
 
 /// A line of the env file that a person may think counts.
-pub fn repeat(repeat: &Repeat) -> Check {
-    let Repeat { name, first, line } = repeat;
+fn repeat(repeat: &Repeat) -> Check {
+    let Repeat { name, first, line, .. } = repeat;
     let sentence =
         format!("the env file sets {name} in line {first} and to another value in line {line}; the first counts");
     Check::warning("config.duplicate", sentence, "remove one of them")
@@ -22,8 +29,8 @@ pub fn repeat(repeat: &Repeat) -> Check {
 
 fn check(name: &str, value: &str) -> Option<Check> {
     let key = |name: &str| KEYS.iter().find(|key| key.name == name);
-    let of_a_secret = name.strip_suffix("_FILE").and_then(key).is_some_and(|key| matches!(key.kind, Kind::Secret));
-    if of_a_secret || name == "RUSTY_PINCH_ENV_FILE" {
+    let of_a_secret = name.strip_suffix("_FILE").and_then(key).is_some_and(|key| key.kind.is_secret());
+    if of_a_secret {
         return None;
     }
     let gone = PREFIXES_WITHOUT_EFFECT.iter().any(|prefix| name.starts_with(prefix));
@@ -73,6 +80,8 @@ mod tests {
         says("RUSTY_PINCH_MODEL_FILE", Some(("config.unknown", "docs/configuration.md lists them")));
         says("RUSTY_PINCH_QQQ", Some(("config.unknown", "docs/configuration.md lists them")));
         says("RUSTY_PINCH_BUS_CAPACITY", Some(("config.no_effect", "it may be removed")));
+        says("OTEL_SERVICE_NAME", Some(("config.no_effect", "it may be removed")));
+        says("OTEL_ANYTHING", Some(("config.no_effect", "it may be removed")));
         says("RUSTY_PINCH_EVOLUTION_ANYTHING", Some(("config.no_effect", "it may be removed")));
     }
 }

@@ -15,7 +15,6 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("config.surprise", "a value that fits and does not do what it seems to say"),
     ("config.env_file", "who can read and write the env file"),
     ("secret.shadowed", "a secret that another source of a different value hides"),
-    ("secret.mode", "who can read and write a secret's file"),
     ("provider.ready", "the provider has its key and its base"),
     ("provider.codex", "the Codex program is there"),
     ("provider.codex_login", "the Codex program has an account"),

@@ -1,21 +1,16 @@
-//! Where secrets came from, which of their sources are hidden by another of a different value, and who can read their
-//! files. Values are compared here and never shown.
-
-use std::path::Path;
+//! Where secrets came from, which of their sources are hidden by another of a different value, and who can read the env
+//! file. Values are compared here and never shown.
 
 use crate::config::keys::Environment;
 use crate::config::settings::{ProviderKind, key_names};
-use crate::config::surroundings::{Purpose, ReadFile, Shadow, Surroundings};
+use crate::config::surroundings::{ReadFile, Shadow, Surroundings};
 use crate::doctor::report::Check;
 
-/// Folders whose files a supervisor protects: systemd's credentials and the secrets of containers.
-const PROTECTED: &[&str] = &["/run/secrets", "/run/credentials"];
-
 /// All checks about secrets.
-pub fn checks(surroundings: &Surroundings, kind: ProviderKind, user: u32) -> Vec<Check> {
+pub fn checks(surroundings: &Surroundings, kind: ProviderKind) -> Vec<Check> {
     let mut checks: Vec<Check> = surroundings.shadows.iter().map(shadow).collect();
     checks.extend(hidden_names(&surroundings.variables, kind));
-    checks.extend(surroundings.files.iter().filter_map(|file| file_check(file, user)));
+    checks.extend(surroundings.file.iter().filter_map(settings_file));
     checks
 }
 
@@ -43,41 +38,15 @@ fn hidden_names(variables: &Environment, kind: ProviderKind) -> Vec<Check> {
     hidden.map(check).collect()
 }
 
-fn file_check(file: &ReadFile, user: u32) -> Option<Check> {
-    match file.purpose {
-        Purpose::Settings | Purpose::SettingsAndSecrets => settings_file(file),
-        Purpose::Secret => secret_file(file, user),
-    }
-}
-
 /// Everyone may read settings, but not secrets; nobody else may write them.
 fn settings_file(file: &ReadFile) -> Option<Check> {
     let path = file.path.display();
     if file.mode & 0o022 != 0 {
         let sentence = format!("{path} can be changed by others than its owner (mode {:03o})", file.mode & 0o777);
         Some(Check::warning("config.env_file", sentence, format!("chmod go-w {path}")))
-    } else if file.purpose == Purpose::SettingsAndSecrets && file.mode & 0o004 != 0 {
+    } else if file.has_secrets && file.mode & 0o004 != 0 {
         let sentence = format!("{path} holds secrets and can be read by every user (mode {:03o})", file.mode & 0o777);
         Some(Check::warning("config.env_file", sentence, format!("chmod o-r {path}")))
-    } else {
-        None
-    }
-}
-
-fn secret_file(file: &ReadFile, user: u32) -> Option<Check> {
-    let path = file.path.display();
-    let mode = file.mode & 0o777;
-    if PROTECTED.iter().any(|folder| file.path.starts_with(Path::new(folder))) {
-        return None;
-    }
-    // A package installs secrets as root's, readable by the group of the service.
-    let allowed = if file.owner == 0 { 0o740 } else { 0o700 };
-    if file.owner != 0 && file.owner != user {
-        let sentence = format!("{path} belongs to another user, who can change it (user id {})", file.owner);
-        Some(Check::warning("secret.mode", sentence, format!("sudo chown $(id -u) {path}")))
-    } else if mode & !allowed != 0 {
-        let sentence = format!("{path} can be used by others than its owner (mode {mode:03o})");
-        Some(Check::warning("secret.mode", sentence, format!("chmod {:03o} {path}", mode & allowed & 0o640)))
     } else {
         None
     }
@@ -88,36 +57,17 @@ mod tests {
     use super::*;
     use crate::config::keys::Source;
 
-    fn file(purpose: Purpose, owner: u32, mode: u32) -> ReadFile {
-        ReadFile { path: "/s/key".into(), purpose, owner, mode: 0o100_000 | mode }
-    }
-
-    #[test]
-    fn modes_and_owners_of_secret_files() {
-        for (owner, mode, want) in [
-            (1000, 0o600, None),
-            (1000, 0o400, None),
-            (0, 0o640, None),
-            (1000, 0o640, Some("chmod 600 /s/key")),
-            (1000, 0o644, Some("chmod 600 /s/key")),
-            (0, 0o644, Some("chmod 640 /s/key")),
-            (0, 0o660, Some("chmod 640 /s/key")),
-            (1001, 0o600, Some("sudo chown $(id -u) /s/key")),
-        ] {
-            let found = secret_file(&file(Purpose::Secret, owner, mode), 1000);
-            assert_eq!(found.map(|check| check.remedy), want.map(str::to_owned), "{owner} {mode:o}");
-        }
-        let credential = ReadFile { path: "/run/credentials/unit/KEY".into(), ..file(Purpose::Secret, 1, 0o777) };
-        assert_eq!(secret_file(&credential, 1000), None);
+    fn file(has_secrets: bool, mode: u32) -> ReadFile {
+        ReadFile { path: "/s/env".into(), has_secrets, mode: 0o100_000 | mode }
     }
 
     #[test]
     fn settings_without_secrets_may_be_read() {
-        assert_eq!(settings_file(&file(Purpose::Settings, 0, 0o644)), None);
-        assert!(settings_file(&file(Purpose::Settings, 0, 0o664)).is_some());
-        let found = settings_file(&file(Purpose::SettingsAndSecrets, 0, 0o644)).expect("a warning");
-        assert_eq!(found.remedy, "chmod o-r /s/key");
-        assert_eq!(settings_file(&file(Purpose::SettingsAndSecrets, 0, 0o640)), None);
+        assert_eq!(settings_file(&file(false, 0o644)), None);
+        assert!(settings_file(&file(false, 0o664)).is_some());
+        let found = settings_file(&file(true, 0o644)).expect("a warning");
+        assert_eq!(found.remedy, "chmod o-r /s/env");
+        assert_eq!(settings_file(&file(true, 0o640)), None);
     }
 
     #[test]

@@ -54,8 +54,24 @@ fn flags(flags: OFlags) -> i32 {
 
 /// Reads a file of at most `bytes_max`, and what is known of it; a longer one is an error, not a cut.
 pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    read(path, bytes_max, OFlags::empty())
+}
+
+/// The same, of a file that must not be a symbolic link.
+pub fn read_bounded_itself(path: &Path, bytes_max: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    read(path, bytes_max, OFlags::NOFOLLOW).map_err(|error| {
+        let is_link = rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::LOOP);
+        if is_link {
+            io::Error::new(io::ErrorKind::InvalidInput, "is a symbolic link: name the file itself")
+        } else {
+            error
+        }
+    })
+}
+
+fn read(path: &Path, bytes_max: u64, way: OFlags) -> io::Result<(Vec<u8>, Metadata)> {
     // A pipe that nobody writes to would keep us waiting.
-    let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK)).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK | way)).open(path)?;
     let known = file.metadata()?;
     if !known.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
@@ -180,6 +196,8 @@ mod tests {
         fs::write(&target, b"12345").expect("written");
         std::os::unix::fs::symlink(&target, &link).expect("linked");
         assert!(open(&link).is_err());
+        assert!(read_bounded_itself(&link, 5).is_err_and(|error| error.to_string().contains("symbolic link")));
+        assert_eq!(read_bounded_itself(&target, 5).expect("read").0, b"12345");
         assert_eq!(read_bounded(&target, 5).expect("read").0, b"12345");
         assert_eq!(
             read_bounded(&target, 4).map(|_| ()).map_err(|error| error.kind()),

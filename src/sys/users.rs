@@ -18,6 +18,12 @@ pub fn own_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Whether a group is one of ours.
+pub fn is_own_group(id: u32) -> bool {
+    let others = || rustix::process::getgroups().unwrap_or_default();
+    rustix::process::getegid().as_raw() == id || others().iter().any(|group| group.as_raw() == id)
+}
+
 /// The user whose conversations are kept in `data`, if that is somebody else. A folder that was made for us, as
 /// containers do, becomes ours with the first conversation.
 pub fn stranger_to(data: &Path) -> Option<u32> {

@@ -169,6 +169,7 @@ fn settings_come_from_the_file_that_is_named_and_secrets_from_files_of_their_own
     world.unset("RUSTY_PINCH_ENV_FILE");
     let key = world.path("key");
     std::fs::write(&key, "sk-from-a-file\n").expect("written");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
     world.set("RUSTY_PINCH_PROVIDER", "openai");
     world.set("RUSTY_PINCH_OPENAI_API_KEY_FILE", &key.to_string_lossy());
     assert!(run(&world, &["doctor"], 0).stdout.contains("api_key_loaded: true"));

@@ -1,10 +1,12 @@
 //! Bad settings, made from tables: each is told in one sentence that names the variable or the file, and its line. Never a
 //! panic, never a silent default, never the value of a secret, and nothing on standard output.
 //!
-//! Seen to fail: an upper bound not checked (21 cases), keys of others not checked (9), a sentence that shows the value (25).
+//! Seen to fail: an upper bound not checked (21 cases), keys of others not checked (9), a sentence that shows the value (25),
+//! a token where the file of it should be named, modes of secret files.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
@@ -12,6 +14,11 @@ use rusty_pinch::config::keys::{Fate, KEYS, Key, Kind};
 
 use crate::support::waiting::spawn;
 use crate::support::world::World;
+
+/// A child of another user.
+mod another_user;
+/// Where values come from, and which of several counts.
+mod sources;
 
 /// In every bad value of a secret.
 const CANARY: &str = "canary8153";
@@ -35,6 +42,8 @@ struct Case {
     settings: Vec<(String, OsString)>,
     /// Places below the world's folder; `None` is a folder.
     files: Vec<(&'static str, Option<Vec<u8>>)>,
+    /// Of the files.
+    mode: u32,
     command: &'static [&'static str],
     outcome: Outcome,
     /// What the sentence must hold.
@@ -49,6 +58,7 @@ impl Case {
         Case {
             settings: vec![(name.to_owned(), value.into())],
             files: Vec::new(),
+            mode: 0o600,
             command: RUN,
             outcome: Outcome::Refused(CONFIGURATION),
             parts: vec![name.to_owned()],
@@ -99,6 +109,37 @@ fn misfits(kind: Kind) -> Vec<String> {
         }
         Kind::Choices(words) => vec!["nonsense".into(), format!("{},x", words[0]), words.join(" "), words.join(";")],
         Kind::Secret => vec![format!("{CANARY} two"), format!("{CANARY}\u{7}"), format!("{CANARY}-ü")],
+        Kind::Url => of(&["nonsense", "ftp://host", "https://canary8153@host", "https://host?x=1", "http://8.8.8.8"]),
+        Kind::Bridge => of(&[
+            "nonsense",
+            "http://bridge:8080",
+            "ws://",
+            "ws:///path",
+            "wss://host:0",
+            "wss://ho st",
+            "ws://me:canary8153@bridge:8080",
+        ]),
+        Kind::Address => of(&[
+            "8080",
+            ":8080",
+            "localhost",
+            "[::1]",
+            "::1:8080",
+            "host:0",
+            "host:99999",
+            "host:http",
+            "a b:1",
+            "http://host:1",
+        ]),
+        Kind::Accounts => {
+            of(&["|KEY", "a|sk-canary8153", "a|KEY|many", "a|KEY|0", "a||1|m|/home|more", "a;b|k-canary8153"])
+        }
+        Kind::Variable => of(&["sk-canary8153", "A=canary8153", "$canary8153", "A B", "1A"]),
+        Kind::Token => {
+            ["C", "C:x", ":C", "1:", "1:C/../x", "12:C?x", "bot1:C", "1:C:2", "1:C#", "-1:C", "1:C%2e", "1:C two"]
+                .map(|shape| shape.replace('C', CANARY))
+                .to_vec()
+        }
         Kind::Text | Kind::List | Kind::Words => of(&["a\u{1b}[2Jb", "two\nlines"]),
     }
 }
@@ -147,7 +188,11 @@ fn urls() -> Vec<Case> {
     let of_base = |(provider, name): (&str, &str)| {
         bad.map(|url| Case::refused(name, url).with("RUSTY_PINCH_PROVIDER", provider)).to_vec()
     };
-    bases.into_iter().flat_map(of_base).collect()
+    let mut cases: Vec<Case> = bases.into_iter().flat_map(of_base).collect();
+    const BRIDGE: &str = "RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL";
+    let told = "put it into RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN";
+    cases.push(Case::refused(BRIDGE, "ws://me:canary8153@bridge:8080").saying(told));
+    cases
 }
 
 /// Secrets of others are looked at where they are used.
@@ -164,14 +209,7 @@ fn secrets() -> Vec<Case> {
             cases.push(case.with("RUSTY_PINCH_API_BASE", "http://127.0.0.1:9"));
         }
     }
-    const TOKEN: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
-    for shape in ["C", "C:x", ":C", "1:", "1:C/../x", "12:C?x", "bot1:C", "1:C:2", "1:C#", "-1:C", "1:C%2e"] {
-        cases.push(Case::refused(TOKEN, shape.replace('C', CANARY)));
-    }
     const KEY_VARIABLE: &str = "RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV";
-    for value in ["sk-canary8153", "A=canary8153", "$canary8153", "A B"] {
-        cases.push(Case::refused(KEY_VARIABLE, value));
-    }
     cases.push(Case::refused("MY_KEY", format!("{CANARY} two")).with(KEY_VARIABLE, "MY_KEY"));
     cases
 }
@@ -196,6 +234,10 @@ fn env_files() -> Vec<Case> {
         Case::file("A='canary8153' x\n", &["settings.env", "line 1", "closing quote"]),
         Case::file("A=\"canary8153\"x\n", &["settings.env", "line 1", "closing quote"]),
         Case::file("A=\"canary\n8153\"\nnonsense", &["settings.env", "line 3", "'='"]),
+        Case::file("\nA=${canary8153:-x}\n", &["settings.env", "line 2", "${…}"]),
+        Case::file("A=\"${canary8153\"\n", &["settings.env", "line 1", "${…}"]),
+        Case::file("A=x${}\n", &["settings.env", "line 1", "${…}"]),
+        Case::file("A=1\nRUSTY_PINCH_API_KEY=x$canary8153\n", &["RUSTY_PINCH_API_KEY", "line 2", "single quotes"]),
         Case::file("A=\0\n", &["settings.env", "line 1", "NUL"]),
         Case::file("B=\"1\n\0\"\n", &["settings.env", "NUL"]),
         Case::file(b"A=\xff\xfe\n", &["settings.env", "UTF-8"]),
@@ -244,22 +286,44 @@ fn secret_files() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (part, content) in contents {
-        for (name, value, place) in [
-            ("RUSTY_PINCH_OPENAI_API_KEY_FILE", "@key", "key"),
-            ("CREDENTIALS_DIRECTORY", "@credentials", "credentials/RUSTY_PINCH_OPENAI_API_KEY"),
+        for (name, value, place, told) in [
+            ("RUSTY_PINCH_OPENAI_API_KEY_FILE", "@key", "key", "_FILE"),
+            ("CREDENTIALS_DIRECTORY", "@credentials", "credentials/RUSTY_PINCH_OPENAI_API_KEY", "(systemd credential)"),
         ] {
             let mut case = Case::refused(name, value).with("RUSTY_PINCH_PROVIDER", "openai");
             case.files.push((place, content.clone()));
-            case.parts = vec![part.to_owned()];
+            case.parts = vec![part.to_owned(), "RUSTY_PINCH_OPENAI_API_KEY".to_owned(), told.to_owned()];
             cases.push(case);
         }
     }
     for name in ["RUSTY_PINCH_API_KEY_FILE", "RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN_FILE", "OPENAI_API_KEY_FILE"] {
-        let mut case = Case::refused(name, "@missing.key");
-        case.parts = vec!["missing.key cannot be read".to_owned()];
-        cases.push(case);
+        let says = format!("{name} (environment) names a file that cannot be read");
+        cases.push(Case::refused(name, "@missing.key").saying(&says).saying("missing.key"));
+        // The secret itself in the variable of its file.
+        for value in
+            ["123456789:AAHcanary8153", "sk-canary8153", "canary8153 two", "canary8153/x", "canary8153\u{1b}[2J"]
+        {
+            cases.push(Case::refused(name, value).saying("(environment)"));
+        }
+        cases.push(Case::refused(name, CANARY.repeat(7000)).saying("longer than"));
+        cases.push(Case::file(format!("A=1\n{name}=canary8153\n"), &[name, "(env file, line 2)"]));
+    }
+    cases.push(
+        Case { parts: Vec::new(), ..Case::refused("CREDENTIALS_DIRECTORY", "canary/8153") }.saying("absolute path"),
+    );
+    for mode in [0o644, 0o640, 0o604, 0o622, 0o602, 0o666, 0o777] {
+        let name = "RUSTY_PINCH_GROQ_API_KEY_FILE";
+        let case = Case { mode, files: vec![("key", Some(CANARY.into()))], ..Case::refused(name, "@key") };
+        // Root's own file may be read by a group.
+        cases.extend(
+            (mode != 0o640 || !is_root()).then(|| case.saying("chmod 600 ").saying(&format!("mode {mode:o})"))),
+        );
     }
     cases
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// What only a command finds.
@@ -302,6 +366,8 @@ fn names() -> Vec<Case> {
         "RUSTY_PINCH_PULSE_X",
         "RUSTY_PINCH_SKILL_X",
         "RUSTY_PINCH_OTEL_X",
+        "OTEL_SERVICE_NAME",
+        "OTEL_ANYTHING",
     ] {
         cases.push(Case::warned(name, "x").saying("no effect"));
     }
@@ -317,8 +383,7 @@ fn not_text() -> Vec<Case> {
     let names = ["PROVIDER", "MODEL", "WORKERS", "API_KEY", "DATA_DIR", "CODEX_ENABLED"];
     let mut cases: Vec<Case> =
         names.iter().map(|name| Case::refused(&format!("RUSTY_PINCH_{name}"), bytes(CANARY)).saying("UTF-8")).collect();
-    let file = Case::refused("RUSTY_PINCH_ENV_FILE", bytes("settings"));
-    cases.push(Case { parts: vec!["settings".to_owned(), "cannot be read".to_owned()], ..file });
+    cases.push(Case::refused("RUSTY_PINCH_ENV_FILE", bytes("settings")).saying("UTF-8"));
     cases
 }
 
@@ -358,7 +423,10 @@ fn world_of(case: &Case) -> World {
         let path = world.path(place);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
         match content {
-            Some(bytes) => std::fs::write(&path, bytes).expect("written"),
+            Some(bytes) => {
+                std::fs::write(&path, bytes).expect("written");
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(case.mode)).expect("a mode");
+            }
             None => std::fs::create_dir_all(&path).expect("created"),
         }
     }

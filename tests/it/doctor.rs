@@ -1,5 +1,6 @@
 //! `doctor` on set-ups that lack something: each problem has its id, its level and its remedy, and a set-up without
-//! problems is silent. Seen to fail: the mode of an env file whose only secret is hidden by the environment.
+//! problems is silent. Seen to fail: the mode of an env file whose only secret is hidden by the environment, the folders of
+//! counters and of running processes not probed, a worker that always seems stopped.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,6 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::cases::say;
+use crate::support::scene::Scene;
 use crate::support::world::World;
 
 fn healthy() -> World {
@@ -79,13 +81,15 @@ fn the_source_of_a_secret_and_the_ones_it_hides_are_named_and_never_shown() {
     let text = world.run(&["doctor"]).stdout;
     assert!(text.contains("\napi_key_source: RUSTY_PINCH_OPENAI_API_KEY (the file named by"), "{text}");
     assert!(!text.contains("canary"), "{text}");
-    says(&world, 0, "secret.shadowed", "comes from environment; env file, line 2 has another value");
-    says(&world, 0, "secret.shadowed", "comes from the file named by its _FILE variable; environment has another");
+    let counts = "RUSTY_PINCH_OPENAI_API_KEY comes from the file named by its _FILE variable; ";
+    says(&world, 0, "secret.shadowed", &format!("{counts}environment has another value"));
+    says(&world, 0, "secret.shadowed", &format!("{counts}env file, line 2 has another value"));
     says(&world, 0, "secret.shadowed", "RUSTY_PINCH_OPENAI_API_KEY is used; OPENAI_API_KEY has another value");
     assert_eq!(checks(&world, "secret.mode").1, Vec::<String>::new());
     mode(&file, 0o644);
+    says(&world, 78, "secret.mode", &format!("mode 644): chmod 600 {}", file.display()));
+    mode(&file, 0o600);
     mode(&settings, 0o644);
-    says(&world, 0, "secret.mode", "(mode 644); chmod 6");
     says(&world, 0, "config.env_file", "holds secrets and can be read by every user (mode 644); chmod o-r");
     mode(&settings, 0o666);
     says(&world, 0, "config.env_file", "can be changed by others");
@@ -102,6 +106,45 @@ fn folders_are_writable_and_for_their_owner() {
     world.set("RUSTY_PINCH_WORKSPACE", "/proc/none");
     says(&world, 1, "path.writable", "/proc/none cannot be written");
     says(&world, 1, "path.writable", "set RUSTY_PINCH_WORKSPACE");
+}
+
+/// Every folder is probed where it will be, also one that does not exist yet, and nothing is left behind.
+#[test]
+fn each_folder_is_probed_and_named_by_its_own_variable() {
+    for (variable, place, blamed) in [
+        ("RUSTY_PINCH_RUN_DIR", "/proc/none/run", "/proc/none/run"),
+        ("RUSTY_PINCH_TELEMETRY_FILE", "/proc/none/counters.json", "/proc/none"),
+        ("RUSTY_PINCH_DATA_DIR", "/proc/none/data", "/proc/none/data"),
+    ] {
+        let mut world = healthy();
+        world.set(variable, place);
+        let (code, lines) = checks(&world, "path.writable");
+        let errors: Vec<&String> = lines.iter().filter(|line| line.starts_with("error ")).collect();
+        let named = |line: &String| {
+            line.contains(&format!("error {blamed} cannot be written")) && line.ends_with(&format!("set {variable}"))
+        };
+        // Counters are kept in the data folder unless they have a place of their own.
+        assert!(errors.iter().any(|line| named(line)), "{variable}: {lines:#?}");
+        assert!(errors.len() == 1 || variable == "RUSTY_PINCH_DATA_DIR", "{variable}: {lines:#?}");
+        assert_eq!(code, Some(1));
+    }
+    let mut world = healthy();
+    world.set("RUSTY_PINCH_TELEMETRY_FILE", &world.path("to/come/counters.json").to_string_lossy());
+    world.set("RUSTY_PINCH_RUN_DIR", &world.path("run/to/come").to_string_lossy());
+    let before = world.files();
+    let (_, lines) = checks(&world, "path.writable");
+    assert!(lines.len() == 4 && lines.iter().all(|line| line.starts_with("ok ")), "{lines:#?}");
+    assert_eq!(world.files(), before);
+    assert!(!world.path("to").exists() && !world.path("run/to").exists());
+}
+
+#[test]
+fn a_worker_that_runs_is_told_from_one_that_does_not() {
+    let scene = Scene::new("a_worker_that_runs_is_told_from_one_that_does_not");
+    let worker = scene.start_polling();
+    says(&scene.world, 0, "journal.worker", "ok the telegram worker runs");
+    scene.kill(worker);
+    says(&scene.world, 0, "journal.worker", "ok the telegram worker does not run");
 }
 
 #[test]
