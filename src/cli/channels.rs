@@ -36,6 +36,9 @@ use crate::turn::answer::Answerer;
 use crate::turn::machine::Names;
 use crate::turn::schedule::Limits;
 
+/// Why a worker ends whose disk failed; the event before it says more.
+const UNWRITABLE: &str = "the journal cannot be written";
+
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -104,7 +107,8 @@ fn work(setup: Setup, token: &Secret, messages_max: Option<u64>) -> Result<(), F
     let ended = supervise(supervised, &setup.clock, &setup.log);
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
-        Ended::Storage => opening::fail(channel, &setup, &signals, "the journal cannot be written"),
+        Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
+        Ended::Storage { told: false } => opening::fail(channel, &setup, &signals, UNWRITABLE),
     };
     setup.log.flush(LOG_PATIENCE);
     outcome
@@ -138,7 +142,7 @@ fn plan(setup: &Setup, token: &Secret, ledger: Ledger, opening: Opening, orders:
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
         let caller = Caller::new(config, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
-        (Answerer::new(config, caller, Box::new(sessions), clock), cancel.clone())
+        (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
     });
     Plan {
         limits,

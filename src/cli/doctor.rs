@@ -13,6 +13,9 @@ use crate::sys::files;
 /// Prints the report: as text, as JSON (`--json`), or only what is wrong (`--quiet`, for cron, which mails what is
 /// printed).
 pub fn run(parsed: &Parsed) -> Result<(), Failure> {
+    if parsed.given("json") && parsed.given("quiet") {
+        return Err(Failure::Usage("doctor prints either --json or --quiet".to_owned()));
+    }
     files::private_by_default();
     let surroundings = environment::read()?;
     let config = match Config::load(&surroundings.variables) {

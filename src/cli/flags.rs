@@ -230,7 +230,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, St
     let mut values: BTreeMap<&'static str, String> = BTreeMap::new();
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(plain(Id::Help, words.join(" "))),
+            Arg::Short('h') | Arg::Long("help") => return help_about(&words),
             Arg::Short('V') | Arg::Long("version") => return Ok(plain(Id::Version, String::new())),
             Arg::Value(word) => words.push(word.string().map_err(|error| error.to_string())?),
             Arg::Long(name) => {
@@ -241,13 +241,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, St
                     _ => parser.value().and_then(|value| value.string()).map_err(|error| error.to_string())?,
                 };
                 option.takes.check(&name, &value)?;
-                values.insert(option.name, value);
+                if values.insert(option.name, value).is_some() {
+                    return Err(format!("--{name} is given twice"));
+                }
             }
             Arg::Short(letter) => return Err(format!("there is no option -{letter}")),
         }
     }
     if words.first().map(String::as_str) == Some("help") {
-        return Ok(plain(Id::Help, words[1..].join(" ")));
+        return help_about(&words[1..]);
     }
     let command = command_of(&words)?;
     for name in values.keys() {
@@ -264,6 +266,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, St
         }
     }
     Ok(Parsed { id: command.id, topic: None, values })
+}
+
+/// Help about everything, a command, or the commands that begin with these words.
+fn help_about(words: &[String]) -> Result<Parsed, String> {
+    let begins = |command: &Command| words.iter().eq(command.words.iter().take(words.len()));
+    if !COMMANDS.iter().any(begins) {
+        command_of(words)?;
+    }
+    Ok(plain(Id::Help, words.join(" ")))
 }
 
 fn plain(id: Id, topic: String) -> Parsed {
@@ -285,6 +296,17 @@ pub fn command_of(words: &[String]) -> Result<&'static Command, String> {
     }
     if let Some((_, instead)) = REMOVED.iter().find(|(word, _)| *word == words[0]) {
         return Err((*instead).to_owned());
+    }
+    let begins = |command: &&Command| command.words.iter().eq(words.iter().take(command.words.len()));
+    if let Some(command) = COMMANDS.iter().filter(begins).max_by_key(|command| command.words.len())
+        && words.len() > command.words.len()
+        && !COMMANDS
+            .iter()
+            .any(|other| other.words.len() > command.words.len() && other.words.starts_with(command.words))
+    {
+        let options: Vec<String> = command.options.iter().map(Opt::usage).collect();
+        let has = if options.is_empty() { "has no options".to_owned() } else { format!("has: {}", options.join(", ")) };
+        return Err(format!("{} takes no further words; it {has}", command.words.join(" ")));
     }
     let known: Vec<String> = COMMANDS.iter().map(|command| command.words.join(" ")).collect();
     let given: String = words.join(" ").chars().filter(|c| !c.is_control()).take(60).collect();
@@ -353,7 +375,11 @@ mod tests {
         refuse(&["run", "--message"], "message");
         refuse(&["channels", "telegram", "--max-messages", "0"], "at least 1");
         refuse(&["stats", "-x"], "no option -x");
-        refuse(&["stats", "now"], "there is no command 'stats now'; there are: doctor, run");
+        refuse(&["stats", "now"], "stats takes no further words; it has no options");
+        refuse(&["run", "hello"], "run takes no further words; it has: --session NAME, --message TEXT");
+        refuse(&["run", "--message", "a", "--message", "b"], "--message is given twice");
+        refuse(&["help", "nonsense"], "there is no command 'nonsense'");
+        refuse(&["dance", "--help"], "there is no command 'dance'");
         refuse(&["session", "export", "--session", "x", "--format", "xml"], "one of: jsonl, json, markdown");
         refuse(&["session", "--format", "json", "export"], "session has no option --format");
         refuse(&["session", "--session", "x", "list"], "session list has no option --session");
@@ -367,7 +393,7 @@ mod tests {
         assert_eq!(parsed(&["backup", "list"]).expect("parses").value("file"), "list");
         assert_eq!(parsed(&["backup", "--", "-x"]).expect("parses").value("file"), "-x");
         refuse(&["backup"], "backup needs FILE");
-        refuse(&["backup", "a", "b"], "there is no command 'backup a b'");
+        refuse(&["backup", "a", "b"], "backup takes no further words; it has: FILE");
         refuse(&["backup", "--file", "a"], "backup has no option --file");
         assert_eq!(parsed(&["help", "backup"]).expect("parses").topic.as_deref(), Some("backup"));
     }

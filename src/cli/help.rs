@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::cli::flags::{COMMANDS, Command, EXIT_CODES, Opt};
 
-/// The help as a whole, or of one command.
+/// The help as a whole, or of the commands that begin with these words.
 pub fn text(topic: Option<&str>) -> String {
-    match topic.and_then(|topic| COMMANDS.iter().find(|command| command.words.join(" ") == topic)) {
-        Some(command) => one(command),
-        None => all(),
-    }
+    let Some(topic) = topic else { return all() };
+    let begins = |command: &&Command| command.words.join(" ").split(' ').zip(topic.split(' ')).all(|(a, b)| a == b);
+    let is_long_enough = |command: &&Command| command.words.len() >= topic.split(' ').count();
+    let about: Vec<String> = COMMANDS.iter().filter(begins).filter(is_long_enough).map(one).collect();
+    about.join("\n")
 }
 
 fn all() -> String {

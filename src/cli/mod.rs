@@ -130,9 +130,9 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Stats => stats::run(),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
-        Id::ChannelsTelegram => park::or_park(channels::telegram(parsed)),
-        Id::ChannelsWhatsapp => park::or_park(channels::whatsapp_worker()),
-        Id::ChannelsAll => park::or_park(channels::all(parsed)),
+        Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
+        Id::ChannelsWhatsapp => park::or_park(channels::whatsapp_worker),
+        Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
     }
 }
 
@@ -153,7 +153,7 @@ fn report(failure: &Failure) {
     let text = match failure {
         Failure::Failed(text) if text.is_empty() => return,
         Failure::Stopped(_) => return,
-        Failure::Usage(text) => format!("rusty-pinch: {text}\nTry 'rusty-pinch --help'.\n"),
+        Failure::Usage(text) => terminal_safe(&format!("rusty-pinch: {text}\nTry 'rusty-pinch --help'.\n")),
         other => setup::fatal_line(&other.to_string()) + "\n",
     };
     // There is nowhere left to complain if this fails.

@@ -54,7 +54,8 @@ impl OneShot {
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
         let caller = Caller::new(&config, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
-        let answerer = Answerer::new(&config, caller, Box::new(Directory::reading(&folder)), Arc::clone(&clock));
+        let reading = Box::new(Directory::reading(&folder));
+        let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
         let sessions = Sessions::new(Box::new(storage));
         Ok(OneShot {
             answerer,
@@ -76,6 +77,8 @@ impl OneShot {
                 "the message is longer than {INBOUND_BYTES_MAX} bytes: send it in parts"
             )));
         }
+        let failed = |error| Failure::Storage(format!("session {}: {error}", session.stem()));
+        self.sessions.check_readable(session).map_err(failed)?;
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
         let question = Question { turn, session, text, received, waited: None, interrupted: 0 };

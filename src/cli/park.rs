@@ -14,12 +14,30 @@ use crate::sys::signal::{self, Signal};
 /// How often a parked process says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 
-/// The outcome of a worker, unless it is a fault of the configuration and the operator wants those parked.
-pub fn or_park(outcome: Result<(), Failure>) -> Result<(), Failure> {
-    match outcome {
-        Err(Failure::Configuration(reason)) if wanted() => park(&reason),
-        outcome => outcome,
+/// How often it looks whether the configuration was mended, without being told.
+const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// Runs a worker. A fault of its configuration is waited out, if the operator wants those parked.
+pub fn or_park(worker: impl Fn() -> Result<(), Failure>) -> Result<(), Failure> {
+    loop {
+        match worker() {
+            Err(Failure::Configuration(reason)) if wanted() => {
+                if park(&reason)? == Then::End {
+                    return Ok(());
+                }
+            }
+            outcome => return outcome,
+        }
     }
+}
+
+/// What ended the waiting.
+#[derive(PartialEq, Eq)]
+enum Then {
+    /// The order to end.
+    End,
+    /// SIGHUP, or that it was long: files may say something else now. Variables of the process cannot.
+    LookAgain,
 }
 
 /// Asked apart from the rest of the configuration, which may be what is at fault.
@@ -29,15 +47,18 @@ fn wanted() -> bool {
     Reader(&surroundings.variables).choice("RUSTY_PINCH_ON_FATAL").is_ok_and(|choice| choice == "park")
 }
 
-/// Stays up, says why once a minute, and ends when told to.
-fn park(reason: &str) -> Result<(), Failure> {
+/// Stays up and says why once a minute.
+fn park(reason: &str) -> Result<Then, Failure> {
     let (exits, _reports): (_, Receiver<_>) = bounded(1);
     let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    loop {
-        let _ = io::stderr().write_all((setup::fatal_line(&format!("parked: {reason}")) + "\n").as_bytes());
+    for _ in 0..LOOK_EVERY.as_secs() / PARKED_EVERY.as_secs() {
+        let line = setup::fatal_line(&format!("parked: {reason}; mend it, then send SIGHUP or restart"));
+        let _ = io::stderr().write_all((line + "\n").as_bytes());
         match signals.recv_timeout(PARKED_EVERY) {
-            Ok(Signal::Terminate { .. }) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Ok(Signal::Reload) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Signal::Terminate { .. }) | Err(RecvTimeoutError::Disconnected) => return Ok(Then::End),
+            Ok(Signal::Reload) => return Ok(Then::LookAgain),
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
+    Ok(Then::LookAgain)
 }

@@ -31,14 +31,14 @@ const LISTS_MAX: usize = 4;
 /// `session`: a JSON array of `{role, content, timestamp}`; an unknown session is an empty one.
 pub fn run(parsed: &Parsed) -> Result<(), Failure> {
     let (setup, session) = begin(parsed)?;
-    let parts = open_parts(&folder(&setup), session.stem())?;
+    let parts = open_parts(&setup, &folder(&setup), session.stem())?;
     write_out(&setup, &session, parts, "conversation")
 }
 
 /// `session export`: everything that is kept, in one of the formats of the flag table.
 pub fn export(parsed: &Parsed) -> Result<(), Failure> {
     let (setup, session) = begin(parsed)?;
-    let parts = open_parts(&folder(&setup), session.stem())?;
+    let parts = open_parts(&setup, &folder(&setup), session.stem())?;
     if parts.is_empty() {
         return Err(unknown(&session));
     }
@@ -57,9 +57,14 @@ pub fn list() -> Result<(), Failure> {
     let setup = setup::load()?;
     let folder = folder(&setup);
     let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for name in names(&folder)? {
-        let Some((stem, _)) = parts::parse(&name) else { continue };
+    for name in names(&setup, &folder)? {
+        // A stem that is not its own session's could not be named to another command.
+        let is_ours = |stem: &str| SessionId::parse(stem).is_ok_and(|session| session.stem() == stem);
+        let Some((stem, _)) = parts::parse(&name).filter(|(stem, _)| is_ours(stem)) else { continue };
         let Ok(known) = fs::symlink_metadata(folder.join(&name)) else { continue };
+        if !known.is_file() {
+            continue;
+        }
         let (bytes, modified) = found.entry(stem.to_owned()).or_default();
         *bytes += known.len();
         let since = known.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
@@ -92,7 +97,7 @@ pub fn delete(parsed: &Parsed) -> Result<(), Failure> {
         let file = name.split_once(".torn-").map_or(name, |(file, _)| file);
         parts::parse(file).is_some_and(|(known, _)| known == stem)
     };
-    if !names(&folder)?.iter().any(|name| is_ours(name)) {
+    if !names(&setup, &folder)?.iter().any(|name| is_ours(name)) {
         return Err(unknown(&session));
     }
     let storage_failed = |error: io::Error| Failure::Storage(format!("session {stem}: {error}"));
@@ -104,7 +109,7 @@ pub fn delete(parsed: &Parsed) -> Result<(), Failure> {
     // The first file goes last: as long as it is there, the others are found by it.
     for last in [false, true] {
         let is_first = |name: &str| name == parts::full(stem, 1);
-        for name in names(&folder)?.into_iter().filter(|name| is_ours(name) && is_first(name) == last) {
+        for name in names(&setup, &folder)?.into_iter().filter(|name| is_ours(name) && is_first(name) == last) {
             fs::remove_file(folder.join(name)).map_err(storage_failed)?;
             count += 1;
         }
@@ -160,17 +165,17 @@ fn unknown(session: &SessionId) -> Failure {
 }
 
 /// A missing folder has no files.
-fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+fn names(setup: &Setup, folder: &Path) -> Result<Vec<String>, Failure> {
     match Directory::reading(folder).list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|error| Failure::Failed(format!("{}: {error}", folder.display()))),
+        other => other.map_err(|error| Failure::Failed(setup.about(folder, &error))),
     }
 }
 
 /// Opens all files of a session at once, so that a rotation during the reading changes nothing.
-fn open_parts(folder: &Path, stem: &str) -> Result<Vec<File>, Failure> {
+fn open_parts(setup: &Setup, folder: &Path, stem: &str) -> Result<Vec<File>, Failure> {
     let list = || {
-        let found = names(folder)?.into_iter().filter_map(|name| {
+        let found = names(setup, folder)?.into_iter().filter_map(|name| {
             let (known, place) = parts::parse(&name)?;
             (known == stem).then_some((place, name))
         });

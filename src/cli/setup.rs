@@ -1,5 +1,7 @@
 //! What every command starts with: the configuration, a clock, and a log that knows the secrets.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
@@ -42,7 +44,8 @@ pub fn load_for(way: Way) -> Result<Setup, Failure> {
     let config = Config::load(&surroundings.variables).map_err(|error| Failure::Configuration(error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let redactor = Redactor::new(config.secrets().iter());
-    let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock), way));
+    let rust_log = surroundings.variables.get("RUST_LOG").map_or("", |(value, _)| value);
+    let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock), way, rust_log));
     let seed = config.seed.unwrap_or_else(entropy::seed);
     Ok(Setup { surroundings, config, clock, log, rng: Rng::from_seed(seed), seed })
 }
@@ -56,6 +59,13 @@ impl Setup {
             let remedy = format!("use 'sudo -u {owner} rusty-pinch …'");
             Err(Failure::Configuration(format!("the conversations in {data} belong to {owner}: {remedy}")))
         })
+    }
+
+    /// What went wrong with a file of the data folder, with the remedy if somebody else is needed for it.
+    pub fn about(&self, path: &Path, error: &io::Error) -> String {
+        let owner = users::stranger_to(&self.config.data).filter(|_| error.kind() == io::ErrorKind::PermissionDenied);
+        let remedy = owner.map(|owner| format!("; use 'sudo -u {} rusty-pinch …'", users::name(owner)));
+        format!("{}: {error}{}", path.display(), remedy.unwrap_or_default())
     }
 
     /// Ends what a killed process left running. Only Codex starts programs.

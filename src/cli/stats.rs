@@ -1,17 +1,27 @@
 //! `stats`: prints the counters and the latest turn as JSON, with the keys of contract §3.2. Reads only.
 
+use std::io;
+
 use serde_json::{Value, json};
 
 use crate::cli::{Failure, print, setup};
+use crate::observe::event::Event;
+use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
 
 /// Prints the snapshot. `bus` and `prompt_cache` count nothing any more.
 pub fn run() -> Result<(), Failure> {
     let setup = setup::load()?;
-    let path = setup.config.telemetry_file;
-    let snapshot = telemetry_file::read(&path).map_err(|error| {
-        Failure::Failed(format!("{}: {error}; the next turn keeps the file aside and counts anew", path.display()))
-    })?;
+    let path = &setup.config.telemetry_file;
+    let snapshot = match telemetry_file::read(path) {
+        // Whoever reads us gets numbers; the next turn keeps the file aside and counts anew.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let message = format!("{}: {error}", path.display());
+            setup.log.emit(setup.clock.wall(), &Event::TelemetryError { message });
+            Snapshot::default()
+        }
+        other => other.map_err(|error| Failure::Failed(setup.about(path, &error)))?,
+    };
     let mut telemetry = serde_json::to_value(&snapshot).expect("counters are JSON");
     let last_turn = telemetry.as_object_mut().and_then(|object| object.remove("last_turn")).unwrap_or(Value::Null);
     let percentiles =

@@ -1,7 +1,7 @@
 //! The terminal: raw mode while a line is typed, and the spinner while a turn runs. The only file that names termion.
 //!
 //! Raw mode ends with each line, so a turn can be interrupted as always. A signal or a panic at the prompt ends the
-//! program without that; every shell then restores the terminal itself.
+//! program without that; most shells then restore the terminal themselves.
 
 use std::io::{self, IsTerminal, Stdin, Write};
 use std::thread::JoinHandle;

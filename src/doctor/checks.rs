@@ -24,21 +24,20 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));
     checks.extend(telegram(config));
     checks.extend(proxies(surroundings));
-    checks.extend(facts.folders.iter().map(writable));
-    checks.extend(facts.data.iter().flat_map(|access| data_folder(access, facts)));
-    if facts.restoring {
-        let remedy = "unless a restore is running, run 'rusty-pinch restore' with the same archive again";
-        checks.push(Check::error(
-            "path.restoring",
-            "an archive is only half in place, and nothing works until it is",
-            remedy,
-        ));
-    }
+    checks.extend(facts.data.as_ref().and_then(data_folder));
+    checks.extend(facts.restoring.then(restoring));
     checks.extend(facts.disk_free.map(|free| disk(free, config)));
     checks.extend(clock(facts));
-    checks.extend(facts.journals.iter().flat_map(journal));
-    checks.extend(records(facts));
+    match &facts.stranger_to {
+        Some(owner) => checks.push(stranger(owner, facts)),
+        None => checks.extend(contents(facts)),
+    }
     checks
+}
+
+fn restoring() -> Check {
+    let remedy = "unless a restore is running, run 'rusty-pinch restore' with the same archive again";
+    Check::error("path.restoring", "an archive is only half in place, and nothing works until it is", remedy)
 }
 
 fn provider(config: &Config) -> Check {
@@ -121,22 +120,42 @@ fn writable(folder: &Folder) -> Check {
     }
 }
 
-fn data_folder(access: &Access, facts: &Facts) -> Vec<Check> {
+/// What is in the folders. Of no use to somebody who may not look into them.
+fn contents(facts: &Facts) -> Vec<Check> {
+    let mut checks: Vec<Check> = facts.folders.iter().map(writable).collect();
+    checks.extend(facts.locked_out.iter().map(|what| locked_out(what)));
+    checks.extend(facts.journals.iter().flat_map(journal));
+    checks.extend(records(facts));
+    checks
+}
+
+fn locked_out(what: &str) -> Check {
+    let remedy = "give it to the user of the service (chown), or remove what is in the way";
+    Check::error("path.writable", format!("{what} cannot be written"), remedy)
+}
+
+/// Everything else that a stranger may not do has the same reason.
+fn stranger(owner: &str, facts: &Facts) -> Check {
+    let is_refused = facts.folders.iter().any(|folder| folder.refusal.is_some()) || !facts.locked_out.is_empty();
+    let sentence = format!("the conversations belong to {owner}, and you are somebody else");
+    let remedy = format!("use 'sudo -u {owner} rusty-pinch …'");
+    let check = if is_refused { Check::error } else { Check::warning };
+    check("path.owner", sentence, remedy)
+}
+
+fn data_folder(access: &Access) -> Option<Check> {
     let path = access.path.display();
     let mode = access.mode & 0o777;
-    let mut checks = Vec::new();
+    let remedy = format!("chmod 700 {path}");
     if mode & 0o022 != 0 {
         let sentence = format!("{path} can be changed by others than its owner (mode {mode:03o})");
-        checks.push(Check::error("path.mode", sentence, format!("chmod 700 {path}")));
+        Some(Check::error("path.mode", sentence, remedy))
     } else if mode & 0o055 != 0 {
         let sentence = format!("{path} can be read by others than its owner (mode {mode:03o})");
-        checks.push(Check::warning("path.mode", sentence, format!("chmod 700 {path}")));
+        Some(Check::warning("path.mode", sentence, remedy))
+    } else {
+        None
     }
-    if let Some(owner) = &facts.stranger_to {
-        let sentence = format!("the conversations in {path} belong to {owner}, and you are somebody else");
-        checks.push(Check::warning("path.owner", sentence, format!("use 'sudo -u {owner} rusty-pinch …'")));
-    }
-    checks
 }
 
 fn disk(free: u64, config: &Config) -> Check {
@@ -186,20 +205,39 @@ fn journal(journal: &JournalFacts) -> Vec<Check> {
 fn records(facts: &Facts) -> Vec<Check> {
     let mut checks = Vec::new();
     if facts.session_bad_lines > 0 {
-        let sentence = format!("{} damaged lines in the sessions are passed over", facts.session_bad_lines);
+        let sentence = format!("{} damaged lines near the ends of sessions are passed over", facts.session_bad_lines);
         checks.push(Check::warning("session.damage", sentence, "look at the storage medium"));
     }
     if facts.session_torn_files > 0 {
         let sentence = format!("{} torn ends of sessions were kept aside (*.torn-*)", facts.session_torn_files);
         checks.push(Check::warning("session.damage", sentence, "remove the files when you have seen them"));
     }
+    if facts.session_unreadable > 0 {
+        let sentence = format!("{} session files cannot be read", facts.session_unreadable);
+        let remedy = "give them to the user of the service; what is no regular file has no business there";
+        checks.push(Check::error("session.damage", sentence, remedy));
+    }
+    if let Some(error) = &facts.session_error {
+        checks.push(Check::error(
+            "session.damage",
+            format!("the sessions cannot be listed ({error})"),
+            "change their owner",
+        ));
+    }
     if facts.dead_letters > 0 {
         let sentence = format!("{} replies were given up", facts.dead_letters);
         checks.push(Check::warning("dead.letters", sentence, "see 'rusty-pinch outbox list'; retry or drop them"));
     }
-    if let Some(error) = &facts.telemetry_error {
-        let remedy = "the next turn keeps the file aside and counts anew";
-        checks.push(Check::warning("telemetry.file", format!("the counters cannot be read ({error})"), remedy));
+    match &facts.telemetry_error {
+        None => {}
+        Some((error, true)) => {
+            let remedy = "the next turn keeps the file aside and counts anew";
+            checks.push(Check::warning("telemetry.file", format!("the counters are damaged ({error})"), remedy));
+        }
+        Some((error, false)) => {
+            let remedy = "nothing is counted until it can be; change its owner, or set RUSTY_PINCH_TELEMETRY_FILE";
+            checks.push(Check::error("telemetry.file", format!("the counters cannot be read ({error})"), remedy));
+        }
     }
     checks
 }

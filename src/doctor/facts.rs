@@ -82,12 +82,18 @@ pub struct Facts {
     pub codex: Option<CodexFacts>,
     /// Channels that have a journal.
     pub journals: Vec<JournalFacts>,
-    /// Damaged lines in the sessions, as far as was looked.
+    /// Damaged lines near the ends of the session files.
     pub session_bad_lines: u64,
+    /// Session files that cannot be read.
+    pub session_unreadable: usize,
+    /// Why the sessions cannot be listed.
+    pub session_error: Option<String>,
     /// Ends of sessions kept aside.
     pub session_torn_files: usize,
     /// Replies given up.
     pub dead_letters: usize,
-    /// Why the counters cannot be read.
-    pub telemetry_error: Option<String>,
+    /// Files that we have to write to and cannot, with the reason.
+    pub locked_out: Vec<String>,
+    /// Why the counters cannot be read, and whether the next turn mends that.
+    pub telemetry_error: Option<(String, bool)>,
 }

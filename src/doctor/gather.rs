@@ -1,6 +1,7 @@
 //! Gathers the facts: files and their modes, the clock, the Codex program. Creates nothing but a probe file in each
 //! folder, which it removes again. Waits for nothing longer than [`LOGIN_PATIENCE`].
 
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,9 @@ const LOGIN_GRACE: Duration = Duration::from_millis(100);
 /// Looks at everything.
 pub fn facts(config: &Config) -> Facts {
     let clock = SystemClock::new();
-    // What cannot be read is reported as a folder that cannot be used.
-    let sessions = inspect::session_damage(&Directory::reading(&config.data.join("sessions"))).unwrap_or_default();
+    let found = inspect::session_damage(&Directory::reading(&config.data.join("sessions")));
+    let session_error = found.as_ref().err().map(|error| error.to_string());
+    let sessions = found.unwrap_or_default();
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let folder = |path: &Path, variable| Folder { path: path.to_owned(), variable, refusal: refusal(path) };
     Facts {
@@ -52,13 +54,18 @@ pub fn facts(config: &Config) -> Facts {
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,
+        session_unreadable: sessions.unreadable,
+        session_error,
+        locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
-        telemetry_error: telemetry_file::read(&config.telemetry_file).err().map(|error| error.to_string()),
+        telemetry_error: telemetry_file::read(&config.telemetry_file)
+            .err()
+            .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
     }
 }
 
 fn access(path: &Path) -> Option<Access> {
-    let known = fs::metadata(path).ok()?;
+    let known = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
     Some(Access { path: path.to_owned(), owner: known.uid(), mode: known.mode() })
 }
 
@@ -70,8 +77,21 @@ fn existing(folder: &Path) -> PathBuf {
 
 /// A folder that does not exist yet counts as writable if its parent is.
 fn refusal(folder: &Path) -> Option<String> {
-    let probe = existing(folder).join(format!(".rusty-pinch-doctor-{}", std::process::id()));
-    fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).err().map(|error| error.to_string())
+    files::probe(&existing(folder)).err().map(|error| error.to_string())
+}
+
+/// Folders and locks inside the data folder that somebody else may have made.
+fn locked_out(config: &Config) -> Vec<String> {
+    let data = &config.data;
+    let folders = ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp"];
+    let folders = folders.map(|folder| data.join(folder)).into_iter().filter(|folder| folder.exists());
+    let refused = folders.filter_map(|folder| files::probe(&folder).err().map(|error| (folder, error)));
+    let mut lock = config.telemetry_file.clone().into_os_string();
+    lock.push(".lock");
+    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK"].map(|lock| data.join(lock));
+    let locks = locks.into_iter().chain([PathBuf::from(lock)]);
+    let locks = locks.filter_map(|lock| files::may_write(&lock).err().map(|error| (lock, error)));
+    refused.chain(locks).map(|(path, error)| format!("{} ({error})", path.display())).collect()
 }
 
 fn codex(settings: &CodexSettings, clock: &dyn Clock) -> CodexFacts {

@@ -3,6 +3,8 @@
 
 /// Facts and settings to checks.
 pub mod checks;
+/// The document of the checks.
+pub mod document;
 /// What was found on this machine, as values.
 pub mod facts;
 /// Looks at files, programs and the clock.

@@ -7,8 +7,9 @@ use crate::doctor::report::Check;
 
 /// One check for each variable of ours that does nothing; none for the others.
 pub fn checks(environment: &Environment) -> Vec<Check> {
-    let set = environment.iter().filter(|(_, (value, _))| !value.trim().is_empty()).map(|(name, _)| name);
-    set.filter(|name| name.starts_with("RUSTY_PINCH_")).filter_map(|name| check(name)).collect()
+    let set = environment.iter().map(|(name, (value, _))| (name, value.trim()));
+    let ours = set.filter(|(name, value)| name.starts_with("RUSTY_PINCH_") && !value.is_empty());
+    ours.filter_map(|(name, value)| check(name, value)).collect()
 }
 
 /// A line of the env file that a person may think counts.
@@ -19,19 +20,21 @@ pub fn repeat(repeat: &Repeat) -> Check {
     Check::warning("config.duplicate", sentence, "remove one of them")
 }
 
-fn check(name: &str) -> Option<Check> {
+fn check(name: &str, value: &str) -> Option<Check> {
     let key = |name: &str| KEYS.iter().find(|key| key.name == name);
     let of_a_secret = name.strip_suffix("_FILE").and_then(key).is_some_and(|key| matches!(key.kind, Kind::Secret));
     if of_a_secret || name == "RUSTY_PINCH_ENV_FILE" {
         return None;
     }
     let gone = PREFIXES_WITHOUT_EFFECT.iter().any(|prefix| name.starts_with(prefix));
-    match key(name).map(|key| key.fate) {
-        Some(Fate::Heeded | Fate::Foreign) => None,
-        Some(Fate::Later) => {
+    match key(name).map(|key| (key.fate, key.default)) {
+        Some((Fate::Heeded | Fate::Foreign, _)) => None,
+        // What holds anyway is no news; the templates of earlier deployments write it out.
+        Some((Fate::Later, Some(default))) if value == default => None,
+        Some((Fate::Later, _)) => {
             Some(Check::warning("config.later", format!("{name} is set, and this version does not heed it yet"), ""))
         }
-        Some(Fate::NoEffect) => Some(without_effect(name)),
+        Some((Fate::NoEffect, _)) => Some(without_effect(name)),
         None if gone => Some(without_effect(name)),
         None => Some(unknown(name)),
     }
@@ -55,7 +58,7 @@ mod tests {
 
     #[track_caller]
     fn says(name: &str, want: Option<(&str, &str)>) {
-        let found = check(name);
+        let found = check(name, "set");
         let got = found.as_ref().map(|check| (check.id, check.remedy.as_str()));
         assert_eq!(got, want, "{name}");
     }

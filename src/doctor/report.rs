@@ -21,7 +21,6 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("provider.codex_login", "the Codex program has an account"),
     ("channel.telegram", "Telegram has its token and people to answer"),
     ("channel.everyone", "an allowlist that lets everyone in"),
-    ("channel.whatsapp", "WhatsApp"),
     ("network.proxy", "a proxy is used"),
     ("path.writable", "a folder that must be writable is"),
     ("path.mode", "who can read and write the data folder"),

@@ -109,6 +109,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "session_append_error", level: "warn", meaning: "A session line could not be written yet; it stays owed.", fields: &[
         ("session", "which one"), ("error", "what went wrong"),
     ] },
+    Entry { event: "session_read_error", level: "warn", meaning: "A session could not be read, so a message was answered without what was said before.", fields: &[
+        ("session", "which one"), ("error", "what went wrong"),
+    ] },
     Entry { event: "telemetry_error", level: "warn", meaning: "The counters could not be written; they are kept and tried again.", fields: &[("message", "what went wrong")] },
     Entry { event: "fatal", level: "error", meaning: "The program cannot go on. It ends, and the exit code says which kind of fault it was.", fields: &[("reason", "why, and what to do about it")] },
     Entry { event: "log_dropped", level: "warn", meaning: "Nobody read standard error, so lines were dropped.", fields: &[("lines", "how many")] },
@@ -187,6 +190,7 @@ mod tests {
             Event::OrphansEnded { processes: 1 },
             Event::SessionRepaired { session: text(), bytes: 1 },
             Event::SessionAppendError { session: text(), error: text() },
+            Event::SessionReadError { session: text(), error: text() },
             Event::TelemetryError { message: text() },
             Event::Fatal { reason: text() },
             Event::LogDropped { lines: 1 },
@@ -214,10 +218,11 @@ mod tests {
             Event::OrphansEnded { .. } => 15,
             Event::SessionRepaired { .. } => 16,
             Event::SessionAppendError { .. } => 17,
-            Event::TelemetryError { .. } => 18,
-            Event::Fatal { .. } => 19,
-            Event::LogDropped { .. } => 20,
-            Event::Log { .. } => 21,
+            Event::SessionReadError { .. } => 18,
+            Event::TelemetryError { .. } => 19,
+            Event::Fatal { .. } => 20,
+            Event::LogDropped { .. } => 21,
+            Event::Log { .. } => 22,
         }
     }
 

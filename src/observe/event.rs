@@ -161,6 +161,8 @@ pub enum Event {
     SessionRepaired { session: String, bytes: u64 },
     /// A session line could not be written yet; it stays owed.
     SessionAppendError { session: String, error: String },
+    /// A session could not be read, so a message was answered without what was said before.
+    SessionReadError { session: String, error: String },
     /// Counters could not be written; they are kept and tried again.
     TelemetryError { message: String },
     /// The program cannot keep its promises and ends.
@@ -184,6 +186,7 @@ impl Event {
             | Event::SessionRepaired { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
+            | Event::SessionReadError { .. }
             | Event::LogDropped { .. }
             | Event::TelemetryError { .. } => Level::Warn,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,

@@ -1,14 +1,15 @@
-//! Where events go: standard error, one JSON object per line, through env_logger as the one backend of the `log`
-//! crate. Events are always written; lines of the `log` crate obey RUST_LOG (default: warn). Secrets are taken out
-//! last, so that no way of logging gets around it. A standard error that is closed is no error, and one that nobody reads
-//! does not stop a worker.
+//! Where lines go: standard error, one JSON object each. Events are always written. Lines of libraries come through
+//! env_logger, the one backend of the `log` crate, and obey RUST_LOG (default: warn). Secrets are taken out last, so that
+//! no way of logging gets around it. A standard error that is closed is no error, and one that nobody reads does not stop a
+//! worker.
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use env_logger::{Builder, Target, WriteStyle};
+use env_logger::{Builder, WriteStyle};
 use log::LevelFilter;
 
 use crate::base::clock::{Clock, Wall};
@@ -18,12 +19,12 @@ use crate::observe::redact::Redactor;
 use crate::sys::thread::spawn;
 use crate::sys::{files, panic};
 
-/// Marks a log record whose message is an event's finished line.
-const EVENT_TARGET: &str = "rusty_pinch::event";
-
 /// Lines that may wait for whoever reads standard error. Beyond that they are dropped and counted: a reader that
 /// stands still must not make the program stand still.
 const LINES_WAITING_MAX: usize = 1024;
+
+/// How long the last line of a panicking process may wait for whoever reads standard error.
+const PANIC_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How lines get to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,49 +35,65 @@ pub enum Way {
     Queued,
 }
 
-/// How long the last line of a panicking process may wait for whoever reads standard error.
-const PANIC_PATIENCE: Duration = Duration::from_millis(200);
-
 /// The [`Log`] of the running program. Create it once, before the first thread.
 #[derive(Clone)]
-pub struct Sink {
+pub struct Sink(Arc<Inner>);
+
+struct Inner {
     waiting: Option<Sender<Vec<u8>>>,
+    dropped: AtomicU64,
+    redactor: Redactor,
+    clock: Arc<dyn Clock>,
 }
 
 impl Sink {
-    /// Installs the backend and a panic hook that writes an event instead of a page of text.
-    pub fn install(redactor: Redactor, clock: Arc<dyn Clock>, way: Way) -> Sink {
-        let mut builder = Builder::new();
-        builder.filter_level(LevelFilter::Warn).parse_default_env().filter_module(EVENT_TARGET, LevelFilter::Info);
+    /// Installs the backend, with what RUST_LOG says, and a panic hook that writes an event instead of a page of text.
+    pub fn install(redactor: Redactor, clock: Arc<dyn Clock>, way: Way, rust_log: &str) -> Sink {
         let waiting = (way == Way::Queued).then(start_thread);
-        let target = match &waiting {
-            Some(lines) => {
-                Target::Pipe(Box::new(Queue { lines: lines.clone(), dropped: 0, clock: Arc::clone(&clock) }))
-            }
-            None => Target::Stderr,
-        };
-        builder.target(target).write_style(WriteStyle::Never);
-        builder.format(move |out, record| {
-            let line = if record.target() == EVENT_TARGET {
-                record.args().to_string()
-            } else {
-                foreign_line(record, clock.wall())
-            };
-            writeln!(out, "{}", redactor.clean(&line))
+        let sink = Sink(Arc::new(Inner { waiting, dropped: AtomicU64::new(0), redactor, clock }));
+        let (levels, ignored) = levels(rust_log);
+        let mut builder = Builder::new();
+        builder.filter_level(LevelFilter::Warn).parse_filters(&levels).write_style(WriteStyle::Never);
+        let target = sink.clone();
+        // What env_logger would write itself is nothing: the line has a way of its own.
+        builder.format(move |_, record| {
+            target.line(&foreign_line(record, target.0.clock.wall()));
+            Ok(())
         });
-        // A second installation happens only in tests; the first one stays.
+        // A second installation happens only in tests and in a parked worker; the first one stays.
         let _ = builder.try_init();
-        let sink = Sink { waiting };
+        if !ignored.is_empty() {
+            let message = format!("RUST_LOG: ignored: {}", ignored.join(", "));
+            sink.emit(sink.0.clock.wall(), &Event::Log { target: "log".to_owned(), message });
+        }
         let last_words = sink.clone();
         panic::end_process(move |message| {
-            log::error!(target: "panic", "{message}");
+            let event = Event::Log { target: "panic".to_owned(), message: message.to_owned() };
+            last_words.line(&event::line(&event, Level::Error, last_words.0.clock.wall()));
             last_words.flush(PANIC_PATIENCE);
         });
         sink
     }
+
+    fn line(&self, line: &str) {
+        let line = self.0.redactor.clean(line) + "\n";
+        let Some(waiting) = &self.0.waiting else {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+            return;
+        };
+        let lost = self.0.dropped.swap(0, Ordering::SeqCst);
+        let news = (lost > 0).then(|| Event::LogDropped { lines: lost }.to_line(self.0.clock.wall()) + "\n");
+        let put = |line: String| waiting.try_send(line.into_bytes()).is_ok();
+        if news.is_some_and(|news| !put(news)) {
+            self.0.dropped.fetch_add(lost, Ordering::SeqCst);
+        }
+        if !put(line) {
+            self.0.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
-/// The `log` thread: the only one that waits for whoever reads standard error. Lives as long as the process.
+/// The `log` thread: the only one that waits for whoever reads standard error. Ends with the last sink that has its queue.
 fn start_thread() -> Sender<Vec<u8>> {
     let (lines, waiting) = bounded::<Vec<u8>>(LINES_WAITING_MAX);
     let (exits, _) = bounded(1);
@@ -90,49 +107,40 @@ fn start_thread() -> Sender<Vec<u8>> {
     lines
 }
 
-/// Puts whole lines into the queue, or counts what it could not put.
-struct Queue {
-    lines: Sender<Vec<u8>>,
-    dropped: u64,
-    clock: Arc<dyn Clock>,
-}
-
-impl Write for Queue {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.dropped > 0 {
-            let line = Event::LogDropped { lines: self.dropped }.to_line(self.clock.wall()) + "\n";
-            if self.lines.try_send(line.into_bytes()).is_ok() {
-                self.dropped = 0;
-            }
-        }
-        if self.lines.try_send(bytes.to_vec()).is_err() {
-            self.dropped += 1;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Log for Sink {
     fn emit(&self, at: Wall, event: &Event) {
-        log::info!(target: EVENT_TARGET, "{}", event.to_line(at));
+        self.line(&event.to_line(at));
     }
 
     fn flush(&self, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(5);
         let mut left = patience;
-        while self.waiting.as_ref().is_some_and(|lines| !lines.is_empty()) && !left.is_zero() {
+        while self.0.waiting.as_ref().is_some_and(|lines| !lines.is_empty()) && !left.is_zero() {
             files::pause(PAUSE);
             left = left.saturating_sub(PAUSE);
         }
         // The last line has left the queue and may still be on its way.
-        if self.waiting.is_some() {
+        if self.0.waiting.is_some() {
             files::pause(PAUSE);
         }
     }
+}
+
+/// The parts of RUST_LOG that name a level or a module with a level, and those that are ignored: what env_logger says about them
+/// would be no JSON, and its filter of texts would hide lines.
+fn levels(rust_log: &str) -> (String, Vec<&str>) {
+    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    let is_module =
+        |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'));
+    let good = |part: &&str| match part.split_once('=') {
+        Some((module, level)) => is_module(module.trim()) && is_level(level),
+        None => is_level(part) || is_module(part.trim()),
+    };
+    let (parts, filter) = rust_log.split_once('/').map_or((rust_log, None), |(parts, filter)| (parts, Some(filter)));
+    let parts = parts.split(',').filter(|part| !part.trim().is_empty());
+    let (kept, mut ignored): (Vec<&str>, Vec<&str>) = parts.partition(good);
+    ignored.extend(filter);
+    (kept.join(","), ignored)
 }
 
 fn foreign_line(record: &log::Record<'_>, at: Wall) -> String {
@@ -143,4 +151,23 @@ fn foreign_line(record: &log::Record<'_>, at: Wall) -> String {
         _ => Level::Info,
     };
     event::line(&Event::Log { target: record.target().to_owned(), message }, level, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_levels_and_modules_are_taken_from_rust_log() {
+        for (text, kept, ignored) in [
+            ("", "", &[][..]),
+            ("debug", "debug", &[]),
+            ("ureq=debug,info", "ureq=debug,info", &[]),
+            ("info/foo", "info", &["foo"]),
+            ("garbage=verbose,warn", "warn", &["garbage=verbose"]),
+            ("a b", "", &["a b"]),
+        ] {
+            assert_eq!(levels(text), (kept.to_owned(), ignored.to_vec()), "{text}");
+        }
+    }
 }

@@ -14,7 +14,8 @@ use crate::observe::event::TurnRecord;
 /// Upper bounds of the latency buckets, in milliseconds; the last bucket has none.
 pub const LATENCY_BOUNDS_MS: [u64; 11] = [100, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000];
 
-/// Sources whose position is remembered; the oldest names are dropped beyond that.
+/// Sources whose position is remembered. There is one for each journal that was ever made; beyond that one is dropped, and
+/// at worst its last turns are counted twice.
 const SOURCES_MAX: usize = 8;
 
 /// Provider latencies, counted by [`LATENCY_BOUNDS_MS`].
@@ -107,16 +108,16 @@ impl Snapshot {
             self.sources.insert(position.source.clone(), position.turns);
         }
         for (count, more) in self.latencies.iter_mut().zip(delta.latencies) {
-            *count += more;
+            add(count, more);
         }
         self.schema_version = 1;
         self.updated_at = now.rfc3339();
-        self.total_turns += delta.turns();
-        self.ok_turns += delta.ok_turns;
-        self.error_turns += delta.error_turns;
-        self.provider_turns += delta.provider_turns;
-        self.tool_turns += delta.tool_turns;
-        self.total_provider_attempts += delta.provider_attempts;
+        add(&mut self.total_turns, delta.turns());
+        add(&mut self.ok_turns, delta.ok_turns);
+        add(&mut self.error_turns, delta.error_turns);
+        add(&mut self.provider_turns, delta.provider_turns);
+        add(&mut self.tool_turns, delta.tool_turns);
+        add(&mut self.total_provider_attempts, delta.provider_attempts);
         if let Some(last) = &delta.last_turn {
             self.last_turn = Some(last.clone());
         }
@@ -125,10 +126,10 @@ impl Snapshot {
     /// The bound under which `percent` of the provider latencies lie, in milliseconds; `None` if none was counted or
     /// they lie beyond the last bound.
     pub fn latency_ms(&self, percent: u64) -> Option<u64> {
-        let total: u64 = self.latencies.iter().sum();
-        let wanted = (total * percent).div_ceil(100).max(1);
+        let counts = || self.latencies.iter().map(|count| u128::from(*count));
+        let wanted = (counts().sum::<u128>() * u128::from(percent)).div_ceil(100).max(1);
         let mut seen = 0;
-        let at = self.latencies.iter().position(|count| {
+        let at = counts().position(|count| {
             seen += count;
             seen >= wanted
         });
@@ -139,6 +140,11 @@ impl Snapshot {
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("counters are JSON")
     }
+}
+
+/// A file that was damaged may hold any number.
+fn add(count: &mut u64, more: u64) {
+    *count = count.saturating_add(more);
 }
 
 #[cfg(test)]
@@ -193,6 +199,17 @@ mod tests {
             [50, 90, 99, 100].map(|percent| snapshot.latency_ms(percent)),
             [Some(100), Some(1000), Some(1000), None]
         );
+    }
+
+    #[test]
+    fn numbers_of_a_damaged_file_do_not_overflow() {
+        let mut snapshot = Snapshot { total_turns: u64::MAX, latencies: [u64::MAX; 12], ..Snapshot::default() };
+        let mut delta = Delta::default();
+        let summary = Summary { path: Some(Path::Provider), latency_ms: Some(1), ..Summary::default() };
+        let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
+        delta.add(&TurnRecord::new(turn, "s", summary, Wall(0)));
+        snapshot.add(&delta, None, Wall(0));
+        assert_eq!((snapshot.total_turns, snapshot.latency_ms(50)), (u64::MAX, Some(4000)));
     }
 
     #[test]

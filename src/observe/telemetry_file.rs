@@ -57,7 +57,7 @@ pub fn add(path: &Path, delta: &Delta, position: Option<&Position>, clock: &dyn 
     let mut snapshot = match read(path) {
         Ok(snapshot) => snapshot,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            fs::rename(path, beside(path, &format!("damaged-{}", clock.wall().0 / 1000)))?;
+            fs::rename(path, beside(path, &format!("damaged-{}", clock.wall().0)))?;
             Snapshot::default()
         }
         Err(error) => return Err(error),

@@ -36,7 +36,7 @@ impl Codex {
             binary: self.settings.binary.clone(),
             arguments: arguments(&self.settings),
             environment: self.settings.environment.clone(),
-            directory: fs::create_dir_all(&self.workspace).is_ok().then(|| self.workspace.clone()),
+            directory: Some(self.workspace.clone()),
             registry: Some(self.registry.clone()),
             grace: child::TERM_GRACE,
         }
@@ -48,6 +48,9 @@ impl Provider for Codex {
         if !self.settings.enabled {
             return Err(ProviderError::new(Class::NotConfigured, "RUSTY_PINCH_CODEX_ENABLED is false"));
         }
+        fs::create_dir_all(&self.workspace).map_err(|error| {
+            ProviderError::new(Class::Spawn, format!("the workspace cannot be created: {}", error.kind()))
+        })?;
         let deadline = deadline.min(self.clock.mono().after(self.settings.timeout));
         let input = input(prompt);
         let mut events = Events::default();

@@ -29,7 +29,10 @@ pub enum Ended {
     /// A bounded run has answered its messages.
     MaxMessages,
     /// A thread could not go on, because the disk failed.
-    Storage,
+    Storage {
+        /// Whether it was told to end as well.
+        told: bool,
+    },
 }
 
 /// What is supervised.
@@ -62,6 +65,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
     let mut ended: Option<Ended> = None;
     let mut left = threads;
     let mut stop_begun: Option<Mono> = None;
+    let mut was_told = false;
     while left > 0 {
         let now = clock.mono();
         let (calls_end, patience_end) = match stop_begun {
@@ -94,7 +98,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
                 Ok(Signal::Terminate { name }) => {
                     emit(&Event::ChannelSignal { signal: name, action: "graceful_stop" });
                     ended = worse(ended, Some(Ended::Signal));
-                    stop_now = true;
+                    (was_told, stop_now) = (true, true);
                 }
                 // One that is waiting already is as good as two.
                 Ok(Signal::Reload) => drop(reload.try_send(())),
@@ -110,11 +114,14 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
         }
     }
     drop(stopper);
-    let ended = ended.unwrap_or(Ended::Signal);
+    let ended = match ended.unwrap_or(Ended::Signal) {
+        Ended::Storage { .. } => Ended::Storage { told: was_told },
+        ended => ended,
+    };
     let reason = match ended {
         Ended::Signal => "signal",
         Ended::MaxMessages => "max_messages",
-        Ended::Storage => "storage",
+        Ended::Storage { .. } => "storage",
     };
     emit(&Event::ChannelStop { channel, reason });
     ended
@@ -124,7 +131,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
 /// signal was the first reason and stays it.
 fn reason(exit: &Exit) -> Option<Ended> {
     match (&exit.ending, exit.name.as_str()) {
-        (Ending::Failed(_), _) => Some(Ended::Storage),
+        (Ending::Failed(_), _) => Some(Ended::Storage { told: false }),
         (Ending::Done, "dispatcher") => Some(Ended::MaxMessages),
         (Ending::Done, _) => None,
     }
@@ -133,7 +140,7 @@ fn reason(exit: &Exit) -> Option<Ended> {
 /// A failed disk outweighs everything polite; the first polite reason stays.
 fn worse(known: Option<Ended>, new: Option<Ended>) -> Option<Ended> {
     match (known, new) {
-        (_, Some(Ended::Storage)) => new,
+        (_, Some(Ended::Storage { .. })) => new,
         (known, new) => known.or(new),
     }
 }

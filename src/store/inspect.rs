@@ -23,8 +23,10 @@ const FILES_MAX: usize = 1000;
 pub struct SessionDamage {
     /// Session files there are.
     pub files: usize,
-    /// Those that were not looked at, or that cannot be read.
+    /// Those that were not looked at, because there are very many.
     pub passed_over: usize,
+    /// Those that cannot be read.
+    pub unreadable: usize,
     /// Lines that readers pass over, near the ends of the files.
     pub bad_lines: u64,
     /// Torn ends that were kept aside.
@@ -53,7 +55,7 @@ pub fn session_damage(storage: &dyn Storage) -> io::Result<SessionDamage> {
     for name in files.into_iter().take(FILES_MAX) {
         match bad_lines(storage, name) {
             Ok(count) => found.bad_lines += count,
-            Err(_) => found.passed_over += 1,
+            Err(_) => found.unreadable += 1,
         }
     }
     Ok(found)
@@ -175,7 +177,7 @@ mod tests {
         write("c.jsonl", &format!("nonsense\n{}", GOOD.repeat(2000)));
         let before = listing(folder.path());
         let found = session_damage(&Directory::reading(folder.path())).expect("read");
-        assert_eq!(found, SessionDamage { files: 3, passed_over: 0, bad_lines: 3, torn_files: 2 });
+        assert_eq!(found, SessionDamage { files: 3, passed_over: 0, unreadable: 0, bad_lines: 3, torn_files: 2 });
         assert_eq!(listing(folder.path()), before);
         let none = Directory::reading(&folder.path().join("none"));
         assert_eq!(session_damage(&none).expect("nothing there"), SessionDamage::default());
@@ -190,7 +192,10 @@ mod tests {
         (1..4).for_each(|number| write(format!("s0.{number}.jsonl")));
         let found = session_damage(&Directory::reading(folder.path())).expect("read");
         let bad_lines = FILES_MAX as u64;
-        assert_eq!(found, SessionDamage { files: FILES_MAX + 3, passed_over: 3, bad_lines, torn_files: 0 });
+        assert_eq!(
+            found,
+            SessionDamage { files: FILES_MAX + 3, passed_over: 3, unreadable: 0, bad_lines, torn_files: 0 }
+        );
     }
 
     /// A worker that commits much while somebody reads certain blocks.

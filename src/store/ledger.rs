@@ -101,6 +101,13 @@ impl Ledger {
         Ok((ledger, opening))
     }
 
+    /// Removes dead letters and torn ends of long ago. To be called once after a start, with a clock that can be trusted;
+    /// what cannot be removed waits for the next start.
+    pub fn tidy(&mut self, now: Wall) {
+        let _ = self.dead.tidy(now);
+        let _ = self.lines.tidy(now);
+    }
+
     /// Puts a batch into the page cache.
     ///
     /// # Errors

@@ -93,6 +93,11 @@ impl OwedLines {
         events
     }
 
+    /// Removes what was kept aside long ago.
+    pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
+        self.sessions.tidy(now)
+    }
+
     /// Every append so far is on the medium when this returns.
     pub fn sync(&mut self) -> io::Result<()> {
         self.sessions.sync()

@@ -11,7 +11,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
+use crate::base::clock::Wall;
 use crate::base::id::SessionId;
 use crate::store::parts::{self, BLOCK_BYTES, FIRST_BLOCK_BYTES, read_back, read_block};
 use crate::store::storage::Storage;
@@ -25,6 +27,9 @@ const UNNUMBERED_LINES_MAX: u64 = 64;
 
 /// How often a reader begins again because a writer renamed the file that it was reading.
 const READINGS_MAX: usize = 3;
+
+/// How long a torn end is kept.
+const TORN_AGE_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// What happened to a session file beyond the append itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +68,23 @@ impl Sessions {
     /// With files of another size, so that tests need not write megabytes.
     pub fn with_files_of(storage: Box<dyn Storage>, file_bytes_max: u64) -> Sessions {
         Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), flush_failed: false }
+    }
+
+    /// Removes torn ends that were kept aside more than [`TORN_AGE_MAX`] ago.
+    pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
+        let since =
+            |name: &str| Some(Wall(name.rsplit_once(".jsonl.torn-")?.1.parse::<u64>().ok()?.saturating_mul(1000)));
+        for name in self.storage.list()? {
+            if since(&name).is_some_and(|since| since.until(now) > TORN_AGE_MAX) {
+                self.storage.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the session can be read, before somebody is asked for the next line of it. One that is new can.
+    pub fn check_readable(&self, session: &SessionId) -> io::Result<()> {
+        self.storage.read_at(&parts::current(session.stem()), 0, &mut [0]).map(|_| ())
     }
 
     /// Appends lines in one write, numbering them. In the page cache when it returns.
@@ -394,6 +416,23 @@ mod tests {
     }
 
     /// Each of two begins new files under the other.
+    #[test]
+    fn torn_ends_of_long_ago_go() {
+        let mut fixture = fixture(b"");
+        let day = 24 * 3600;
+        for days in [9, 11, 100] {
+            let name = format!("s.jsonl.torn-{}", days * day);
+            std::fs::write(fixture.folder.path().join(name), "half").expect("written");
+        }
+        fixture.sessions.tidy(Wall(100 * day * 1000)).expect("tidied");
+        let mut left = fixture.sessions.storage.list().expect("listed");
+        left.sort();
+        assert_eq!(
+            left,
+            ["s.jsonl".to_owned(), format!("s.jsonl.torn-{}", 100 * day), format!("s.jsonl.torn-{}", 11 * day)]
+        );
+    }
+
     #[test]
     fn another_writer_is_noticed() {
         let mut fixture = fixture(b"");

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use rustix::process::umask;
 
 use crate::base::clock::Clock;
+use crate::sys::entropy;
 
 /// Everything the process creates is for its owner alone. Called once, before the first thread.
 pub fn private_by_default() {
@@ -112,6 +113,21 @@ pub fn is_locked(path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether a file can be made in `folder`: makes one and removes it. Nothing that is there is touched, links included.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".rusty-pinch-probe-{:016x}", entropy::seed()));
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    fs::remove_file(&path)
+}
+
+/// Whether an existing file can be written to. One that is not there can.
+pub fn may_write(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map(|_| ()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::base::id::{SessionId, TurnId};
 use crate::base::message::{EXPIRED, Message, REPLY_BYTES_MAX, Reply, Summary};
 use crate::base::text;
 use crate::config::settings::{Config, HistoryLimits};
+use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
 use crate::provider::caller::{Caller, Effort};
 use crate::provider::class::Class;
@@ -64,12 +65,19 @@ pub struct Answerer {
     deadline: Duration,
     sessions: Box<dyn Storage>,
     clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
     redactor: Redactor,
 }
 
 impl Answerer {
     /// `sessions` is read only.
-    pub fn new(config: &Config, caller: Caller, sessions: Box<dyn Storage>, clock: Arc<dyn Clock>) -> Answerer {
+    pub fn new(
+        config: &Config,
+        caller: Caller,
+        sessions: Box<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Log>,
+    ) -> Answerer {
         let (provider, model) = (config.provider.name.clone(), config.provider.model.clone());
         let system = prompt::system(&provider, &model);
         let (history, deadline) = (config.history, config.provider.deadline);
@@ -82,6 +90,7 @@ impl Answerer {
             deadline,
             sessions,
             clock,
+            log,
             redactor: Redactor::new(config.secrets().iter()),
         }
     }
@@ -162,8 +171,13 @@ impl Answerer {
         effort: &mut Effort,
         cancel: &Cancel,
     ) -> Result<String, ProviderError> {
-        // A session that cannot be read is a conversation that starts anew; the append that follows reports why.
-        let history = self.read(question.session, self.history, &prompt::belongs).unwrap_or_default();
+        // A session that cannot be read is a conversation that starts anew: better than no answer, and told.
+        let read = self.read(question.session, self.history, &prompt::belongs);
+        let history = read.unwrap_or_else(|error| {
+            let session = question.session.stem().to_owned();
+            self.log.emit(self.clock.wall(), &Event::SessionReadError { session, error: error.to_string() });
+            History::default()
+        });
         let ordinal = history.last_ordinal;
         let messages = prompt::messages(history.lines, question.text, follow_up);
         let prompt = Prompt { turn: question.turn, system: &self.system, messages: &messages, ordinal };

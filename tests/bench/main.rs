@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use crate::report::Report;
 
+/// What reaches the medium.
+mod device;
 /// An idle worker: memory, threads, children, processor time.
 mod idle;
 /// Instructions of one-shot commands.
@@ -30,12 +32,13 @@ mod writes;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("size", size::measure),
     ("instructions", instructions::measure),
     ("history", instructions::measure_history),
     ("idle", idle::measure),
     ("writes", writes::measure),
+    ("device", device::measure),
     ("load", load::measure),
 ];
 

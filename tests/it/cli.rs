@@ -183,7 +183,8 @@ fn damaged_files_never_stop_a_session_or_the_counters() {
     bytes.extend(b"\xff\xfe\n{\"role\":\"user\"}\n{\"role\":\"user\",\"content\":\"to");
     std::fs::write(&session, bytes).expect("written");
     std::fs::write(world.data().join("telemetry/latest.json"), b"").expect("written");
-    run(&world, &["stats"], 1);
+    let stats = run(&world, &["stats"], 0);
+    assert!(stats.stdout.contains("\"total_turns\": 0") && stats.stderr[0].contains("telemetry_error"), "{stats:?}");
     assert!(run(&world, &["run", "--message", "two"], 0).stdout.ends_with("history=2 messages.\n"));
     assert_eq!(world.all_events("session_repaired").len(), 1);
     let lines: Vec<Value> = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");

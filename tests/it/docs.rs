@@ -44,6 +44,11 @@ fn the_document_of_log_lines_is_made_from_the_table() {
     equals("docs/logs.md", &rusty_pinch::observe::document::markdown());
 }
 
+#[test]
+fn the_document_of_checks_is_made_from_the_table() {
+    equals("docs/doctor.md", &rusty_pinch::doctor::document::markdown());
+}
+
 #[track_caller]
 fn holds(rule: fn(&Documents) -> Vec<String>) {
     let found = rule(&sync::documents());

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::cases::say;
 use crate::support::world::World;
 
 fn healthy() -> World {
@@ -118,7 +119,7 @@ fn what_was_damaged_or_given_up_is_reported() {
     says(&world, 0, "journal.worker", "ok the telegram worker does not run");
     says(&world, 0, "session.damage", "1 torn ends of sessions");
     says(&world, 0, "dead.letters", "1 replies were given up");
-    says(&world, 0, "telemetry.file", "the counters cannot be read");
+    says(&world, 0, "telemetry.file", "warning the counters are damaged");
 }
 
 #[test]
@@ -162,4 +163,66 @@ fn channels_that_cannot_start_or_answer_everyone_are_named() {
     says(&world, 0, "channel.telegram", "ok telegram can start");
     world.set("https_proxy", "http://user:canary@proxy:1");
     says(&world, 0, "network.proxy", "https_proxy is set and heeded; ");
+}
+
+#[test]
+fn a_probe_touches_nothing_that_is_there() {
+    let world = healthy();
+    let victim = world.path("victim");
+    fs::write(&victim, "precious").expect("written");
+    // A process cannot know its number beforehand, but a person can guess it.
+    for process in 1..40_000 {
+        if process % 13 == 0 {
+            let _ = symlink(&victim, world.data().join(format!(".rusty-pinch-doctor-{process}")));
+        }
+    }
+    assert_eq!(world.run(&["doctor", "--quiet"]).code, Some(0));
+    assert_eq!(fs::read_to_string(&victim).expect("there"), "precious");
+}
+
+#[test]
+fn what_is_in_the_way_of_the_counters_or_of_a_session_is_an_error() {
+    let world = healthy();
+    for folder in ["telemetry/latest.json", "sessions/x.jsonl"] {
+        fs::create_dir_all(world.data().join(folder)).expect("a folder");
+    }
+    says(&world, 1, "telemetry.file", "error the counters cannot be read (is not a regular file)");
+    says(&world, 1, "session.damage", "error 1 session files cannot be read");
+    let listed = world.run(&["session", "list"]);
+    assert_eq!((listed.code, listed.stdout.as_str()), (Some(0), "[]\n"));
+}
+
+/// What the service made belongs to the service: another user is told so, once, and not to change owners.
+#[test]
+fn a_stranger_is_told_whose_the_conversations_are() {
+    let world = healthy();
+    assert_eq!(world.run(&["run", "--message", "mine"]).code, Some(0));
+    if std::os::unix::fs::chown(world.data(), None, None).is_err() || !rustix::process::geteuid().is_root() {
+        say("skip: only root can be another user");
+        return;
+    }
+    mode(world.path("").as_path(), 0o755);
+    let mut command = world.command(&["doctor", "--json"]);
+    std::os::unix::process::CommandExt::uid(command.current_dir("/"), 65_534);
+    let Ok(output) = command.output() else {
+        say("skip: the program lies where another user cannot run it");
+        return;
+    };
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let errors: Vec<&Value> =
+        report["checks"].as_array().expect("a list").iter().filter(|check| check["level"] == "error").collect();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert_eq!((&errors[0]["id"], output.status.code()), (&"path.owner".into(), Some(1)));
+    assert_eq!(errors[0]["remedy"], "use 'sudo -u root rusty-pinch …'");
+}
+
+/// A check that nothing reports is a promise that nothing keeps.
+#[test]
+fn every_check_of_the_table_is_reported_somewhere() {
+    use crate::support::repository::{files, read, root};
+    let sources = files(&root().join("src/doctor"), "rs").into_iter().chain([root().join("src/cli/doctor.rs")]);
+    let text: String = sources.filter(|path| !path.ends_with("report.rs")).map(|path| read(&path)).collect();
+    for (id, _) in rusty_pinch::doctor::report::CHECKS {
+        assert!(text.contains(&format!("\"{id}\"")), "nothing reports {id}");
+    }
 }

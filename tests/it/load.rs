@@ -195,3 +195,22 @@ fn a_backlog_is_worked_off() {
     scene.stop(process);
     assert_eq!(scene.judge(Rules::CALM).messages, 300);
 }
+
+/// An SD card is not for counters: a worker writes them every ten seconds at most. Every write is another file.
+#[test]
+fn counters_are_not_written_with_every_turn() {
+    use std::os::unix::fs::MetadataExt;
+    let scene = Scene::new("counters");
+    let process = scene.start_polling();
+    let started = now();
+    let file = scene.world.data().join("telemetry/latest.json");
+    let mut files = std::collections::BTreeSet::new();
+    for number in 1..=20 {
+        scene.telegram.say(42, &format!("message {number}"));
+        scene.telegram.until_sent_to(42, number);
+        files.extend(std::fs::metadata(&file).map(|known| known.ino()));
+    }
+    let periods = since(started).as_secs() as usize / 10 + 2;
+    scene.stop(process);
+    assert!(files.len() <= periods, "{} writes in {:?}", files.len(), since(started));
+}

@@ -23,6 +23,8 @@ mod disks;
 mod docs;
 /// `doctor` on set-ups that lack something.
 mod doctor;
+/// Kills at system calls, failing calls, power cuts, full disks.
+mod faults;
 /// Many messages, slow chats, prompt stops.
 mod load;
 /// What is not settled, and what a person can do about it.

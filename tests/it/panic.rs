@@ -21,7 +21,7 @@ fn a_thread_panics() {
     if std::env::var_os(MAY_END).is_none() {
         return;
     }
-    let _sink = Sink::install(Redactor::default(), Arc::new(SystemClock::new()), Way::Queued);
+    let _sink = Sink::install(Redactor::default(), Arc::new(SystemClock::new()), Way::Queued, "");
     let (exits, reports) = bounded(1);
     let thread = spawn("worker", exits, || panic!("a bug"));
     let _ = thread.join();

@@ -18,7 +18,7 @@
 //! No copy of a message arrives here; the storm and the campaign have them.
 
 use crate::support::cases::{Random, cases, say};
-use crate::support::torn_disk::{Image, TornDisk};
+use crate::support::torn_disk::{CHANGES, Image, TornDisk};
 
 use campaign::{Campaign, Count};
 use world::{Kind, Letter, World};
@@ -65,6 +65,9 @@ const SESSION_BYTES_MAX: usize = 1024;
 /// A chat whose session the earlier runtime began, and how many lines it wrote.
 const OLD: (&str, usize) = ("10", 6);
 
+/// A chat whose session ends in half a line, which has to be kept aside.
+const TORN: &str = "20";
+
 /// A disk with a journal in which nothing ever happened, and with the session of the earlier runtime.
 fn started_once() -> TornDisk {
     let disk = TornDisk::default();
@@ -75,6 +78,8 @@ fn started_once() -> TornDisk {
     let (name, lines) = (format!("telegram_{}.jsonl", OLD.0), (0..OLD.1).map(line).collect::<String>());
     let mut sessions = disk.folder("sessions");
     let written = sessions.append(&name, lines.as_bytes()).and_then(|()| sessions.sync(&name));
+    let torn = format!("telegram_{TORN}.jsonl");
+    let written = written.and_then(|()| sessions.append(&torn, b"{\"role\":\"us")).and_then(|()| sessions.sync(&torn));
     written.and_then(|()| sessions.sync_dir()).expect("nothing fails");
     assert!(life::Life::open(&disk, World::new(Vec::new(), Random::from_seed(1)), "first").is_ok());
     disk.forget_blank_ends();
@@ -101,6 +106,8 @@ fn no_crash_at_any_call_breaks_a_promise() {
         count += Campaign { base: started_once(), world, first: 1 }.every_crash(u64::MAX, usize::MAX);
     }
     assert!(count.points > 40 && count.images > 400, "too little was tried: {count:?}");
+    let tried: Vec<&str> = count.kinds.iter().copied().collect();
+    assert_eq!(tried, CHANGES, "a kind of call at which no process died");
     report("no_crash_at_any_call_breaks_a_promise", &count);
 }
 

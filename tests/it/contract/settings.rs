@@ -418,6 +418,8 @@ fn key(row: &Row) {
         name if name.ends_with("_API_BASE") => "https://example.org/v1".to_owned(),
         name if name.ends_with("_TOKEN") => "77:sample".to_owned(),
         "RUSTY_PINCH_PROVIDER" => "local".to_owned(),
+        // What holds anyway is not told.
+        "RUSTY_PINCH_STREAM" => "false".to_owned(),
         name if name.ends_with("_DIR") || name.ends_with("_FILE") || name == "RUSTY_PINCH_WORKSPACE" => {
             world.path("elsewhere").to_string_lossy().into_owned()
         }

@@ -1,6 +1,7 @@
 //! Runs lives over and over: once for every call at which the process dies, once for every image of each death.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -16,16 +17,19 @@ const THREADS: u64 = 2;
 const OLD_BOOT: &str = "boot0";
 const AGAIN_PER_MILLE: u64 = 250;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Count {
     pub points: usize,
     pub images: usize,
+    /// The kinds of calls at which processes died.
+    pub kinds: BTreeSet<&'static str>,
 }
 
 impl AddAssign for Count {
     fn add_assign(&mut self, other: Count) {
         self.points += other.points;
         self.images += other.images;
+        self.kinds.extend(other.kinds);
     }
 }
 
@@ -62,6 +66,7 @@ impl Campaign {
             for death in (campaign.first + thread..=last).step_by(THREADS as usize) {
                 let Some((disk, world)) = campaign.dies_at(death) else { return count };
                 count.points += 1;
+                count.kinds.insert(disk.died_in());
                 count.images += campaign.images(&disk, &world, death, images_max);
             }
             count
@@ -263,7 +268,7 @@ impl Campaign {
         for thread in threads {
             thread.join().unwrap_or_else(|panic| panic!("{}", message_of(panic.as_ref())));
         }
-        *waiting::lock(&total)
+        waiting::lock(&total).clone()
     }
 }
 

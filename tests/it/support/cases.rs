@@ -1,4 +1,5 @@
-//! Sizes and seeds of the tests: `RP_TEST_CASES` makes them bigger, `RP_TEST_SEED` repeats a run.
+//! Sizes and seeds of the tests: `RP_TEST_CASES` makes them bigger, `RP_TEST_SEED` repeats a run, `RP_TEST_PRODUCT` runs
+//! another build.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -12,9 +13,18 @@ pub fn is_long_run() -> bool {
     number("RP_TEST_CASES").is_some_and(|cases| cases >= 100)
 }
 
+/// Another binary of the product than the one built with the tests: `RP_TEST_PRODUCT`, for long runs of a release build.
+pub fn product() -> Option<String> {
+    text("RP_TEST_PRODUCT")
+}
+
 #[allow(clippy::disallowed_methods, reason = "the one reader of the environment of the test run")]
+fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
+    let text = text(name)?;
     Some(text.trim().parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 

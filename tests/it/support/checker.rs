@@ -33,20 +33,37 @@ pub struct Rules {
     pub are_marks_allowed: bool,
     /// A killed process may take a turn's log line with it, or say it twice.
     pub were_processes_killed: bool,
+    /// A power cut may take the confirmation of a reply with it and leave the next reply of the chat sent: then the first
+    /// one is repeated behind it, marked. First copies still come in order.
+    pub was_power_cut: bool,
+    /// While session lines cannot be written, a chat may have too much open, and what comes then is refused: durably, in
+    /// the session, and told now and then.
+    pub are_refusals_allowed: bool,
 }
 
 impl Rules {
-    pub const CALM: Rules = Rules { are_marks_allowed: false, were_processes_killed: false };
-    pub const LOST_ANSWERS: Rules = Rules { are_marks_allowed: true, were_processes_killed: false };
-    pub const KILLS: Rules = Rules { are_marks_allowed: true, were_processes_killed: true };
+    pub const CALM: Rules = Rules {
+        are_marks_allowed: false,
+        were_processes_killed: false,
+        was_power_cut: false,
+        are_refusals_allowed: false,
+    };
+    pub const LOST_ANSWERS: Rules = Rules { are_marks_allowed: true, ..Rules::CALM };
+    pub const KILLS: Rules = Rules { were_processes_killed: true, ..Rules::LOST_ANSWERS };
+    pub const FAILING_CALLS: Rules = Rules { are_refusals_allowed: true, ..Rules::KILLS };
+    pub const POWER_CUTS: Rules = Rules { was_power_cut: true, ..Rules::KILLS };
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     pub messages: usize,
     pub marked: usize,
+    /// Of those, the ones whose first copy had arrived.
+    pub repeated: usize,
     /// Messages answered with a sentence of the program instead of a reply.
     pub notices: usize,
+    /// Of those, the ones refused because too much was open.
+    pub refused: usize,
     pub problems: Vec<String>,
 }
 
@@ -82,7 +99,8 @@ impl Evidence {
         let mut missing = Vec::new();
         for chat in self.chats().values() {
             let deliveries = chat.deliveries(&mut Vec::new());
-            let open = (0..chat.posted.len()).filter(|position| !chat.is_complete(*position, &deliveries));
+            let open = (0..chat.posted.len())
+                .filter(|position| !chat.is_complete(*position, &deliveries) && !chat.is_refused(*position));
             missing.extend(open.map(|position| format!("{} in {}", chat.posted[position].text, chat.number)));
         }
         missing
@@ -95,7 +113,7 @@ pub fn judge(evidence: &Evidence, rules: Rules) -> Verdict {
     for chat in evidence.chats().values() {
         let deliveries = chat.deliveries(&mut verdict.problems);
         chat.judge_order_and_repeats(&deliveries, rules, &mut verdict);
-        chat.judge_completeness(&deliveries, &mut verdict);
+        chat.judge_completeness(&deliveries, rules, &mut verdict);
         turn_ids.extend(chat.judge_session(&deliveries, &mut verdict.problems));
     }
     judge_lines(evidence, &turn_ids, rules, &mut verdict.problems);

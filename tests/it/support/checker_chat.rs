@@ -79,10 +79,14 @@ impl<'a> Chat<'a> {
             let place = (delivery.position, delivery.part);
             let name =
                 format!("chat {}: {:?} part {}", self.number, self.posted[delivery.position].text, delivery.part);
-            if place < latest {
+            let may_be_late = rules.was_power_cut && delivery.is_marked && first_copies.contains_key(&place);
+            let is_refusal = rules.are_refusals_allowed && delivery.nonce.is_none();
+            if place < latest && !may_be_late && !is_refusal {
                 verdict.problems.push(format!("{name} was overtaken"));
             }
-            latest = latest.max(place);
+            if !is_refusal {
+                latest = latest.max(place);
+            }
             verdict.marked += usize::from(delivery.is_marked);
             if delivery.is_marked && !rules.are_marks_allowed {
                 verdict.problems.push(format!("{name} is marked as a repeat without reason"));
@@ -94,17 +98,28 @@ impl<'a> Chat<'a> {
                     verdict.problems.push(format!("{name} was answered with different texts: {texts}"));
                 }
                 Some(_) if !delivery.is_marked => verdict.problems.push(format!("{name} was repeated without a mark")),
-                Some(_) => {}
+                Some(_) => verdict.repeated += 1,
             }
         }
     }
 
-    pub fn judge_completeness(&self, deliveries: &[Delivery<'_>], verdict: &mut Verdict) {
+    /// The session says that too much was open to take it.
+    pub fn is_refused(&self, position: usize) -> bool {
+        let lines = self.session_lines();
+        let mut pairs = lines.windows(2);
+        pairs.any(|pair| pair[0]["content"] == self.posted[position].text && pair[1]["error"] == "busy")
+    }
+
+    pub fn judge_completeness(&self, deliveries: &[Delivery<'_>], rules: Rules, verdict: &mut Verdict) {
         for (position, posted) in self.posted.iter().enumerate() {
             let name = format!("chat {}: {:?} (update {})", self.number, posted.text, posted.update);
             let nonces: BTreeSet<_> =
                 deliveries.iter().filter(|one| one.position == position).map(|one| one.nonce).collect();
             match nonces.len() {
+                0 if rules.are_refusals_allowed && self.is_refused(position) => {
+                    verdict.notices += 1;
+                    verdict.refused += 1;
+                }
                 0 => verdict.problems.push(format!("{name} was lost")),
                 1 if nonces.contains(&None) => verdict.notices += 1,
                 1 if !self.is_complete(position, deliveries) => {

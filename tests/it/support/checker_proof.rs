@@ -92,6 +92,17 @@ fn the_judge_notices_a_lost_message() {
     notices("answered in part", |evidence| evidence.replies[1].1.push_str(" ~1.0 ~1.1"));
 }
 
+/// A refusal that was not told is in the session; elsewhere than at failing calls it counts as lost.
+#[test]
+fn the_judge_accepts_refusals_only_where_they_are_allowed() {
+    let refuse = |evidence: &mut Evidence| {
+        evidence.sent.pop();
+        replace_session(evidence, "\"content\":\"reply #1 to two\"", "\"content\":\"no\",\"error\":\"busy\"");
+    };
+    accepts(Rules::FAILING_CALLS, refuse);
+    notices_under(Rules::KILLS, "was lost", refuse);
+}
+
 #[test]
 fn the_judge_notices_unmarked_and_differing_repeats() {
     notices("repeated without a mark", |evidence| evidence.sent.insert(1, sent("reply #0 to one")));
@@ -113,6 +124,13 @@ fn the_judge_notices_marks_without_reason() {
 #[test]
 fn the_judge_notices_wrong_order() {
     notices("overtaken", |evidence| evidence.sent.swap(0, 1));
+    let late = || sent(&format!("{MARK}reply #0 to one"));
+    notices_under(Rules::KILLS, "overtaken", |evidence| evidence.sent.push(late()));
+    accepts(Rules::POWER_CUTS, |evidence| evidence.sent.push(late()));
+    notices_under(Rules::POWER_CUTS, "overtaken", |evidence| {
+        evidence.sent.remove(0);
+        evidence.sent.push(late());
+    });
 }
 
 #[test]

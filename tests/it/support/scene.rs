@@ -1,5 +1,6 @@
 //! A Telegram worker between its two fake servers: the stage of most tests.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::support::cases::Random;
@@ -21,7 +22,10 @@ pub struct Scene {
 
 impl Scene {
     pub fn new(test: &str) -> Scene {
-        let mut random = Random::for_test(test);
+        Scene::with(Random::for_test(test))
+    }
+
+    pub fn with(mut random: Random) -> Scene {
         let telegram = FakeTelegram::start(&mut random);
         let provider = FakeProvider::start(&mut random);
         let mut world = World::new();
@@ -51,12 +55,22 @@ impl Scene {
         self.world.start(&["channels", "telegram"])
     }
 
+    /// A worker that other programs start and become.
+    pub fn start_through(&self, prefix: &[OsString]) -> Process {
+        self.world.start_through(prefix, &["channels", "telegram"])
+    }
+
     /// Starts a worker and waits until it polls.
     #[track_caller]
     pub fn start_polling(&self) -> Process {
+        self.start_polling_through(&[])
+    }
+
+    #[track_caller]
+    pub fn start_polling_through(&self, prefix: &[OsString]) -> Process {
         // The server may still hold the poll of an earlier worker, so what counts is a new one.
         let polls = self.telegram.count_of("getUpdates");
-        let mut process = self.start();
+        let mut process = self.start_through(prefix);
         let is_polling =
             came_true(STOP_CEILING, || self.telegram.count_of("getUpdates") > polls || !process.is_running());
         assert!(is_polling && process.is_running(), "the worker does not poll: {:#?}", process.last_words());
@@ -92,20 +106,29 @@ impl Scene {
 
     #[track_caller]
     pub fn until_answered_but_not_confirmed(&self) {
+        let missing = self.unanswered_after(CEILING);
+        let count = self.telegram.posted().len();
+        assert!(
+            missing.is_empty(),
+            "seed {}: of {count} messages {} have no answer: {missing:?}",
+            self.random.seed,
+            missing.len()
+        );
+    }
+
+    /// Waits at most so long; what has no complete answer then.
+    pub fn unanswered_after(&self, ceiling: Duration) -> Vec<String> {
         let count = self.telegram.posted().len();
         let mut judged_at = usize::MAX;
         let mut looks = 0;
-        let mut is_complete = || {
+        let is_complete = || {
             // To understand everything sent is work: when there is something new, and now and then.
             let sent = self.telegram.sent_count();
             looks += 1;
             let is_worth_it = std::mem::replace(&mut judged_at, sent) != sent || looks % 64 == 0;
             sent >= count && is_worth_it && self.evidence().unanswered().is_empty()
         };
-        if !came_true(CEILING, &mut is_complete) {
-            let missing = self.evidence().unanswered();
-            panic!("seed {}: of {count} messages {} have no answer: {missing:?}", self.random.seed, missing.len());
-        }
+        if came_true(ceiling, is_complete) { Vec::new() } else { self.evidence().unanswered() }
     }
 
     /// How many messages of a chat wait for their answer, if every answer is one message.

@@ -22,6 +22,10 @@ use super::waiting::lock;
 /// Torn places of one large write that are tried at most.
 const TORN_MAX: usize = 16;
 
+/// Every kind of call that changes something.
+pub const CHANGES: [&str; 7] = ["append", "remove", "rename", "sync", "sync_dir", "truncate", "write"];
+const READ: &str = "read";
+
 /// What the next process finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Image {
@@ -122,6 +126,7 @@ struct Disk {
     pending: Vec<Change>,
     /// The call during which the process died.
     in_flight: Vec<Change>,
+    died_in: &'static str,
     /// Calls that change something, and all calls.
     changes: u64,
     calls: u64,
@@ -163,6 +168,11 @@ impl TornDisk {
 
     pub fn is_gone(&self) -> bool {
         lock(&self.disk).gone
+    }
+
+    /// The kind of call during which the process died; blank while it lives.
+    pub fn died_in(&self) -> &'static str {
+        lock(&self.disk).died_in
     }
 
     /// Calls that changed something, and all calls.
@@ -267,7 +277,15 @@ impl Disk {
     }
 
     fn killed(&self, image: &Image) -> Disk {
-        let mut disk = Disk { in_flight: Vec::new(), trouble: None, gone: false, changes: 0, calls: 0, ..self.clone() };
+        let mut disk = Disk {
+            in_flight: Vec::new(),
+            trouble: None,
+            gone: false,
+            died_in: "",
+            changes: 0,
+            calls: 0,
+            ..self.clone()
+        };
         let mut in_flight = self.in_flight.clone();
         match *image {
             Image::KilledBehind => {}
@@ -295,7 +313,8 @@ impl Disk {
     }
 
     /// Counts a call; says whether it fails and, of a write, how many halves are written before.
-    fn call(&mut self, changes: Vec<Change>, is_change: bool) -> io::Result<()> {
+    fn call(&mut self, kind: &'static str, changes: Vec<Change>) -> io::Result<()> {
+        let is_change = kind != READ;
         if self.gone {
             return Err(io::Error::other("the process is gone"));
         }
@@ -304,6 +323,7 @@ impl Disk {
         match self.trouble {
             Some(Trouble::Death { change }) if is_change && self.changes == change => {
                 self.gone = true;
+                self.died_in = kind;
                 self.in_flight = changes;
                 return Err(io::Error::other("the process is gone"));
             }
@@ -392,19 +412,19 @@ impl Folder {
 
 impl Storage for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
-        lock(&self.disk.disk).call(Vec::new(), false)?;
+        lock(&self.disk.disk).call(READ, Vec::new())?;
         Ok(self.disk.names(self.prefix.trim_end_matches('/')))
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
         let mut disk = lock(&self.disk.disk);
-        disk.call(Vec::new(), false)?;
+        disk.call(READ, Vec::new())?;
         Ok(disk.len(&self.path(name)) as u64)
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = lock(&self.disk.disk);
-        disk.call(Vec::new(), false)?;
+        disk.call(READ, Vec::new())?;
         Ok(disk.file(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer)))
     }
 
@@ -412,7 +432,7 @@ impl Storage for Folder {
         let mut disk = lock(&self.disk.disk);
         let (file, mut changes) = disk.writing(&self.path(name));
         changes.push(Change::Write { file, offset: offset as usize, bytes: bytes.to_vec(), appended: false });
-        disk.call(changes, true)
+        disk.call("write", changes)
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -421,7 +441,7 @@ impl Storage for Folder {
         let offset = disk.len(&name);
         let (file, mut changes) = disk.writing(&name);
         changes.push(Change::Write { file, offset, bytes: bytes.to_vec(), appended: true });
-        let outcome = disk.call(changes, true);
+        let outcome = disk.call("append", changes);
         if outcome.is_err() && !disk.gone {
             // As the product's folder does: what was written of it is taken back.
             disk.apply(Change::Truncate { file, len: offset });
@@ -433,21 +453,21 @@ impl Storage for Folder {
         let mut disk = lock(&self.disk.disk);
         let (file, mut changes) = disk.writing(&self.path(name));
         changes.push(Change::Truncate { file, len: len as usize });
-        disk.call(changes, true)
+        disk.call("truncate", changes)
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = lock(&self.disk.disk);
         let (from, to) = (self.path(from), self.path(to));
         let file = disk.names.get(&from).copied().ok_or(io::ErrorKind::NotFound)?;
-        disk.call(vec![Change::Rename { from, to, file }], true)
+        disk.call("rename", vec![Change::Rename { from, to, file }])
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         let mut disk = lock(&self.disk.disk);
         let name = self.path(name);
         let changes = if disk.names.contains_key(&name) { vec![Change::Remove { name }] } else { Vec::new() };
-        disk.call(changes, true)
+        disk.call("remove", changes)
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -455,20 +475,20 @@ impl Storage for Folder {
             pause();
         }
         let mut disk = lock(&self.disk.disk);
-        disk.call(Vec::new(), true)?;
+        disk.call("sync", Vec::new())?;
         disk.synced(&self.path(name));
         Ok(())
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {
         let mut disk = lock(&self.disk.disk);
-        disk.call(Vec::new(), true)?;
+        disk.call("sync_dir", Vec::new())?;
         disk.folder_synced(&self.prefix);
         Ok(())
     }
 
     fn lock(&mut self) -> io::Result<bool> {
-        lock(&self.disk.disk).call(Vec::new(), false)?;
+        lock(&self.disk.disk).call(READ, Vec::new())?;
         Ok(true)
     }
 

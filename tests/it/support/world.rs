@@ -4,9 +4,11 @@
 //! process it started, in order, for the judge.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::cases::product;
 use crate::support::waiting::{CEILING, came_true, lock, spawn, until, until_within};
 
 /// What the processes of one world said on standard error.
@@ -70,15 +73,32 @@ impl World {
         self.path("data")
     }
 
+    /// The binary built with these tests, unless another one was named.
+    pub fn product_path() -> PathBuf {
+        PathBuf::from(product().unwrap_or_else(|| env!("CARGO_BIN_EXE_rusty-pinch").to_string()))
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rusty-pinch"));
-        command.args(arguments).env_clear().envs(&self.environment).current_dir(self.path("home"));
+        self.command_through(&[], arguments)
+    }
+
+    /// The product, started by other programs that become it (`prefix`: their names and arguments).
+    fn command_through(&self, prefix: &[OsString], arguments: &[&str]) -> Command {
+        let mut words = prefix.to_vec();
+        words.push(World::product_path().into());
+        words.extend(arguments.iter().map(OsString::from));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear().envs(&self.environment).current_dir(self.path("home"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     pub fn start(&self, arguments: &[&str]) -> Process {
-        let child = self.command(arguments).spawn().expect("the product starts");
+        self.start_through(&[], arguments)
+    }
+
+    pub fn start_through(&self, prefix: &[OsString], arguments: &[&str]) -> Process {
+        let child = self.command_through(prefix, arguments).spawn().expect("the product starts");
         Process::new(child, &self.said, &self.stdout)
     }
 
@@ -110,6 +130,32 @@ impl World {
     /// The bytes of a chat's session; empty when there is none.
     pub fn session(&self, chat: i64) -> Vec<u8> {
         std::fs::read(self.session_path(chat)).unwrap_or_default()
+    }
+
+    /// What is in a folder goes away, as with a tmpfs when the power is cut.
+    pub fn empty(&self, place: &str) {
+        std::fs::remove_dir_all(self.path(place)).expect("it is our folder");
+        DirBuilder::new().mode(0o700).create(self.path(place)).expect("a folder in our own folder");
+    }
+
+    /// The bytes of the journal's two files; none when one of them cannot be read, as on a disk that was just cut off.
+    pub fn journal(&self) -> Vec<Vec<u8>> {
+        let folder = self.data().join("journal").join("telegram");
+        let files = ["a.jnl", "b.jnl"].iter().map(|name| std::fs::read(folder.join(name)));
+        files.collect::<std::io::Result<_>>().unwrap_or_default()
+    }
+
+    /// Processes that still have this world's folder in their environment: there must be none when nothing runs.
+    pub fn survivors(&self) -> Vec<String> {
+        let place = self.folder.path().to_string_lossy().into_owned();
+        let is_ours = |id: &String| {
+            let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            contains(&environment, &place)
+        };
+        let entries = std::fs::read_dir("/proc").expect("Linux has /proc").flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let ids = ids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        ids.filter(is_ours).collect()
     }
 
     /// Every file in the world's folder, with its bytes.
@@ -163,6 +209,14 @@ pub struct Finished {
     pub stderr: Vec<String>,
 }
 
+/// What a process uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    pub resident_kib: usize,
+    pub threads: usize,
+    pub files: usize,
+}
+
 pub struct Process {
     child: Child,
     own: Said,
@@ -192,6 +246,18 @@ impl Process {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our own child can be asked").is_none()
+    }
+
+    /// What it uses now; None when it is ending.
+    pub fn sample(&self) -> Option<Sample> {
+        let folder = format!("/proc/{}", self.child.id());
+        let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        let files = std::fs::read_dir(format!("{folder}/fd")).ok()?.count();
+        Some(Sample { resident_kib: field("VmRSS:")?, threads: field("Threads:")?, files })
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -235,6 +301,16 @@ impl Process {
             let _ = reader.join();
         }
         status.expect("it ended")
+    }
+
+    /// How it ended: an exit code, or `signal` and its number.
+    #[track_caller]
+    pub fn code_within(&mut self, ceiling: Duration) -> String {
+        let status = self.wait_within(ceiling);
+        match (status.code(), status.signal()) {
+            (Some(code), _) => code.to_string(),
+            (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+        }
     }
 
     /// Complete lines of standard error so far.

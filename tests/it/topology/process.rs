@@ -275,7 +275,7 @@ impl Outside<'_> {
             let caller =
                 Caller::around(model, &config.provider, rng.split(), Arc::clone(&clock), self.stop.clone(), log);
             let sessions = self.citizen.disk.folder("sessions");
-            (Answerer::new(&config, caller, sessions, clock), cancel.clone())
+            (Answerer::new(&config, caller, sessions, clock, Arc::clone(self.log)), cancel.clone())
         };
         calls.iter().map(answerer).collect()
     }

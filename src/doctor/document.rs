@@ -1,0 +1,26 @@
+//! docs/doctor.md, from the table of checks.
+
+use crate::doctor::report::CHECKS;
+
+/// The document.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Doctor
+
+For operators: what `rusty-pinch doctor` looks at, made from the table in `src/doctor/report.rs`.
+
+It prints the settings, then `status: ok`, `warning` or `error`, then a line for each check that is not as it should be. It exits 1 if
+one is an error; `--strict` counts warnings, too. `--quiet` prints these lines only, so that cron mails nothing while all is
+well: `*/15 * * * * rusty-pinch doctor --quiet`. `--json` prints `{\"status\", \"version\", \"settings\": {…}, \"checks\": [{\"id\",
+\"level\", \"sentence\", \"remedy\"}]}`, with the checks that are as they should be. It asks the Codex program at most 0.6 s
+whether it has an account, and waits for nothing else. A configuration that does not fit exits 78, with every value that has to be changed.
+
+| check | about |
+|---|---|
+",
+    );
+    for (id, about) in CHECKS {
+        text.push_str(&format!("| `{id}` | {about} |\n"));
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! System calls fail: every call below with every error that it may have, at the k-th call of a thread for k = 1, 2, 3, …
+//! until no life comes so far. One in six goes on failing from there.
+//!
+//! The worker may go on, or end with 74 and be started again; it must say something within five seconds, and after a
+//! failed flush it must not flush again and believe it. Left out: memory (a process that gets none is ended by its
+//! allocator, like a kill) and `clone3` (a worker that gets no thread at its start ends with 70, as for a bug).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::faults::{data_files, or_skip};
+use crate::support::cases::{Random, cases};
+use crate::support::checker_traces::{Exit, NOTICE_TIME, Struck};
+use crate::support::report::Report;
+use crate::support::scene::STOP_CEILING;
+use crate::support::stretch::{Expect, Stretch, quiet_stage};
+use crate::support::tracer::{Injection, Trace, Tracer};
+use crate::support::waiting::came_true;
+use crate::support::world::Process;
+
+/// A call, whether only those on our data files fail, and how.
+type Kind = (&'static str, bool, &'static [&'static str]);
+
+const OF_DATA: [Kind; 14] = [
+    ("pwrite64", true, &["error=EIO", "error=ENOSPC", "error=EROFS", "error=EDQUOT", "error=EINTR", "retval=0"]),
+    ("write", true, &["error=EIO", "error=ENOSPC", "error=EDQUOT", "error=EINTR", "retval=0"]),
+    ("write", false, &["error=EIO", "error=EPIPE", "error=EAGAIN", "error=EINTR", "error=ENOSPC"]),
+    ("fdatasync", false, &["error=EIO", "error=ENOSPC", "error=EDQUOT", "error=EROFS"]),
+    ("fsync", false, &["error=EIO", "error=ENOSPC"]),
+    ("openat", true, &["error=EMFILE", "error=ENFILE", "error=ENOMEM", "error=EIO", "error=EROFS", "error=EINTR"]),
+    ("rename", false, &["error=EIO", "error=ENOSPC", "error=EROFS"]),
+    ("unlink", false, &["error=EIO", "error=EROFS"]),
+    ("ftruncate", true, &["error=EIO", "error=ENOSPC"]),
+    ("mkdir", false, &["error=ENOSPC", "error=EROFS", "error=EIO"]),
+    ("pread64", true, &["error=EIO", "error=EINTR"]),
+    ("statx", true, &["error=EIO", "error=ENOMEM"]),
+    ("getdents64", true, &["error=EIO", "error=ENOMEM"]),
+    ("flock", true, &["error=EINTR", "error=ENOLCK", "error=EIO"]),
+];
+const OF_NETWORK: [Kind; 5] = [
+    ("socket", false, &["error=EMFILE", "error=ENFILE", "error=ENOBUFS"]),
+    ("connect", false, &["error=ECONNREFUSED", "error=ETIMEDOUT", "error=ENETUNREACH", "error=EADDRNOTAVAIL"]),
+    ("sendto", false, &["error=ECONNRESET", "error=EPIPE", "error=ETIMEDOUT", "error=EINTR", "error=EAGAIN"]),
+    ("recvfrom", false, &["error=ECONNRESET", "error=ETIMEDOUT", "error=EINTR", "error=EAGAIN", "retval=0"]),
+    ("poll", false, &["error=EINTR", "error=ENOMEM"]),
+];
+/// Signals reach our code through a pair of sockets, where these calls never fail but by our own injection. So processes
+/// with such faults are not told to stop, and the calls with which the signals' thread begins are passed over.
+const SIGNAL_CALLS: [(&str, usize); 2] = [("sendto", 0), ("recvfrom", 2)];
+const LIFE: Duration = Duration::from_millis(300);
+const LIFE_PER_CALL: Duration = Duration::from_millis(12);
+const AFTERLIFE_MS_MAX: u64 = 150;
+const MISSES_MAX: usize = 2;
+const INJECTIONS_PER_STRETCH: usize = 100;
+const LASTING_PER_MILLE: u64 = 160;
+/// The note of a failed disk stays in so many of a thousand cases, so that the second failure parks the worker.
+const KEPT_NOTE_PER_MILLE: u64 = 250;
+
+/// What is injected: a kind, one of its effects, and the count of the call.
+#[derive(Clone, Copy)]
+struct Case {
+    kind: usize,
+    effect: usize,
+    k: usize,
+}
+
+#[test]
+fn failing_calls_on_data_lose_nothing_repeat_nothing_unmarked_and_are_told() {
+    let_fail("errors_data", &OF_DATA, 2);
+}
+
+#[test]
+fn failing_calls_on_sockets_lose_nothing_repeat_nothing_unmarked_and_are_told() {
+    let_fail("errors_network", &OF_NETWORK, 1);
+}
+
+/// So many thirds of all injections.
+fn let_fail(item: &'static str, kinds: &'static [Kind], thirds: usize) {
+    let Some(mut tracer) = or_skip(item, Tracer::new()) else { return };
+    let mut random = Random::for_test(item);
+    let mut report = Report::start(item, random.seed);
+    let count = (cases(10, 10_000) * thirds).div_ceil(3);
+    let mut cases = all_cases(kinds, &mut random, count);
+    let mut misses = vec![[0; 8]; kinds.len()];
+    let mut is_over = false;
+    while !is_over {
+        let mut stretch = Stretch::begin(quiet_stage(&mut random));
+        for _ in 0..INJECTIONS_PER_STRETCH {
+            let next = cases.find(|case| misses[case.kind][case.effect] < MISSES_MAX);
+            let Some(case) = next.filter(|_| report.count < count) else {
+                is_over = true;
+                break;
+            };
+            let was_struck = inject(&mut stretch, &mut tracer, kinds[case.kind], case, &mut random, &mut report);
+            report.count += usize::from(was_struck);
+            let missed = &mut misses[case.kind][case.effect];
+            *missed = if was_struck { 0 } else { *missed + 1 };
+        }
+        stretch.end(Expect::FAILING_CALLS, &mut report);
+    }
+    report.finish();
+}
+
+/// Every effect of every kind with k = 1, then with k = 2, and so on. A short run does not come further than a part of
+/// the first; it begins anywhere.
+fn all_cases(kinds: &'static [Kind], random: &mut Random, depth: usize) -> impl Iterator<Item = Case> + use<> {
+    let pairs: Vec<_> =
+        (0..kinds.len()).flat_map(|kind| (0..kinds[kind].2.len()).map(move |effect| (kind, effect))).collect();
+    let first = random.index(pairs.len());
+    let all =
+        (1..=depth).flat_map(move |k| pairs.clone().into_iter().map(move |(kind, effect)| Case { kind, effect, k }));
+    all.skip(first)
+}
+
+/// One life with one fault. Whether the fault struck.
+fn inject(
+    stretch: &mut Stretch,
+    tracer: &mut Tracer,
+    kind: Kind,
+    case: Case,
+    random: &mut Random,
+    report: &mut Report,
+) -> bool {
+    let (call, of_data, effects) = kind;
+    let signal_calls = SIGNAL_CALLS.iter().find(|(name, _)| *name == call);
+    let k = case.k + signal_calls.map_or(0, |(_, first)| *first);
+    let may_last = !matches!(effects[case.effect], "error=EINTR" | "error=EAGAIN");
+    let when = if may_last && random.chance(LASTING_PER_MILLE) { format!("{k}+") } else { k.to_string() };
+    let files = if of_data { data_files(&stretch.scene.world) } else { Vec::new() };
+    let injection = Injection { call, effect: effects[case.effect], when, files };
+    if !random.chance(KEPT_NOTE_PER_MILLE) {
+        stretch.scene.world.empty("run");
+    }
+    let (prefix, trace) = tracer.prefix(&injection);
+    let mut process = stretch.scene.start_through(&prefix);
+    let life = LIFE + LIFE_PER_CALL * k as u32;
+    if came_true(life, || !trace.struck().is_empty() || !process.is_running()) {
+        let is_silent = is_silent(&injection);
+        came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(&process).is_empty());
+        came_true(Duration::from_millis(random.between(0, AFTERLIFE_MS_MAX)), || !process.is_running());
+    }
+    end(stretch, &mut process, &injection, random.chance(500) && signal_calls.is_none());
+    let struck = trace.struck();
+    if let Some(first) = struck.first() {
+        judge_life(stretch, &process, &trace, &injection, report);
+        let is_mended = struck.iter().all(|line| is_look_at_kept_connection(line));
+        let was_noticed = is_silent(&injection) || is_mended || !told(&process).is_empty();
+        stretch.struck.push(Struck { what: first.clone(), was_noticed });
+    }
+    stretch.scene.kill(process);
+    trace.forget();
+    !struck.is_empty()
+}
+
+/// Ends a life that goes on, politely or not; how it ended by itself or politely is kept.
+fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_polite: bool) {
+    stretch.sample(process);
+    let cause = format!("{} {} {}", injection.call, injection.effect, injection.when);
+    if process.is_running() {
+        if !is_polite {
+            process.kill();
+            return;
+        }
+        process.terminate();
+    }
+    if came_true(STOP_CEILING, || !process.is_running()) {
+        stretch.note_end(process, &cause);
+    } else {
+        stretch.exits.push(Exit { code: "no end within 10 s".to_string(), cause });
+        process.kill();
+    }
+}
+
+/// What was injected is not a fault to tell of: the call is made again at once, or the log itself is what cannot be
+/// written.
+fn is_silent(injection: &Injection) -> bool {
+    injection.effect == "error=EINTR" || (injection.call == "write" && injection.files.is_empty())
+}
+
+/// Before a kept connection is used again, one byte is looked for: when that fails, a new one is opened.
+fn is_look_at_kept_connection(struck: &str) -> bool {
+    struck.contains("recvfrom") && struck.contains(", 1, 0, NULL, NULL)")
+}
+
+/// Names of the warnings and errors that a process logged.
+fn told(process: &Process) -> Vec<String> {
+    let lines = process.lines();
+    let objects = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let serious = objects.filter(|object| object["level"] == "warn" || object["level"] == "error");
+    serious.map(|object| object["event"].as_str().unwrap_or_default().to_string()).collect()
+}
+
+/// After a failed flush nobody knows what is on the medium: it is not tried again, and the worker ends or parks.
+fn judge_life(stretch: &mut Stretch, process: &Process, trace: &Trace, injection: &Injection, report: &mut Report) {
+    let events = told(process);
+    report.note(&format!("{} {} → {}", injection.call, injection.effect, events.first().map_or("-", String::as_str)));
+    if injection.call != "fdatasync" {
+        return;
+    }
+    let again = trace.calls_on_the_file_of_the_first_struck(injection.call);
+    let is_final = events.iter().any(|event| event == "fatal" || event == "channel_parked");
+    if again > 0 || !is_final {
+        let what = format!("{injection:?}: flushed again {again} times, told {events:?}");
+        stretch.struck.push(Struck { what, was_noticed: false });
+    }
+}
