@@ -138,7 +138,7 @@ pub enum Step {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     outbound: Outbound,
     failures: u32,
@@ -148,14 +148,14 @@ struct Waiting {
     moves: u8,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lane {
     queue: VecDeque<Waiting>,
     not_before: Mono,
 }
 
 /// All chats of one sender.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lanes {
     lanes: HashMap<String, Lane>,
     /// Chats with replies, in the order they are looked at.

@@ -91,7 +91,7 @@ pub enum Step {
 }
 
 /// Where polling stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Poller {
     offset: Option<u64>,
     failures: u32,

@@ -16,7 +16,7 @@ use crate::store::frame::{self, BLOCK_BYTES, Tail};
 use crate::store::record::{Checkpoint, Record};
 use crate::store::storage::{Storage, read_all};
 
-/// Size of each file.
+/// Size of each file of the product; a test that wants many changes of files takes smaller ones.
 pub const FILE_BYTES: u64 = 4 << 20;
 
 /// Room that must be free before the files are made: theirs, and as much for what follows.
@@ -148,8 +148,10 @@ impl Chosen {
 }
 
 /// The log, ready to append.
+#[derive(Clone)]
 pub struct CommitLog {
     storage: Box<dyn Storage>,
+    file_bytes: u64,
     boot: String,
     active: usize,
     offset: u64,
@@ -162,6 +164,7 @@ pub struct CommitLog {
 }
 
 /// The last frame, while it may be written again with more in it.
+#[derive(Clone)]
 struct Reopenable {
     offset: u64,
     prev: u32,
@@ -175,7 +178,21 @@ impl CommitLog {
     /// # Errors
     /// Only of the disk. Damage is reported in [`Found`], and the damaged files are kept as `*.bad-<now>`.
     pub fn open(
+        storage: Box<dyn Storage>,
+        boot: &str,
+        name: &str,
+        now_secs: u64,
+    ) -> Result<(CommitLog, Found), LogError> {
+        CommitLog::open_sized(storage, FILE_BYTES, boot, name, now_secs)
+    }
+
+    /// The same with files of this size, a multiple of [`BLOCK_BYTES`].
+    ///
+    /// # Errors
+    /// As [`CommitLog::open`].
+    pub fn open_sized(
         mut storage: Box<dyn Storage>,
+        file_bytes: u64,
         boot: &str,
         name: &str,
         now_secs: u64,
@@ -187,9 +204,10 @@ impl CommitLog {
             }
         }
         let Chosen { found, active, offset, seq, last_crc } =
-            choose(&mut |name| read_all(storage.as_ref(), name, FILE_BYTES))?;
+            choose(&mut |name| read_all(storage.as_ref(), name, file_bytes))?;
         let mut log = CommitLog {
             storage,
+            file_bytes,
             boot: boot.to_owned(),
             active,
             offset,
@@ -212,7 +230,7 @@ impl CommitLog {
 
     fn keep_damaged(&mut self, now_secs: u64) -> Result<(), LogError> {
         for name in FILES {
-            let bytes = read_all(self.storage.as_ref(), name, FILE_BYTES)?;
+            let bytes = read_all(self.storage.as_ref(), name, self.file_bytes)?;
             let copy = format!("{name}.bad-{now_secs}");
             self.storage.write_at(&copy, 0, &bytes)?;
             self.storage.sync(&copy)?;
@@ -224,7 +242,7 @@ impl CommitLog {
     fn create_files(&mut self) -> Result<(), LogError> {
         let fill = vec![b' '; FILL_BYTES];
         for name in FILES {
-            for offset in (0..FILE_BYTES).step_by(FILL_BYTES) {
+            for offset in (0..self.file_bytes).step_by(FILL_BYTES) {
                 self.storage.write_at(name, offset, &fill)?;
             }
             self.storage.sync(name)?;
@@ -237,7 +255,7 @@ impl CommitLog {
 
     /// Whether this much still fits into the active file.
     pub fn fits(&self, body_len: usize) -> bool {
-        self.offset + frame::frame_len(body_len) as u64 <= FILE_BYTES
+        self.offset + frame::frame_len(body_len) as u64 <= self.file_bytes
     }
 
     /// Writes records into the page cache: they survive the end of the process.
@@ -292,7 +310,7 @@ impl CommitLog {
     /// Starts the other file with everything open, durably.
     pub fn switch(&mut self, checkpoint: &Checkpoint) -> Result<(), LogError> {
         let line = Record::Ckp(Box::new(checkpoint.clone())).to_line();
-        if frame::frame_len(line.len()) as u64 > FILE_BYTES {
+        if frame::frame_len(line.len()) as u64 > self.file_bytes {
             return Err(LogError::TooLarge);
         }
         self.active = 1 - self.active;

@@ -32,6 +32,7 @@ pub struct Letter {
 }
 
 /// The folder, and the letters that could not be written yet: a turn is closed only when its letter is.
+#[derive(Clone)]
 pub struct DeadLetters {
     storage: Box<dyn Storage>,
     owed: Vec<Letter>,

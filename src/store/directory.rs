@@ -76,6 +76,10 @@ fn or_empty<T: Default>(outcome: io::Result<T>) -> io::Result<T> {
 }
 
 impl Storage for Directory {
+    fn handle(&self) -> Box<dyn Storage> {
+        Box::new(Directory::reading(&self.root).patient_for(self.patience))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.root)? {

@@ -115,7 +115,7 @@ pub enum Notice {
 }
 
 /// What follows from a batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// Tell the dispatcher.
     Notice(Notice),

@@ -206,6 +206,9 @@ mod tests {
     }
 
     impl Storage for Busy {
+        fn handle(&self) -> Box<dyn Storage> {
+            self.folder.handle()
+        }
         fn list(&self) -> io::Result<Vec<String>> {
             self.folder.list()
         }

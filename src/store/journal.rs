@@ -42,7 +42,7 @@ pub struct Open {
 }
 
 /// What the records say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Journal {
     next: BTreeMap<u64, u64>,
     /// By arrival: two messages of one millisecond must not change places over a restart.
@@ -341,7 +341,7 @@ impl Received {
 }
 
 /// The last [`RING_KEYS_MAX`] keys, as hashes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Ring {
     order: VecDeque<u64>,
     known: HashSet<u64>,

@@ -13,7 +13,7 @@ use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply, repl
 use crate::base::rng::Rng;
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
-use crate::store::commit_log::{CommitLog, LogError};
+use crate::store::commit_log::{self, CommitLog, LogError};
 use crate::store::dead::{self, DeadLetters, Letter};
 use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission};
 use crate::store::journal::{Counting, Journal};
@@ -28,7 +28,23 @@ use crate::store::spool::Spool;
 /// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
 const EXPIRED_CHATS_MAX: usize = 1024;
 
-/// The state and the means to change it.
+/// How large files become, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// A journal file; a multiple of its blocks.
+    pub journal: u64,
+    /// A session file, before it is put away.
+    pub session: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { journal: commit_log::FILE_BYTES, session: sessions::FILE_BYTES_MAX }
+    }
+}
+
+/// The state and the means to change it. (A copy writes to the same files, which only a model of them can keep apart.)
+#[derive(Clone)]
 pub struct Ledger {
     log: CommitLog,
     journal: Journal,
@@ -51,23 +67,27 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the journal, repairs and completes the session files, and says what is to be gone on with.
     pub fn open(folders: Folders, boot: &str, counting: Counting, now: Wall) -> Result<(Ledger, Opening), LogError> {
-        Ledger::with_files_of(folders, sessions::FILE_BYTES_MAX, boot, counting, now)
+        Ledger::open_sized(folders, Sizes::default(), boot, counting, now)
     }
 
-    /// With session files of another size.
-    pub fn with_files_of(
+    /// The same with files of other sizes.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_sized(
         folders: Folders,
-        session_bytes_max: u64,
+        sizes: Sizes,
         boot: &str,
         counting: Counting,
         now: Wall,
     ) -> Result<(Ledger, Opening), LogError> {
-        let (log, found) = CommitLog::open(folders.journal, boot, &counting.name, now.0 / 1000)?;
+        let seconds = now.0 / 1000;
+        let (log, found) = CommitLog::open_sized(folders.journal, sizes.journal, boot, &counting.name, seconds)?;
         let replay = recover::replay(&found.records, counting);
         let mut ledger = Ledger {
             log,
             journal: replay.journal,
-            lines: OwedLines::new(Sessions::with_files_of(folders.sessions, session_bytes_max)),
+            lines: OwedLines::new(Sessions::with_files_of(folders.sessions, sizes.session)),
             dead: DeadLetters::new(folders.dead),
             spool: Spool::new(folders.spool),
             boot: boot.to_owned(),
@@ -106,6 +126,11 @@ impl Ledger {
     pub fn tidy(&mut self, now: Wall) {
         let _ = self.dead.tidy(now);
         let _ = self.lines.tidy(now);
+    }
+
+    /// What is open, as it will be read again from what was written so far.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Puts a batch into the page cache.

@@ -13,6 +13,7 @@ use crate::store::sessions::{Repaired, Sessions};
 use crate::store::transcript::Line;
 
 /// The session files, and what they are owed.
+#[derive(Clone)]
 pub struct OwedLines {
     sessions: Sessions,
     /// In the order of the answers, which is the order of the lines.

@@ -50,6 +50,7 @@ pub struct History {
 }
 
 /// All session files of a data folder.
+#[derive(Clone)]
 pub struct Sessions {
     storage: Box<dyn Storage>,
     file_bytes_max: u64,
@@ -546,6 +547,9 @@ mod tests {
     }
 
     impl Storage for Watched {
+        fn handle(&self) -> Box<dyn Storage> {
+            self.folder.handle()
+        }
         fn list(&self) -> io::Result<Vec<String>> {
             Err(io::ErrorKind::PermissionDenied.into())
         }

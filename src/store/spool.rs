@@ -12,6 +12,7 @@ use crate::store::exchange::Readmission;
 use crate::store::storage::Storage;
 
 /// The folder, and the files in it that are on record and can go after the flush.
+#[derive(Clone)]
 pub struct Spool {
     storage: Box<dyn Storage>,
     taken: Vec<String>,

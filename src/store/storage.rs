@@ -5,6 +5,8 @@ use std::io;
 
 /// A flat folder of files. A file that does not exist reads as empty.
 pub trait Storage: Send {
+    /// Another handle of the same folder. Two that write know nothing of each other; who copies one keeps them apart.
+    fn handle(&self) -> Box<dyn Storage>;
     /// Names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
     /// Bytes in a file; 0 when it does not exist.
@@ -30,6 +32,12 @@ pub trait Storage: Send {
     fn lock(&mut self) -> io::Result<bool>;
     /// Lets them again.
     fn unlock(&mut self);
+}
+
+impl Clone for Box<dyn Storage> {
+    fn clone(&self) -> Box<dyn Storage> {
+        self.as_ref().handle()
+    }
 }
 
 /// Reads a whole file, or its first `bytes_max` bytes.

@@ -63,7 +63,7 @@ pub enum Action {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OpenTurn {
     channel: ChannelId,
     session: String,
@@ -71,14 +71,14 @@ struct OpenTurn {
     reply_weight: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Use {
     turns: usize,
     bytes: usize,
 }
 
 /// The state of all open turns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
     limits: Limits,
     channels: HashMap<ChannelId, Use>,

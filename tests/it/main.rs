@@ -27,6 +27,8 @@ mod doctor;
 mod faults;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// All interleavings of two messages, crashes and network faults.
+mod model;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.

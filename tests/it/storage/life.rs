@@ -13,7 +13,7 @@ use rusty_pinch::store::commit_log::LogError;
 use rusty_pinch::store::exchange::{Append, Effect, Input, Notice};
 use rusty_pinch::store::exchange::{Folders, Opening};
 use rusty_pinch::store::journal::Counting;
-use rusty_pinch::store::ledger::Ledger;
+use rusty_pinch::store::ledger::{Ledger, Sizes};
 
 use super::SESSION_BYTES_MAX;
 use super::world::{Kind, Letter, World};
@@ -64,7 +64,8 @@ impl Life {
             spool: disk.folder("spool"),
         };
         let now = Wall(world.now);
-        let opened = Ledger::with_files_of(folders, SESSION_BYTES_MAX as u64, boot, Counting::default(), now);
+        let sizes = Sizes { session: SESSION_BYTES_MAX as u64, ..Sizes::default() };
+        let opened = Ledger::open_sized(folders, sizes, boot, Counting::default(), now);
         let (ledger, mut opening) = match opened {
             Ok(opened) => opened,
             Err(error) => return Err(Box::new((world, error))),

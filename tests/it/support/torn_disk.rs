@@ -411,6 +411,10 @@ impl Folder {
 }
 
 impl Storage for Folder {
+    fn handle(&self) -> Box<dyn Storage> {
+        Box::new(Folder { disk: self.disk.clone(), prefix: self.prefix.clone() })
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         lock(&self.disk.disk).call(READ, Vec::new())?;
         Ok(self.disk.names(self.prefix.trim_end_matches('/')))
