@@ -240,7 +240,7 @@ fn missing_folders_and_an_empty_file_of_counters_are_a_beginning() {
     fs::write(world.data().join("telemetry/latest.json"), "").expect("written");
     // As a loss of power leaves it. The counters are lost, which is said, and nothing else.
     assert!(run(world, &["stats"], 0).stderr.concat().contains("telemetry_error"));
-    assert!(run(world, &["doctor"], 0).stdout.contains("the counters cannot be read"));
+    assert!(run(world, &["doctor"], 0).stdout.contains("the counters are damaged"));
     run(world, &["run", "--message", "one"], 0);
     let process = scene.start_polling();
     scene.telegram.say(42, "two");
