@@ -198,10 +198,11 @@ mod tests {
         );
     }
 
-    /// A worker that commits once whenever somebody reads a block.
+    /// A worker that commits much while somebody reads certain blocks.
     struct Busy {
         folder: Directory,
         log: std::cell::RefCell<CommitLog>,
+        reads: std::cell::Cell<usize>,
     }
 
     impl Storage for Busy {
@@ -218,11 +219,15 @@ mod tests {
             // In the middle of what is read, as the kernel may do it.
             let (first, second) = buffer.split_at_mut(buffer.len() / 2);
             let read = self.folder.read_at(name, offset, first)?;
-            let (mut log, line) = (self.log.borrow_mut(), "{\"t\":\"x\"}\n".to_owned());
-            if !log.fits(line.len()) {
-                log.switch(&Checkpoint::default()).expect("switched");
+            self.reads.set(self.reads.get() + 1);
+            let commits = if self.reads.get() % 16 == 8 { 24 } else { 0 };
+            for _ in 0..commits {
+                let (mut log, line) = (self.log.borrow_mut(), "{\"t\":\"x\"}\n".to_owned());
+                if !log.fits(line.len()) {
+                    log.switch(&Checkpoint::default()).expect("switched");
+                }
+                log.append(&[line]).and_then(|()| log.sync()).expect("written");
             }
-            log.append(&[line]).and_then(|()| log.sync()).expect("written");
             Ok(read + self.folder.read_at(name, offset + read as u64, second)?)
         }
         fn write_at(&mut self, _: &str, _: u64, _: &[u8]) -> io::Result<()> {
@@ -258,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
         let storage = || Directory::open(folder.path()).expect("a folder");
         let (log, _) = CommitLog::open(Box::new(storage()), "0123456789abcdef", "test", 7).expect("opens");
-        let busy = Busy { folder: storage(), log: std::cell::RefCell::new(log) };
+        let busy = Busy { folder: storage(), log: std::cell::RefCell::new(log), reads: std::cell::Cell::new(0) };
         let files = journal_files(&busy).expect("read");
         assert!(files.iter().all(|file| file.damage.is_none() && file.tail != "hole"), "{files:?}");
         assert_eq!(journal_damage(&busy).expect("read"), JournalDamage::default());

@@ -2,7 +2,7 @@
 //! that are damaged, with too little room, and killed at every step.
 //!
 //! Seen to fail: sessions that are read behind the journals without the lock (messages twice); counters that are read
-//! behind the journals (turns not counted); letters that are not marked; a marker that nobody looks at.
+//! behind the journals (a turn too many); letters that are not marked; a marker that nobody looks at.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::disks::Volume;
@@ -20,7 +21,7 @@ use crate::support::fake_provider::{API_KEY, Rule};
 use crate::support::fake_telegram::TOKEN;
 use crate::support::scene::Scene;
 use crate::support::telegram_script::Fault;
-use crate::support::waiting::{Gate, lock, until};
+use crate::support::waiting::{CEILING, Gate, lock, until};
 use crate::support::world::{Finished, World, contains};
 
 #[track_caller]
@@ -217,6 +218,33 @@ fn a_backup_under_load_has_every_message_once_and_every_turn_counted() {
         run(&scene.world, &["journal", "verify"], 0);
         assert!(data.join("journal/telegram/a.jnl").exists());
     }
+}
+
+/// The worker ends, and writes its counters, while the archive is written behind the journals.
+#[test]
+fn what_is_counted_while_an_archive_is_written_is_no_part_of_it() {
+    const JOURNALS: u64 = 8 << 20;
+    let mut scene = Scene::new("counted meanwhile");
+    let worker = scene.start_polling();
+    scene.telegram.say(42, "first");
+    scene.telegram.until_sent_to(42, 1);
+    until("it is closed", || rows(&scene.world, &["outbox", "list"]).is_empty());
+    let long = fs::File::create(scene.world.data().join("sessions/long.1.jsonl")).expect("made");
+    long.set_len(64 << 20).expect("a file of zeros");
+    let archive = scene.world.path("backup.tar");
+    let mut backup = scene.world.start(&["backup", &text(&archive)]);
+    let written = scene.world.path("backup.tar.tmp");
+    until("the journals are in it", || fs::metadata(&written).is_ok_and(|known| known.len() > JOURNALS));
+    backup.signal(Signal::STOP);
+    scene.telegram.say(42, "second");
+    scene.telegram.until_sent_to(42, 2);
+    scene.stop(worker);
+    assert_eq!(total_turns(&scene.world), 2);
+    backup.signal(Signal::CONT);
+    assert_eq!(backup.wait_within(CEILING).code(), Some(0), "{:?}", backup.last_words());
+    move_to(&mut scene.world, "elsewhere");
+    run(&scene.world, &["restore", &text(&archive)], 0);
+    assert_eq!((rows(&scene.world, &["session", "--session", "telegram:42"]).len(), total_turns(&scene.world)), (2, 1));
 }
 
 #[test]

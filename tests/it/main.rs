@@ -45,3 +45,5 @@ mod telegram;
 mod tidy;
 /// The storm: real threads and queues, fake ends.
 mod topology;
+/// From the earlier runtime, and back.
+mod upgrade;
