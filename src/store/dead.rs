@@ -64,7 +64,10 @@ impl DeadLetters {
         let names = names(self.storage.as_ref())?;
         let too_many = names.len().saturating_sub(LETTERS_MAX);
         for (place, name) in names.iter().enumerate() {
-            let is_old = turn_of(name).is_some_and(|turn| turn.minted().until(now) > LETTER_AGE_MAX);
+            let old = |since: Wall| since.until(now) > LETTER_AGE_MAX;
+            // The turn of a letter from an archive may be much older than the letter.
+            let is_old = turn_of(name).is_some_and(|turn| old(turn.minted()))
+                && read(self.storage.as_ref(), name).is_ok_and(|letter| old(Wall(letter.ts)));
             if place < too_many || is_old {
                 self.storage.remove(name)?;
             }
@@ -123,21 +126,32 @@ mod tests {
     use crate::base::rng::Rng;
     use crate::store::directory::Directory;
 
+    fn letter(turn: TurnId, ts: u64) -> Vec<u8> {
+        let rx = format!(
+            r#"{{"id":"{turn}","key":"k","acct":1,"ch":"telegram","chat":"2","from":"3","text":"x","ts":{ts}}}"#
+        );
+        let open = format!(r#"{{"rx":{rx},"n":1,"owed":false,"snd":0,"ack":0,"k":0}}"#);
+        format!(r#"{{"why":"blocked","ts":{ts},"open":{open}}}"#).into_bytes()
+    }
+
     #[test]
     fn old_letters_go_and_so_do_those_beyond_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut rng = Rng::from_seed(1);
         let day = 24 * 3600 * 1000;
         let now = Wall(1000 * day);
-        let ages = [0, 89, 91, 400].map(|days| TurnId::mint(Wall(now.0 - days * day), &mut rng));
-        for turn in ages {
-            std::fs::write(folder.path().join(file_name(turn)), "{}").expect("written");
-        }
+        // The last one is old and came out of an archive a few days ago.
+        let ages = [(0, 0), (89, 89), (91, 91), (400, 5)];
+        let turns = ages.map(|(days, written)| {
+            let turn = TurnId::mint(Wall(now.0 - days * day), &mut rng);
+            std::fs::write(folder.path().join(file_name(turn)), letter(turn, now.0 - written * day)).expect("written");
+            turn
+        });
         std::fs::write(folder.path().join("note.txt"), "of a person").expect("written");
         let mut letters = DeadLetters::new(Box::new(Directory::open(folder.path()).expect("a folder")));
         letters.tidy(now).expect("tidied");
         let storage = Directory::reading(folder.path());
-        assert_eq!(names(&storage).expect("listed"), [file_name(ages[1]), file_name(ages[0])]);
+        assert_eq!(names(&storage).expect("listed"), [turns[3], turns[1], turns[0]].map(file_name));
         assert!(folder.path().join("note.txt").exists());
     }
 }
