@@ -162,7 +162,7 @@ fn end(stretch: &mut Stretch, process: &mut Process, injection: &Injection, is_p
             process.kill();
             return;
         }
-        process.terminate();
+        process.terminate_when_it_heeds();
     }
     if came_true(STOP_CEILING, || !process.is_running()) {
         stretch.note_end(process, &cause);
