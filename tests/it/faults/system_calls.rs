@@ -81,7 +81,7 @@ fn is_killed(stretch: &mut Stretch, tracer: &mut Tracer, injection: &Injection, 
     let (prefix, trace) = tracer.prefix(injection);
     let mut process = stretch.scene.start_through(&prefix);
     if !came_true(life, || !process.is_running()) {
-        process.terminate();
+        process.terminate_when_it_heeds();
     }
     let was_killed = process.code_within(STOP_CEILING) == "signal 9";
     if !was_killed {

@@ -269,8 +269,17 @@ impl Process {
     /// Waits until SIGTERM is handled: before that the kernel ends a process its own way.
     #[track_caller]
     pub fn until_it_heeds_signals(&self) {
-        let terminate = 1 << (Signal::TERM.as_raw() - 1);
-        until("SIGTERM is handled", || self.caught_signals() & terminate != 0);
+        until("SIGTERM is handled", || self.heeds_signals());
+    }
+
+    fn heeds_signals(&self) -> bool {
+        self.caught_signals() & (1 << (Signal::TERM.as_raw() - 1)) != 0
+    }
+
+    /// SIGTERM as soon as it is handled, unless the process ends before that.
+    pub fn terminate_when_it_heeds(&mut self) {
+        came_true(CEILING, || self.heeds_signals() || !self.is_running());
+        self.terminate();
     }
 
     fn caught_signals(&self) -> u64 {
