@@ -214,3 +214,23 @@ fn counters_are_not_written_with_every_turn() {
     scene.stop(process);
     assert!(files.len() <= periods, "{} writes in {:?}", files.len(), since(started));
 }
+
+/// A machine with little to give: 32 open files and 96 MiB of data are enough, also for a provider that answers with
+/// more than anyone should accept.
+#[test]
+fn few_files_and_little_memory_are_enough() {
+    let scene = Scene::new("little");
+    scene.provider.rule(Rule::when("flood").reply(Reply::Oversize(64 << 20)));
+    let limits = "ulimit -n 32 && ulimit -d 98304 && exec \"$0\" \"$@\"";
+    let prefix: Vec<std::ffi::OsString> = ["/bin/sh", "-c", limits].map(Into::into).into();
+    let process = scene.start_polling_through(&prefix);
+    for number in 0..60 {
+        scene.telegram.say(number % 20 + 1, &format!("message {number}"));
+    }
+    scene.telegram.say(90, "flood");
+    scene.until_answered();
+    scene.stop(process);
+    let verdict = scene.judge(Rules::CALM);
+    assert_eq!(verdict.notices, 1, "the flood was refused and told");
+    assert!(scene.world.all_events("fatal").is_empty());
+}
