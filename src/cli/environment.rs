@@ -157,8 +157,13 @@ fn add_secrets(found: &mut Surroundings, mut hidden: Environment) {
         let mut candidates = Vec::new();
         candidates.extend(named_file(found, name));
         candidates.extend(folder.as_deref().and_then(|folder| credential(found, name, folder)));
+        let line = hidden.remove(name);
+        if candidates.is_empty() && line.is_none() {
+            // At most one source, which is in its place already.
+            continue;
+        }
         candidates.extend(found.variables.get(name).cloned());
-        candidates.extend(hidden.remove(name));
+        candidates.extend(line);
         found.settle(name, candidates);
     }
     found.hidden.extend(hidden.into_values().map(|(value, _)| Secret::new(value)));
@@ -181,6 +186,7 @@ fn credentials_folder(found: &Surroundings) -> Result<Option<PathBuf>, String> {
 
 fn named_file(found: &mut Surroundings, name: &str) -> Option<(String, Source)> {
     let variable = format!("{name}_FILE");
+    found.variables.get(&variable)?;
     let (path, source) = place(found, &variable).unwrap_or_else(|sentence| {
         found.problem("config.value", sentence);
         None

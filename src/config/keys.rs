@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::values::{REQUESTS, flag, misfit};
+use crate::config::values::{self, REQUESTS, flag, misfit};
 
 /// One variable.
 #[derive(Debug)]
@@ -220,9 +220,6 @@ pub const PREFIXES_WITHOUT_EFFECT: &[&str] = &[
     "RUSTY_PINCH_EVOLUTION_", "RUSTY_PINCH_PULSE_", "RUSTY_PINCH_SKILL_", "RUSTY_PINCH_BUS_", "RUSTY_PINCH_OTEL_", "OTEL_",
 ];
 
-/// Longest value accepted, in bytes.
-pub const VALUE_BYTES_MAX: usize = 64 * 1024;
-
 /// Variables of others that we read, each after ours.
 #[rustfmt::skip]
 pub const FOREIGN: &[(&str, Kind)] = &[
@@ -315,15 +312,8 @@ impl Reader<'_> {
         let Some((value, source)) = self.0.get(name).filter(|(value, _)| !value.trim().is_empty()) else {
             return Ok(());
         };
-        let problem = if value.len() > VALUE_BYTES_MAX {
-            Some(format!("is longer than {VALUE_BYTES_MAX} bytes"))
-        } else if value.contains('\u{fffd}') {
-            Some("is not UTF-8 text".to_owned())
-        } else if value.trim().chars().any(char::is_control) {
-            Some("holds a control character, such as a line break".to_owned())
-        } else {
-            misfit(kind, value.trim(), self.allows_insecure_http())
-        };
+        let allow_insecure = matches!(kind, Kind::Url) && self.allows_insecure_http();
+        let problem = values::problem(kind, value, allow_insecure);
         match problem {
             Some(problem) => Err(KeyError { name: name.to_owned(), source: source.clone(), problem }),
             None => Ok(()),
@@ -391,10 +381,15 @@ pub fn secret_names() -> impl Iterator<Item = &'static str> {
     ours.chain(FOREIGN.iter().copied()).filter(|(_, kind)| kind.is_secret()).map(|(name, _)| name)
 }
 
+/// All of them, those that are not read too.
+pub fn all_secret_names() -> impl Iterator<Item = &'static str> {
+    let ours = KEYS.iter().map(|key| (key.name, key.kind));
+    ours.chain(FOREIGN.iter().copied()).filter(|(_, kind)| kind.is_secret()).map(|(name, _)| name)
+}
+
 /// Whether a variable's value is a secret, read or not.
 pub fn is_secret(name: &str) -> bool {
-    let ours = KEYS.iter().map(|key| (key.name, key.kind));
-    ours.chain(FOREIGN.iter().copied()).any(|(other, kind)| other == name && kind.is_secret())
+    all_secret_names().any(|other| other == name)
 }
 
 #[cfg(test)]

@@ -147,7 +147,9 @@ pub struct Config {
 /// Every value that does not fit. Variables of others are looked at only where they are used.
 pub fn problems(environment: &Environment) -> Vec<KeyError> {
     let reader = Reader(environment);
-    let mut problems: Vec<KeyError> = KEYS.iter().filter_map(|key| reader.check(key).err()).collect();
+    let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
+    let ours = ours.filter_map(|name| KEYS.iter().find(|key| key.name == name));
+    let mut problems: Vec<KeyError> = ours.filter_map(|key| reader.check(key).err()).collect();
     let kind = reader.choice("RUSTY_PINCH_PROVIDER").map_or(ProviderKind::Local, |name| kind_of(&name));
     let used = |names: &[&'static str]| names.iter().copied().find(|name| reader.text(name).is_some());
     let key_variable = codex_environment::key_variable(&reader);
@@ -166,6 +168,11 @@ pub fn problems(environment: &Environment) -> Vec<KeyError> {
 impl Config {
     /// Checks every value. The first one that is wrong is the error.
     pub fn load(environment: &Environment) -> Result<Config, KeyError> {
+        Config::load_with(environment, surroundings::secrets(environment))
+    }
+
+    /// The same, with the secrets of more places than these variables.
+    pub fn load_with(environment: &Environment, secrets: Vec<Secret>) -> Result<Config, KeyError> {
         if let Some(error) = problems(environment).into_iter().next() {
             return Err(error);
         }
@@ -201,7 +208,7 @@ impl Config {
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
             seed: reader.count("RUSTY_PINCH_SEED")?,
-            secrets: surroundings::secrets(environment),
+            secrets,
         })
     }
 

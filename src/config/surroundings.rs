@@ -1,10 +1,9 @@
 //! [`Surroundings`]: the variables together with how they were found, for those who report on them.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::config::env_file::Repeat;
-use crate::config::keys::{Environment, KeyError, Reader, Source, is_secret};
+use crate::config::keys::{Environment, KeyError, Reader, Source, all_secret_names, is_secret};
 use crate::config::secret::Secret;
 use crate::config::settings::Config;
 
@@ -93,7 +92,7 @@ impl Surroundings {
 
     /// The checked configuration. Its secrets are all of ours.
     pub fn config(&self) -> Result<Config, KeyError> {
-        Config::load(&self.variables).map(|config| Config { secrets: self.secrets(), ..config })
+        Config::load_with(&self.variables, self.secrets())
     }
 
     /// Every secret that is set somewhere, whether or not it counts, so that no output ever holds one.
@@ -116,16 +115,18 @@ pub fn secrets(variables: &Environment) -> Vec<Secret> {
     let accounts = reader.text("RUSTY_PINCH_CODEX_ACCOUNTS").map(|(accounts, _)| accounts).unwrap_or_default();
     let of_accounts =
         accounts.split(';').filter_map(|account| account.split('|').nth(1)).map(|name| name.trim().to_owned());
-    let names: BTreeSet<String> = of_accounts.chain(named).collect();
-    let of_proxy = |name: &str, value: &str| {
-        let (_, rest) = value.split_once("://").filter(|_| name.to_ascii_lowercase().ends_with("_proxy"))?;
-        rest.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password.to_owned())
-    };
-    let secret = |(name, (value, _)): (&String, &(String, Source))| match is_secret(name) || names.contains(name) {
-        true => Some(value.trim().to_owned()).filter(|value| !value.is_empty()),
-        false => of_proxy(name, value),
-    };
-    variables.iter().filter_map(secret).map(Secret::new).collect()
+    let others: Vec<String> = of_accounts.chain(named).filter(|name| !is_secret(name)).collect();
+    let known = all_secret_names().filter_map(|name| variables.get(name));
+    let values = known.chain(others.iter().filter_map(|name| variables.get(name))).map(|(value, _)| value.trim());
+    let of_proxies = variables.iter().filter_map(|(name, (value, _))| proxy_password(name, value));
+    values.chain(of_proxies).filter(|value| !value.is_empty()).map(|value| Secret::new(value.to_owned())).collect()
+}
+
+/// The password in the URL of a proxy.
+fn proxy_password<'a>(name: &str, value: &'a str) -> Option<&'a str> {
+    let end = name.get(name.len().checked_sub(6)?..)?;
+    let (_, rest) = value.split_once("://").filter(|_| end.eq_ignore_ascii_case("_proxy"))?;
+    rest.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password)
 }
 
 #[cfg(test)]

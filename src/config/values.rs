@@ -7,7 +7,23 @@ use crate::config::keys::Kind;
 /// Requests of an account.
 pub const REQUESTS: Kind = Kind::Count { min: 1, max: 1_000_000 };
 
-/// What is wrong with a value; `None` if it fits. Never holds the value.
+/// Longest value accepted, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// What is wrong with a value as it was found; `None` if it fits.
+pub fn problem(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
+    if value.len() > VALUE_BYTES_MAX {
+        Some(format!("is longer than {VALUE_BYTES_MAX} bytes"))
+    } else if value.contains('\u{fffd}') {
+        Some("is not UTF-8 text".to_owned())
+    } else if value.trim().chars().any(char::is_control) {
+        Some("holds a control character, such as a line break".to_owned())
+    } else {
+        misfit(kind, value.trim(), allow_insecure)
+    }
+}
+
+/// What is wrong with a trimmed value; `None` if it fits. Never holds the value.
 pub fn misfit(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
     match kind {
         Kind::Text | Kind::List | Kind::Words => None,
