@@ -19,7 +19,8 @@ use crate::support::world::Process;
 /// Room for a journal: a worker does not make one with less than 64 MiB free.
 pub const DISK_MIB: u64 = 96;
 const LIFE_MS_MAX: u64 = 200;
-const CUTS_PER_STRETCH: usize = 200;
+/// A journal changes files after about two hundred cuts, so a stretch has several such changes.
+const CUTS_PER_STRETCH: usize = 1000;
 
 /// A disk, what cuts it, and the boot of the machine it is in.
 pub struct Machine {
