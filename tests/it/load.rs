@@ -144,14 +144,15 @@ fn secrets_are_nowhere_but_where_the_operator_put_them() {
     scene.telegram.fault(Fault::status(500, &format!("cannot serve /bot{TOKEN}/getUpdates")).on("getUpdates").times(2));
     scene.telegram.fault(Fault::status(400, &format!("Bad Request: {TOKEN}")).on("sendMessage").for_chat(7).times(1));
     let process = scene.start();
-    let arguments = process.command_line();
-    assert!(contains(&arguments, "telegram"), "the command line can be read");
-    assert!(!contains(&arguments, TOKEN) && !contains(&arguments, API_KEY));
     for (chat, text) in [(5, "hello"), (6, "refused"), (6, "broken"), (7, "to a bad chat"), (8, "echo")] {
         scene.telegram.say(chat, text);
     }
     scene.telegram.say(9, "/tool time_now");
     until("the turns end", || scene.world.all_events("turn").len() == 6);
+    // Not right after the start: the kernel may still be putting it there.
+    let arguments = process.command_line();
+    assert!(contains(&arguments, "telegram"), "the command line can be read");
+    assert!(!contains(&arguments, TOKEN) && !contains(&arguments, API_KEY));
     assert_eq!(children_of(process.id()), Vec::<String>::new(), "a worker with such a provider has no child");
     scene.stop(process);
     for arguments in [&["stats"][..], &["doctor"], &["session", "--session", "telegram:8"]] {
