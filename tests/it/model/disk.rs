@@ -168,11 +168,12 @@ impl Disk {
     }
 
     fn write(&mut self, name: &str, offset: usize, bytes: &[u8]) {
-        if name.ends_with(".jnl") && offset == 0 {
-            self.generation += 1;
-        }
-        let generation = self.generation;
+        let begins = name.ends_with(".jnl") && offset == 0;
+        self.generation += u32::from(begins);
+        let newest = self.generation;
         let file = self.file(name);
+        // After a torn checkpoint the older file is in use again.
+        let generation = if begins { newest } else { file.last().generation };
         let content = file.last().content.write(offset, bytes);
         let blocks = u16::try_from((offset + bytes.len()) / BLOCK_BYTES).unwrap_or(u16::MAX);
         file.push(content, generation, blocks);

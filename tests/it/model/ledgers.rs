@@ -231,6 +231,7 @@ impl Ledgers {
         let (ledger, opening) = opened?;
         let begins = disk.generation > generation;
         let tag = Tag::of(ledger.journal(), &self.setting.letters, &boot_name(boot), &before, begins);
+        before.check_recovered(&tag, &self.setting.letters)?;
         between.iter_mut().chain([&mut disk]).for_each(|disk| disk.tell(tag));
         let closed = |update: &usize| before.turns[*update].open && !tag.turns[*update].open;
         let since = (0..before.turns.len()).filter(closed).map(|update| Order::Close(update, false)).collect();

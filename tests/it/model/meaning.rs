@@ -71,6 +71,19 @@ impl Tag {
         tag
     }
 
+    /// A start found what the model says that was on the disk; a reply that was confirmed is closed by it.
+    pub fn check_recovered(&self, found: &Tag, letters: &[Letter]) -> Result<(), String> {
+        for ((before, found), letter) in self.turns.iter().zip(&found.turns).zip(letters) {
+            let done = before.closed || before.acked >= letter.parts;
+            let told = TurnTag { place: found.place, restorable: found.restorable, ..*before };
+            let agrees = if found.open { told == *found } else { before.seen == found.seen && (!before.open || done) };
+            if !agrees {
+                return Err(format!("recovered {found:?} of message {}, but written was {before:?}", letter.id));
+            }
+        }
+        Ok(())
+    }
+
     pub fn in_another_boot(mut self) -> Tag {
         self.turns.iter_mut().for_each(|turn| turn.same_boot = false);
         self
