@@ -127,7 +127,7 @@ fn a_failure_within_recovery_is_recovered_from() {
     let mut random = Random::for_test("a_failure_within_recovery_is_recovered_from");
     let world = around(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed));
     let campaign = Campaign { base: started_once(), world, first: 1 };
-    let count = campaign.failures_within_recovery(cases(200, 5_000), &mut random);
+    let count = campaign.failures_within_recovery(cases(200, 5_000).max(200), &mut random);
     assert!(count.images > 100, "too little was tried: {count:?}");
     report("a_failure_within_recovery_is_recovered_from", &count);
 }
