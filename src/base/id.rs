@@ -34,6 +34,9 @@ pub enum ChannelId {
 }
 
 impl ChannelId {
+    /// Those that have a worker, and so a journal.
+    pub const WITH_WORKER: [ChannelId; 2] = [ChannelId::Telegram, ChannelId::WhatsApp];
+
     /// The name in logs, metrics and folder names.
     pub fn name(self) -> &'static str {
         match self {

@@ -19,15 +19,13 @@ use crate::store::archive::{self, FOLDERS, Manifest, TELEMETRY, Writer};
 use crate::store::commit_log::{self, FILES};
 use crate::store::directory::Directory;
 use crate::store::parts;
-use crate::store::storage::Storage;
+use crate::store::storage::{self, Storage};
 use crate::sys::{entropy, files};
 
 /// How long a command that appends to a session may keep us waiting.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SESSIONS: &str = FOLDERS[0];
-
-const CHANNELS: [ChannelId; 2] = [ChannelId::Telegram, ChannelId::WhatsApp];
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -142,7 +140,7 @@ impl Backup<'_> {
                 self.file(&name, &path)?;
             }
         }
-        for channel in CHANNELS.map(ChannelId::name) {
+        for channel in ChannelId::WITH_WORKER.map(ChannelId::name) {
             self.journal(channel, setup)?;
         }
         sessions.unlock();
@@ -183,12 +181,8 @@ impl Backup<'_> {
 
 /// In order, so that archives of the same are the same. A missing folder has none.
 fn names(folder: &Path) -> io::Result<Vec<String>> {
-    match Directory::reading(folder).list() {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        other => {
-            let mut names = other.map_err(|error| about(folder, error))?;
-            names.sort();
-            Ok(names)
-        }
-    }
+    let listed = storage::list_if_there(&Directory::reading(folder));
+    let mut names = listed.map_err(|error| about(folder, error))?;
+    names.sort();
+    Ok(names)
 }

@@ -108,9 +108,7 @@ impl Opt {
         }
         format!("--{} {}", self.name, self.takes.name()).trim_end().to_owned()
     }
-}
 
-impl Opt {
     /// Whether it stands behind the words of the command.
     pub fn is_path(&self) -> bool {
         matches!(self.takes, Takes::Path(_))

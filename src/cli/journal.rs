@@ -10,7 +10,7 @@ use crate::store::inspect;
 pub fn verify(parsed: &Parsed) -> Result<(), Failure> {
     let setup = setup::load()?;
     let (mut rows, mut damaged) = (Vec::new(), Vec::new());
-    for channel in [ChannelId::Telegram, ChannelId::WhatsApp].map(ChannelId::name) {
+    for channel in ChannelId::WITH_WORKER.map(ChannelId::name) {
         if parsed.given("channel") && parsed.value("channel") != channel {
             continue;
         }

@@ -43,6 +43,8 @@ pub mod replacing;
 pub mod restore;
 /// `session` and its commands.
 pub mod session;
+/// A journal with nothing owed.
+pub mod settling;
 /// What every command starts with.
 pub mod setup;
 /// `stats`.

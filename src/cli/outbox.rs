@@ -12,21 +12,18 @@ use serde_json::{Value, json};
 use crate::base::clock::Wall;
 use crate::base::id::{ChannelId, TurnId};
 use crate::cli::flags::Parsed;
+use crate::cli::settling::settle_journal;
 use crate::cli::setup::Setup;
 use crate::cli::{Failure, print, setup};
-use crate::observe::event::Event;
 use crate::store::commit_log::FILES;
 use crate::store::dead;
 use crate::store::directory::Directory;
 use crate::store::outbox::{self, Item, State};
-use crate::store::settle::{Settling, settle};
 use crate::store::storage::Storage;
 use crate::sys::{entropy, files};
 
 /// The error class of a message that a person dropped.
 const DROPPED: &str = "dropped";
-
-const CHANNELS: [ChannelId; 2] = [ChannelId::Telegram, ChannelId::WhatsApp];
 
 /// `outbox list`: a JSON array, one object a line, without the texts.
 pub fn list() -> Result<(), Failure> {
@@ -110,32 +107,15 @@ fn remove_letter(folder: &Path, turn: TurnId) -> Result<(), Failure> {
 
 fn close(setup: &Setup, channel: ChannelId, turn: TurnId) -> Result<(), Failure> {
     let name = channel.name();
-    let data = &setup.config.data;
-    let journal = data.join("journal").join(name);
-    let failed = |error: &dyn std::fmt::Display| Failure::Storage(format!("{}: {error}", journal.display()));
+    let journal = setup.config.data.join("journal").join(name);
+    let failed = |error| Failure::Storage(format!("{}: {error}", journal.display()));
     let lock = files::lock(&journal.join("LOCK"), Duration::ZERO, setup.clock.as_ref());
-    let Some(_lock) = lock.map_err(|error| failed(&error))? else {
+    let Some(_lock) = lock.map_err(failed)? else {
         return Err(Failure::Locked(format!(
             "{turn} is open and the {name} worker is at it: stop the worker, then drop"
         )));
     };
-    let open = |folder: PathBuf| Directory::open(&folder).map(Box::new).map_err(|error| failed(&error));
-    let settling = Settling {
-        journal: open(journal.clone())?,
-        sessions: open(data.join("sessions"))?,
-        telemetry: &setup.config.telemetry_file,
-        boot: &entropy::boot_id(),
-        name: format!("{name}-{:016x}", entropy::seed()),
-        close: &|open| (open == turn).then_some(DROPPED),
-        letters: None,
-    };
-    match settle(settling, setup.clock.as_ref()).map_err(|error| failed(&error))? {
-        Err(damage) => Err(Failure::Failed(format!("{damage}: start the {name} worker once, which mends that"))),
-        Ok(closed) => {
-            closed.into_iter().for_each(|record| setup.log.emit(setup.clock.wall(), &Event::Turn(Box::new(record))));
-            Ok(())
-        }
-    }
+    settle_journal(setup, channel, &|open| (open == turn).then_some(DROPPED))
 }
 
 fn item(setup: &Setup, parsed: &Parsed) -> Result<Item, Failure> {
@@ -156,7 +136,7 @@ fn items(setup: &Setup) -> Result<(Vec<Item>, Vec<String>), Failure> {
         items.extend(found);
         unreadable.extend(damaged);
     };
-    for channel in CHANNELS {
+    for channel in ChannelId::WITH_WORKER {
         let journal = data.join("journal").join(channel.name());
         if journal.join(FILES[0]).exists() {
             add((outbox::of_journal(&Directory::reading(&journal)).map_err(failed)?, Vec::new()));

@@ -31,8 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const DEAD: &str = "dead";
 
-const CHANNELS: [ChannelId; 2] = [ChannelId::Telegram, ChannelId::WhatsApp];
-
 /// Checks the archive, keeps everybody else away, and replaces what is there. Or goes on with a restore that was interrupted.
 pub fn run(parsed: &Parsed) -> Result<(), Failure> {
     let setup = setup::load_for(Way::Direct)?;
@@ -106,7 +104,7 @@ fn verify(file: &Path) -> Result<(), Failure> {
 fn keep_away(setup: &Setup) -> Result<Vec<File>, Failure> {
     let data = &setup.config.data;
     let mut locks = Vec::new();
-    for channel in CHANNELS {
+    for channel in ChannelId::WITH_WORKER {
         let folder = data.join("journal").join(channel.name());
         files::make_folder(&folder).map_err(|error| storage(&folder, &error))?;
         locks.push(opening::lock_or_name_holder(channel, &folder, setup)?);
@@ -158,7 +156,7 @@ fn lay_out(setup: &Setup, file: &Path, staged: &Path) -> Result<Manifest, Failur
     if !telemetry.exists() {
         files::replace(&telemetry, Snapshot::default().to_json().as_bytes()).map_err(failed)?;
     }
-    for channel in CHANNELS {
+    for channel in ChannelId::WITH_WORKER {
         hold(setup, staged, channel)?;
     }
     Ok(manifest)

@@ -2,7 +2,6 @@
 //! standard error. A conversation is the files `<stem>.<k>.jsonl`, oldest first, and then `<stem>.jsonl`.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,16 +13,16 @@ use crate::base::clock::Wall;
 use crate::base::id::{ChannelId, SessionId};
 use crate::base::text::terminal_safe;
 use crate::cli::flags::Parsed;
+use crate::cli::settling::settle_journal;
 use crate::cli::setup::Setup;
 use crate::cli::{Failure, print, setup};
 use crate::observe::event::Event;
 use crate::store::commit_log::FILES;
 use crate::store::directory::Directory;
-use crate::store::settle::{Settling, settle};
-use crate::store::storage::Storage;
+use crate::store::storage::{self, Storage};
 use crate::store::transcript::{LINE_BYTES_MAX, Line};
 use crate::store::{parts, sessions};
-use crate::sys::{entropy, files};
+use crate::sys::files;
 
 /// How often the list of files is read again, because a writer renamed one while they were opened.
 const LISTS_MAX: usize = 4;
@@ -121,34 +120,22 @@ pub fn delete(parsed: &Parsed) -> Result<(), Failure> {
 /// A running worker may hold lines that it would write again, and the journal of a stopped one may. Its lock is held
 /// until the files are gone.
 fn keep_worker_away(setup: &Setup, stem: &str) -> Result<Option<File>, Failure> {
-    let channels = [ChannelId::Telegram, ChannelId::WhatsApp];
     let of = |channel: &ChannelId| stem.strip_prefix(channel.name()).is_some_and(|rest| rest.starts_with('_'));
-    let Some(channel) = channels.into_iter().find(of).map(ChannelId::name) else { return Ok(None) };
-    let journal = setup.config.data.join("journal").join(channel);
+    let Some(channel) = ChannelId::WITH_WORKER.into_iter().find(of) else { return Ok(None) };
+    let journal = setup.config.data.join("journal").join(channel.name());
     if !journal.join(FILES[0]).exists() {
         return Ok(None);
     }
-    let failed = |error: &dyn Display| Failure::Storage(format!("{}: {error}", journal.display()));
+    let failed = |error| Failure::Storage(format!("{}: {error}", journal.display()));
     let lock = files::lock(&journal.join("LOCK"), Duration::ZERO, setup.clock.as_ref());
-    let Some(lock) = lock.map_err(|error| failed(&error))? else {
+    let Some(lock) = lock.map_err(failed)? else {
         return Err(Failure::Failed(format!(
-            "the {channel} worker is running and could write the conversation back: stop it, then delete"
+            "the {} worker is running and could write the conversation back: stop it, then delete",
+            channel.name()
         )));
     };
-    let open = |folder: &Path| Directory::open(folder).map(Box::new).map_err(|error| failed(&error));
-    let settling = Settling {
-        journal: open(&journal)?,
-        sessions: open(&folder(setup))?,
-        telemetry: &setup.config.telemetry_file,
-        boot: &entropy::boot_id(),
-        name: format!("{channel}-{:016x}", entropy::seed()),
-        close: &|_| None,
-        letters: None,
-    };
-    match settle(settling, setup.clock.as_ref()).map_err(|error| failed(&error))? {
-        Err(damage) => Err(Failure::Failed(format!("{damage}: start the {channel} worker once, which mends that"))),
-        Ok(_) => Ok(Some(lock)),
-    }
+    settle_journal(setup, channel, &|_| None)?;
+    Ok(Some(lock))
 }
 
 fn begin(parsed: &Parsed) -> Result<(Setup, SessionId), Failure> {
@@ -166,10 +153,8 @@ fn unknown(session: &SessionId) -> Failure {
 
 /// A missing folder has no files.
 fn names(setup: &Setup, folder: &Path) -> Result<Vec<String>, Failure> {
-    match Directory::reading(folder).list() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|error| Failure::Failed(setup.about(folder, &error))),
-    }
+    let listed = storage::list_if_there(&Directory::reading(folder));
+    listed.map_err(|error| Failure::Failed(setup.about(folder, &error)))
 }
 
 /// Opens all files of a session at once, so that a rotation during the reading changes nothing.

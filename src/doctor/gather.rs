@@ -135,7 +135,7 @@ fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
 }
 
 fn journals(data: &Path) -> Vec<JournalFacts> {
-    let channels = [ChannelId::Telegram, ChannelId::WhatsApp].map(|channel| channel.name());
+    let channels = ChannelId::WITH_WORKER.map(|channel| channel.name());
     channels.into_iter().filter_map(|channel| journal(channel, &data.join("journal").join(channel))).collect()
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::store::record::OpenRecord;
-use crate::store::storage::{Storage, read_all};
+use crate::store::storage::{Storage, list_if_there, read_all};
 
 /// A larger file is no letter.
 const LETTER_BYTES_MAX: u64 = 1 << 20;
@@ -111,11 +111,7 @@ pub fn read(storage: &dyn Storage, name: &str) -> io::Result<Letter> {
 
 /// Names of all letters, oldest first: a turn's name begins with its time. No folder has no letters.
 pub fn names(storage: &dyn Storage) -> io::Result<Vec<String>> {
-    let listed = match storage.list() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut names: Vec<String> = listed.into_iter().filter(|name| turn_of(name).is_some()).collect();
+    let mut names: Vec<String> = list_if_there(storage)?.into_iter().filter(|name| turn_of(name).is_some()).collect();
     names.sort();
     Ok(names)
 }

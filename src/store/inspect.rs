@@ -9,7 +9,7 @@ use crate::store::commit_log::{self, FILES};
 use crate::store::frame::{self, Scan, Tail};
 use crate::store::parts::{self, read_block};
 use crate::store::record::Record;
-use crate::store::storage::Storage;
+use crate::store::storage::{Storage, list_if_there};
 use crate::store::transcript::Line;
 
 /// How much of the end of a session file is looked at.
@@ -44,7 +44,7 @@ pub struct JournalDamage {
 
 /// Looks at the folder `sessions`. A folder that is not there has no damage.
 pub fn session_damage(storage: &dyn Storage) -> io::Result<SessionDamage> {
-    let names = names(storage)?;
+    let names = list_if_there(storage)?;
     let torn_files = names.iter().filter(|name| name.contains(".jsonl.torn-")).count();
     let place = |name: &String| parts::parse(name).map(|(_, place)| place);
     let current = names.iter().filter(|name| place(name) == Some(parts::CURRENT));
@@ -78,7 +78,7 @@ fn bad_lines(storage: &dyn Storage, name: &str) -> io::Result<u64> {
 
 /// Looks at the folder `journal/<channel>`. A folder that is not there has no damage.
 pub fn journal_damage(storage: &dyn Storage) -> io::Result<JournalDamage> {
-    let bad_files = names(storage)?.iter().filter(|name| name.contains(".bad-")).count();
+    let bad_files = list_if_there(storage)?.iter().filter(|name| name.contains(".bad-")).count();
     Ok(JournalDamage { bad_files, damage: commit_log::look(storage)?.damage })
 }
 
@@ -103,7 +103,7 @@ pub struct JournalFile {
 
 /// Both files of the journal in this folder; none if there is no journal.
 pub fn journal_files(storage: &dyn Storage) -> io::Result<Vec<JournalFile>> {
-    if !names(storage)?.iter().any(|name| FILES.contains(&name.as_str())) {
+    if !list_if_there(storage)?.iter().any(|name| FILES.contains(&name.as_str())) {
         return Ok(Vec::new());
     }
     let files = [commit_log::snapshot(storage, FILES[0])?, commit_log::snapshot(storage, FILES[1])?];
@@ -134,13 +134,6 @@ fn journal_file(scan: &Scan<'_>) -> JournalFile {
             Tail::Torn { .. } | Tail::Hole { .. } => "torn",
         },
         ..JournalFile::default()
-    }
-}
-
-fn names(storage: &dyn Storage) -> io::Result<Vec<String>> {
-    match storage.list() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other,
     }
 }
 

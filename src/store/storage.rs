@@ -40,6 +40,14 @@ impl Clone for Box<dyn Storage> {
     }
 }
 
+/// Names of all files; a folder that is not there has none.
+pub fn list_if_there(storage: &dyn Storage) -> io::Result<Vec<String>> {
+    match storage.list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
 /// Reads a whole file, or its first `bytes_max` bytes.
 pub fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
     let len = usize::try_from(storage.len(name)?.min(bytes_max)).unwrap_or(usize::MAX);

@@ -16,27 +16,14 @@ use serde_json::Value;
 
 use crate::disks::Volume;
 use crate::support::cases::say;
+use crate::support::command::{local, run};
 use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{API_KEY, Rule};
 use crate::support::fake_telegram::TOKEN;
 use crate::support::scene::Scene;
 use crate::support::telegram_script::Fault;
 use crate::support::waiting::{CEILING, Gate, lock, until};
-use crate::support::world::{Finished, World, contains};
-
-#[track_caller]
-fn run(world: &World, arguments: &[&str], code: i32) -> Finished {
-    let finished = world.run(arguments);
-    assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
-    finished
-}
-
-fn local() -> World {
-    let mut world = World::new();
-    world.set("RUSTY_PINCH_PROVIDER", "local");
-    world.set("RUSTY_PINCH_MODEL", "m");
-    world
-}
+use crate::support::world::{World, contains};
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()

@@ -7,23 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::cases::say;
+use crate::support::command::{local, run};
 use crate::support::scene::Scene;
 use crate::support::waiting::until;
-use crate::support::world::{Finished, World};
-
-fn local() -> World {
-    let mut world = World::new();
-    world.set("RUSTY_PINCH_PROVIDER", "local");
-    world.set("RUSTY_PINCH_MODEL", "m");
-    world
-}
-
-#[track_caller]
-fn run(world: &World, arguments: &[&str], code: i32) -> Finished {
-    let finished = world.run(arguments);
-    assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
-    finished
-}
+use crate::support::world::World;
 
 /// Runs a command with this on standard input.
 fn with_input(world: &World, arguments: &[&str], input: &[u8]) -> (Option<i32>, String) {

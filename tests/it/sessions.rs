@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::command::local;
 use crate::support::world::World;
 
 /// The limit of the documents, in numbers of its own.
@@ -23,13 +24,6 @@ const WHOLE: [&str; 5] = [
     r#"{ "role" : "system", "content" : "spaces\nand \"quotes\"", "timestamp" : "soon" }"#,
     r#"{"role":"user","content":"","timestamp":"2025-01-01T00:00:03+00:00"}"#,
 ];
-
-fn local() -> World {
-    let mut world = World::new();
-    world.set("RUSTY_PINCH_PROVIDER", "local");
-    world.set("RUSTY_PINCH_MODEL", "m");
-    world
-}
 
 fn path(world: &World, name: &str) -> PathBuf {
     world.data().join("sessions").join(name)

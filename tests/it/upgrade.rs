@@ -11,18 +11,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::support::command::run;
 use crate::support::scene::Scene;
 use crate::support::waiting::until;
-use crate::support::world::{Finished, World};
+use crate::support::world::World;
 
 const OLD_TURNS: u64 = 7;
-
-#[track_caller]
-fn run(world: &World, arguments: &[&str], code: i32) -> Finished {
-    let finished = world.run(arguments);
-    assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
-    finished
-}
 
 #[track_caller]
 fn stats(world: &World) -> Value {

@@ -11,8 +11,9 @@ use rusty_pinch::cli::flags::COMMANDS;
 use crate::contract::Decision::{Changed, Gone, Later, Stays};
 use crate::contract::Proof::{Check, Tests};
 use crate::contract::{Row, row};
+use crate::support::command::{local, run};
 use crate::support::scene::Scene;
-use crate::support::world::{Finished, World};
+use crate::support::world::World;
 
 const NOT_YET: &str = "§13 a later issue brings it";
 const ZERO: &str = "§15.16 kept, and 0 where nothing is counted any more";
@@ -157,20 +158,6 @@ pub const ROWS: &[Row] = &[
     row("10", "WhatsApp worker: frames, allow list, reconnect, --max-messages", "", Later(NOT_YET), Check(whatsapp_is_later)),
     row("11", "monitor: header, APP, PROCESS, HOST and STORAGE blocks", "", Later(NOT_YET), Check(monitor_is_later)),
 ];
-
-fn local() -> World {
-    let mut world = World::new();
-    world.set("RUSTY_PINCH_PROVIDER", "local");
-    world.set("RUSTY_PINCH_MODEL", "m");
-    world
-}
-
-#[track_caller]
-fn run(world: &World, arguments: &[&str], code: i32) -> Finished {
-    let finished = world.run(arguments);
-    assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
-    finished
-}
 
 /// What doctor says of a complete set-up.
 fn doctor() -> &'static str {

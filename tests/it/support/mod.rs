@@ -12,6 +12,7 @@ mod checker_chat;
 mod checker_proof;
 pub mod checker_traces;
 mod checker_traces_proof;
+pub mod command;
 pub mod fake_http;
 pub mod fake_http_request;
 pub mod fake_provider;
