@@ -95,7 +95,8 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
     let orders = Orders { poll: Cancel::new(), calls, stop };
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let Opened { lock: _lock, ledger, opening } = opened;
-    let started = start(plan(&setup, token, ledger, opening, &orders, limits), &exits);
+    let started = start(plan(&setup, token, ledger, opening, &orders, limits), &exits)
+        .map_err(|error| Failure::Storage(format!("the system gives this process no more threads: {error}")))?;
     let supervised = Supervised {
         channel,
         exits: exits_out,
