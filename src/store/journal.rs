@@ -153,6 +153,11 @@ impl Journal {
         self.forget_settled(closed.id);
     }
 
+    /// Notes about parts may be lost. From here on, over restarts too, every part that is not confirmed is in doubt.
+    pub fn doubt_notes(&mut self) {
+        self.open.values_mut().filter_map(|open| open.answer.as_mut()).for_each(Answer::doubt_notes);
+    }
+
     /// What is to be added to the counters' file, if there is anything.
     pub fn uncounted(&self) -> Option<(&Delta, Position)> {
         let position = Position { source: self.name.clone(), turns: self.closed };
@@ -299,6 +304,11 @@ impl Open {
 }
 
 impl Answer {
+    /// No boot that is to come is the one in which the notes about its parts were kept.
+    pub fn doubt_notes(&mut self) {
+        self.boot.clear();
+    }
+
     /// What is sent.
     pub fn parts(&self) -> Vec<String> {
         if self.parts.is_empty() { vec![self.asst.clone()] } else { self.parts.clone() }

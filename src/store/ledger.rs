@@ -86,22 +86,20 @@ impl Ledger {
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.events) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
         ledger.lines.check()?;
-        if opening.damage.is_some() {
-            // The damaged file is not written to any more. Its answers' lines are made safe first.
-            ledger.lines.sync()?;
-            ledger.log.switch(&ledger.journal.checkpoint())?;
+        if opening.damage.is_some() || found.flush_failed {
+            // Nobody knows which notes about parts are lost, as after a power cut.
+            ledger.journal.doubt_notes();
         }
         let mut records = Vec::new();
         ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
-        // After damage nobody knows which notes about parts are lost, as after a power cut.
-        let notes_kept_since = if opening.damage.is_some() { "" } else { boot };
-        for owed in recover::owed(&ledger.journal, notes_kept_since) {
+        for owed in recover::owed(&ledger.journal, boot) {
             match owed {
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
                 Owed::Close(id) => ledger.close(id, Outcome::Sent, now, &mut records),
             }
         }
         opening.next_positions = ledger.journal.next_positions().clone();
+        // A change of files, in which all that is open is written anew.
         ledger.commit_records(&records)?;
         ledger.log.sync()?;
         Ok((ledger, opening))

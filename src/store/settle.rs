@@ -55,6 +55,9 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
     let mut replay = recover::replay(&found.records, Counting { name, counted });
     let mut lines = OwedLines::new(Sessions::new(sessions));
     lines.restore(&mut replay.journal, &replay.answered, now);
+    if found.flush_failed {
+        replay.journal.doubt_notes();
+    }
     let open = replay.journal.open().filter(|open| open.closed.is_none()).map(|open| open.received.id);
     let chosen: Vec<(TurnId, &str)> = open.filter_map(|turn| Some((turn, close(turn)?))).collect();
     let mut closed = Vec::new();
