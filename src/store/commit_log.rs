@@ -137,7 +137,12 @@ fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chose
         if !matches!(records.first(), Some(Record::Ckp(_))) || first.seq <= chosen.seq_of_checkpoint() {
             continue;
         }
-        let found = Found { records, frames: scan.frames.len() as u64, damage: damage_of(name, scan.tail), flush_failed: false };
+        let found = Found {
+            records,
+            frames: scan.frames.len() as u64,
+            damage: damage_of(name, scan.tail),
+            flush_failed: false,
+        };
         chosen = Chosen { found, active, seq: last.seq, last_crc: last.crc, boot: last.boot.clone(), highest };
     }
     chosen.highest = highest;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome};
+use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome, reply_weight};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
@@ -278,6 +278,11 @@ impl Open {
         record.delivery = Some(closed.outcome);
         record.send_ms = Some(closed.ts.saturating_sub(answer.ts));
         Some(record)
+    }
+
+    /// Bytes that its answer holds until it is settled.
+    pub fn weight(&self) -> usize {
+        self.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts))
     }
 
     /// The work it is.

@@ -92,6 +92,7 @@ pub fn hold_letters(from: &dyn Storage, into: &mut dyn Storage) -> io::Result<()
 /// Workers and people went on after the archive was made, so that any part of an answer may have arrived.
 fn doubt(open: &mut OpenRecord) {
     open.snd = open.snd.max(open.ack + u16::from(open.rep.is_some()));
+    open.rep.iter_mut().for_each(Answer::doubt_notes);
 }
 
 fn write_letter(
