@@ -156,3 +156,13 @@ pub enum Effect {
     /// Log this.
     Event(Event),
 }
+
+impl Effect {
+    /// What is to be logged, if that is all.
+    pub fn event(self) -> Option<Event> {
+        match self {
+            Effect::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+}

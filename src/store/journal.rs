@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome, reply_weight};
+use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, reply_weight};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
@@ -280,6 +280,11 @@ impl Open {
         Some(record)
     }
 
+    /// The error class of a message that was given up without being asked of a provider.
+    pub fn given_up_as(&self) -> Option<&'static str> {
+        self.answer.as_ref().and_then(Answer::given_up_as)
+    }
+
     /// Bytes that its answer holds until it is settled.
     pub fn weight(&self) -> usize {
         self.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts))
@@ -309,6 +314,11 @@ impl Open {
 }
 
 impl Answer {
+    /// The error class of what stands for an answer, if a person may want the message to be answered after all.
+    pub fn given_up_as(&self) -> Option<&'static str> {
+        GIVEN_UP.into_iter().find(|class| self.sum.error.as_deref() == Some(class))
+    }
+
     /// No boot that is to come is the one in which the notes about its parts were kept.
     pub fn doubt_notes(&mut self) {
         self.boot.clear();
@@ -437,6 +447,7 @@ mod tests {
             parts: vec![],
             sum: Summary::default(),
             ts: 0,
+            n: None,
         })
     }
 

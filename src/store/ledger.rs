@@ -67,8 +67,7 @@ impl Ledger {
         counting: Counting,
         now: Wall,
     ) -> Result<(Ledger, Opening), LogError> {
-        let seconds = now.0 / 1000;
-        let (log, found) = CommitLog::open_sized(folders.journal, sizes.journal, boot, &counting.name, seconds)?;
+        let (log, found) = CommitLog::open_sized(folders.journal, sizes.journal, boot, &counting.name)?;
         let replay = recover::replay(&found.records, counting);
         let mut ledger = Ledger {
             log,
@@ -85,19 +84,25 @@ impl Ledger {
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.events) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
-        ledger.lines.check()?;
+        ledger.lines.check().map_err(LogError::Flush)?;
         if opening.damage.is_some() || found.flush_failed {
             // Nobody knows which notes about parts are lost, as after a power cut.
             ledger.journal.doubt_notes();
         }
         let mut records = Vec::new();
         ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
+        let mut effects = Vec::new();
         for owed in recover::owed(&ledger.journal, boot) {
+            let turn = owed.turn();
             match owed {
+                Owed::Close(_) => effects.extend(ledger.finish(turn, Outcome::Sent, "", now, &mut records)),
+                Owed::Resume(_) if ledger.is_expired(turn) && !ledger.is_first_expired_of_chat(turn) => {
+                    effects.extend(ledger.finish(turn, Outcome::Refused, EXPIRED, now, &mut records));
+                }
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
-                Owed::Close(id) => ledger.close(id, Outcome::Sent, now, &mut records),
             }
         }
+        opening.events.extend(effects.into_iter().filter_map(Effect::event));
         opening.held = ledger.hold_unsettled();
         opening.next_positions = ledger.journal.next_positions().clone();
         // A change of files, in which all that is open is written anew.
@@ -106,8 +111,8 @@ impl Ledger {
         Ok((ledger, opening))
     }
 
-    /// Removes dead letters and torn ends of long ago. To be called once after a start, with a clock that can be trusted;
-    /// what cannot be removed waits for the next start.
+    /// Removes dead letters and torn ends of long ago. To be called once a day, with a clock that can be trusted; what
+    /// cannot be removed waits for the next time.
     pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
         let (dead, torn) = (self.dead.tidy(now), self.lines.tidy(now));
         dead.and(torn)
@@ -131,6 +136,7 @@ impl Ledger {
                 Input::Delivery(delivery) => self.stage_delivery(delivery, now, &mut records, &mut effects),
             }
         }
+        self.dead.check()?;
         self.commit_records(&records)?;
         Ok(effects)
     }
@@ -157,7 +163,8 @@ impl Ledger {
                 self.stage(Record::Try(Attempts { id: turn, n }), records);
                 // From the second attempt on the count decides about giving up, so it must survive a power cut.
                 self.sync_wanted |= n > 1;
-                effects.extend(lane.map(Effect::Answer));
+                let waiting = if n > 1 { &mut self.after_sync } else { &mut *effects };
+                waiting.extend(lane.map(Effect::Answer));
             }
             Append::Abandon { turn } => {
                 let n = self.journal.get(turn).map_or(0, |open| open.tries.saturating_sub(1));
@@ -170,16 +177,16 @@ impl Ledger {
 
     fn stage_reply(&mut self, reply: Reply, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
         let turn = reply.turn;
-        let expired = reply.summary.error.as_deref() == Some(EXPIRED);
         self.replied.push(turn);
         self.stage(Record::Rep(self.answer(reply, now)), records);
         self.sync_wanted = true;
-        if expired {
-            effects.extend(self.write_dead_letter(turn, EXPIRED, now));
-            if !self.is_first_expired_of_chat(turn) {
-                self.close(turn, Outcome::Refused, now, records);
-            }
+        if self.is_expired(turn) && !self.is_first_expired_of_chat(turn) {
+            effects.extend(self.finish(turn, Outcome::Refused, EXPIRED, now, records));
         }
+    }
+
+    fn is_expired(&self, turn: TurnId) -> bool {
+        self.journal.get(turn).and_then(Open::given_up_as) == Some(EXPIRED)
     }
 
     /// The wish may come twice, if a process ended before its file was removed.
@@ -191,6 +198,11 @@ impl Ledger {
             return;
         }
         self.sync_wanted = true;
+        if !self.spool.has(&file) {
+            // A person dropped it meanwhile. It gives its credit back as a copy does.
+            self.after_sync.push(Effect::Notice(Notice::Duplicate(inbound)));
+            return;
+        }
         self.spool.take(file.clone());
         if self.journal.get(turn).is_some() {
             return;
@@ -244,6 +256,29 @@ impl Ledger {
         }
     }
 
+    /// Closes a turn. Of one that was given up there is a letter first, whether its chat was told or not; a letter that
+    /// cannot be written is owed, and its turn stays open until it is. Returns what is to be said of that.
+    fn finish(
+        &mut self,
+        turn: TurnId,
+        outcome: Outcome,
+        why: &str,
+        now: Wall,
+        records: &mut Vec<Record>,
+    ) -> Option<Effect> {
+        let open = self.journal.get(turn)?;
+        let why = if outcome == Outcome::Dead { Some(why) } else { open.given_up_as() };
+        if let Some(why) = why {
+            let letter = Letter { why: why.to_owned(), ts: now.0, open: open.record() };
+            if let Err(error) = self.dead.write(letter, outcome) {
+                let session = dead::file_name(turn);
+                return Some(Effect::Event(Event::SessionAppendError { session, error: error.to_string() }));
+            }
+        }
+        self.close(turn, outcome, now, records);
+        None
+    }
+
     fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
         let closed = Closed { id: turn, outcome, ts: now.0 };
         let record = self.journal.get(turn).and_then(|open| open.turn_record(&closed));
@@ -253,7 +288,9 @@ impl Ledger {
     }
 
     fn answer(&self, reply: Reply, now: Wall) -> Answer {
-        let received = self.journal.get(reply.turn).map(|open| open.received.text.as_str());
+        let received = self.journal.get(reply.turn).map(|open| &open.received);
+        let n = received.and_then(|received| self.lines.last_ordinal(received));
+        let received = received.map(|received| received.text.as_str());
         Answer {
             id: reply.turn,
             boot: self.boot.clone(),
@@ -262,6 +299,7 @@ impl Ledger {
             asst: reply.text,
             sum: reply.summary,
             ts: now.0,
+            n,
         }
     }
 
@@ -278,13 +316,7 @@ impl Ledger {
             Delivery::Sent { turn, part, message_id } => {
                 self.stage(Record::Ack(Confirmed { id: turn, i: part, mid: message_id }), records);
             }
-            Delivery::Close { turn, outcome, why } => {
-                let is_dead = outcome == Outcome::Dead;
-                match is_dead.then(|| self.write_dead_letter(turn, &why, now)).flatten() {
-                    None => self.close(turn, outcome, now, records),
-                    Some(error) => effects.push(error),
-                }
-            }
+            Delivery::Close { turn, outcome, why } => effects.extend(self.finish(turn, outcome, &why, now, records)),
         }
     }
 
@@ -303,7 +335,7 @@ impl Ledger {
         }
         // The other file begins with everything open, these records included. The session lines of what is closed
         // must be on the medium before the records that could restore them are given up.
-        self.lines.sync()?;
+        self.lines.sync().map_err(LogError::Flush)?;
         self.log.switch(&self.journal.checkpoint())
     }
 
@@ -327,14 +359,15 @@ impl Ledger {
         let mut effects = Vec::new();
         for turn in std::mem::take(&mut self.replied) {
             let Some(open) = self.journal.get(turn) else { continue };
-            // What is closed already was never to be sent.
-            let outbound = open.outbound(&self.boot).filter(|_| open.closed.is_none());
+            // What is closed already, or only waits for its letter, was never to be sent.
+            let is_over = open.closed.is_some() || self.dead.owes(turn);
+            let outbound = open.outbound(&self.boot).filter(|_| !is_over);
             let weight = open.weight();
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));
             effects.extend(outbound.map(Effect::Outbound));
         }
-        self.lines.check()?;
+        self.lines.check().map_err(LogError::Flush)?;
         effects.append(&mut self.after_sync);
         self.spool.remove_taken();
         Ok(self.hold_back(effects))
@@ -358,10 +391,11 @@ impl Ledger {
         released
     }
 
-    /// After a start: what is closed, but not in its session. Its closing is no news to the dispatcher, its settling will be.
+    /// After a start: what is closed, but not in its session, or waits for its letter. Its closing is no news to the dispatcher, its settling will be.
     fn hold_unsettled(&mut self) -> Vec<Held> {
         self.after_sync.retain(|effect| !matches!(effect, Effect::Notice(Notice::Delivered(_))));
-        let unsettled: Vec<&Open> = self.journal.open().filter(|open| open.closed.is_some()).collect();
+        let is_over = |open: &&Open| open.closed.is_some() || self.dead.owes(open.received.id);
+        let unsettled: Vec<&Open> = self.journal.open().filter(is_over).collect();
         self.held = unsettled.iter().map(|open| open.received.id).collect();
         unsettled.into_iter().map(|open| Held { inbound: open.received.inbound(), weight: open.weight() }).collect()
     }
@@ -389,28 +423,17 @@ impl Ledger {
     /// As [`Ledger::write`].
     pub fn retry_owed(&mut self, now: Wall) -> Result<Vec<Effect>, LogError> {
         let events = self.lines.retry(&mut self.journal, now);
-        self.lines.check()?;
+        self.lines.check().map_err(LogError::Flush)?;
         let mut records = Vec::new();
-        for turn in self.dead.retry() {
-            // A turn that expired is closed, or has a reply to send.
-            let is_given_up = self.journal.get(turn).and_then(|open| open.answer.as_ref());
-            if is_given_up.is_some_and(|answer| answer.sum.error.as_deref() != Some(EXPIRED)) {
-                self.close(turn, Outcome::Dead, now, &mut records);
-            }
+        for (turn, outcome) in self.dead.retry() {
+            self.close(turn, outcome, now, &mut records);
         }
+        self.dead.check()?;
         self.commit_records(&records)?;
         Ok(events.into_iter().map(Effect::Event).chain(self.release_held()).collect())
     }
 
     fn write_lines(&mut self, turn: TurnId, now: Wall) -> impl Iterator<Item = Effect> {
         self.lines.write(&mut self.journal, turn, now).into_iter().map(Effect::Event)
-    }
-
-    /// A letter that cannot be written is owed, and its turn stays open until it is.
-    fn write_dead_letter(&mut self, turn: TurnId, why: &str, now: Wall) -> Option<Effect> {
-        let open = self.journal.get(turn)?.record();
-        let session = dead::file_name(turn);
-        let written = self.dead.write(Letter { why: why.to_owned(), ts: now.0, open });
-        written.err().map(|error| Effect::Event(Event::SessionAppendError { session, error: error.to_string() }))
     }
 }

@@ -214,14 +214,26 @@ impl Sessions {
         self.storage.reread(&name)
     }
 
-    /// Which lines of these turns the session has, by turn and role, looking back as far as need be.
-    pub fn holds(&self, stem: &str, turns: &[String]) -> io::Result<BTreeSet<(String, String)>> {
+    /// The ordinal of the last line, if it is a whole one of ours; 0 of a new session.
+    pub fn last_ordinal(&self, stem: &str) -> Option<u64> {
+        let mut last = Some(0);
+        let read = read_back(self.storage.as_ref(), stem, &mut |line| {
+            last = line.and_then(|line| line.n);
+            ControlFlow::Break(())
+        });
+        last.filter(|_| read.is_ok())
+    }
+
+    /// Which lines of these turns the session has, by turn and role. All of them stand `behind` this ordinal, if that is
+    /// known; it keeps a full disk or a start from reading whole sessions for what is not there.
+    pub fn holds(&self, stem: &str, turns: &[String], behind: Option<u64>) -> io::Result<BTreeSet<(String, String)>> {
         let mut found = BTreeSet::new();
         read_back(self.storage.as_ref(), stem, &mut |line| {
-            if let Some(Line { rid: Some(rid), role, .. }) = line
-                && turns.contains(&rid)
-            {
-                found.insert((rid, role));
+            let Some(Line { rid, role, n, .. }) = line else { return ControlFlow::Continue(()) };
+            match rid.filter(|rid| turns.contains(rid)) {
+                Some(rid) => drop(found.insert((rid, role))),
+                None if n.is_some_and(|n| behind.is_some_and(|behind| n <= behind)) => return ControlFlow::Break(()),
+                None => {}
             }
             // Two lines of each turn.
             if found.len() == 2 * turns.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -473,7 +485,7 @@ mod tests {
         assert_eq!((history.lines[0].content.as_str(), history.lines.len()), ("line 31", 30));
         assert_eq!((history.last_ordinal, fixture.history(99).lines.len()), (60, 60));
         let turns = ["rid-line 3".to_owned(), "rid-line 60".to_owned(), "rid-none".to_owned()];
-        let found = fixture.sessions.holds("s", &turns).expect("read");
+        let found = fixture.sessions.holds("s", &turns, None).expect("read");
         assert_eq!(found.into_iter().map(|(rid, _)| rid).collect::<Vec<_>>(), turns[..2]);
     }
 
@@ -616,6 +628,6 @@ mod tests {
         std::fs::write(&path, bytes).expect("written");
         let turns = ["rid-first".to_owned(), "rid-none".to_owned()];
         let found = BTreeSet::from([("rid-first".to_owned(), "user".to_owned())]);
-        assert_eq!(fixture.sessions.holds("s", &turns).expect("read"), found);
+        assert_eq!(fixture.sessions.holds("s", &turns, None).expect("read"), found);
     }
 }

@@ -7,7 +7,6 @@ use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::base::message::EXPIRED;
 use crate::base::rng::Rng;
 use crate::store::dead;
 use crate::store::exchange::Readmission;
@@ -40,7 +39,7 @@ impl Spool {
         let letter = dead::read(self.storage.as_ref(), &file).ok()?;
         let mut inbound = letter.open.rx.inbound();
         inbound.origin = None;
-        let has_answer = letter.open.rep.as_ref().is_some_and(|answer| answer.sum.error.as_deref() != Some(EXPIRED));
+        let has_answer = letter.open.rep.as_ref().is_some_and(|answer| answer.given_up_as().is_none());
         if has_answer {
             return Some(Readmission { file, inbound, answered: Some(Box::new(letter.open)) });
         }
@@ -48,6 +47,11 @@ impl Spool {
         inbound.key.clone_from(&file);
         (inbound.received, inbound.waited) = (now, None);
         Some(Readmission { file, inbound, answered: None })
+    }
+
+    /// Whether the wish is still there.
+    pub fn has(&self, file: &str) -> bool {
+        self.storage.len(file).is_ok_and(|len| len > 0)
     }
 
     /// The wish is on record.

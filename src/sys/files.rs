@@ -17,9 +17,24 @@ pub fn private_by_default() {
     umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
-/// Creates a folder and its parents, each with mode 0700 unless it exists.
+/// Creates a folder and its parents, each with mode 0700 unless it exists. The names of new ones are on the medium when it
+/// returns: what is flushed in a folder is lost with the folder's own name.
 pub fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }?;
+    match File::open(parent) {
+        // A parent of somebody else, which we may only pass through.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    }
 }
 
 /// Opens a file of ours for reading and writing, creating it with mode 0600. Never through a symbolic link.

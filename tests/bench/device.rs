@@ -142,7 +142,7 @@ fn replace(folder: &Path) {
 
 fn open(folder: &Path) -> CommitLog {
     let storage = Box::new(Directory::open(folder).expect("a folder"));
-    CommitLog::open(storage, "0123456789abcdef", "bench", 1).expect("a journal").0
+    CommitLog::open(storage, "0123456789abcdef", "bench").expect("a journal").0
 }
 
 fn ours_once(folder: &Path) {

@@ -22,6 +22,7 @@ use rusty_pinch::store::settle;
 use crate::support::lanes;
 
 mod letters;
+mod reading;
 
 const BOOT: &str = "0123456789abcdef";
 const NOW: Wall = Wall(1_800_000_000_000);

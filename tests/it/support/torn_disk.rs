@@ -146,6 +146,7 @@ struct Disk {
     gone: bool,
     /// A sync failed, and what it did not write is lost.
     dropped: bool,
+    bytes_read: usize,
 }
 
 /// Clones share the disk.
@@ -198,6 +199,10 @@ impl TornDisk {
     pub fn counts(&self) -> (u64, u64) {
         let disk = lock(&self.disk);
         (disk.changes, disk.calls)
+    }
+
+    pub fn bytes_read(&self) -> usize {
+        lock(&self.disk).bytes_read
     }
 
     /// As the running process sees it.
@@ -302,6 +307,7 @@ impl Disk {
             gone: false,
             died_in: "",
             dropped: false,
+            bytes_read: 0,
             changes: 0,
             calls: 0,
             ..self.clone()
@@ -472,7 +478,9 @@ impl Storage for Folder {
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = lock(&self.disk.disk);
         disk.call(READ, Vec::new())?;
-        Ok(disk.file(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer)))
+        let read = disk.file(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer));
+        disk.bytes_read += read;
+        Ok(read)
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
