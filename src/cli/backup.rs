@@ -125,7 +125,7 @@ fn nobody_appends(data: &Path) -> io::Result<Directory> {
 /// Also if one is not complete.
 fn restored(data: &Path) -> io::Result<Vec<String>> {
     match replacing::unfinished(data) {
-        Some(sentence) => Err(io::Error::other(sentence)),
+        Some(sentence) => Err(io::Error::new(ErrorKind::WouldBlock, sentence)),
         None => Ok(names(data)?.into_iter().filter(|name| name.starts_with(replacing::ASIDE)).collect()),
     }
 }

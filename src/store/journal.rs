@@ -1,7 +1,7 @@
 //! [`Journal`]: records folded into what is open, what was seen, and where each account stands. A pure state: it never
 //! touches a disk, and applying a record twice changes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::base::clock::Wall;
@@ -10,10 +10,7 @@ use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, repl
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
-
-/// Messages remembered for telling copies apart. Telegram never uses a message id twice in a chat, so the ring needs
-/// no expiry.
-pub const RING_KEYS_MAX: usize = 4096;
+use crate::store::ring::{Ring, key_hash};
 
 /// Starts remembered for seeing a crash loop.
 pub const STARTS_MAX: usize = 16;
@@ -365,55 +362,6 @@ impl Received {
     }
 }
 
-/// The last [`RING_KEYS_MAX`] keys, as hashes.
-#[derive(Clone, Debug, Default)]
-struct Ring {
-    order: VecDeque<u64>,
-    known: HashSet<u64>,
-}
-
-impl Ring {
-    /// `false` if it was there.
-    fn insert(&mut self, hash: u64) -> bool {
-        if !self.known.insert(hash) {
-            return false;
-        }
-        self.order.push_back(hash);
-        if self.order.len() > RING_KEYS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
-
-    fn contains(&self, hash: u64) -> bool {
-        self.known.contains(&hash)
-    }
-
-    fn to_text(&self) -> String {
-        self.order.iter().map(|hash| format!("{hash:016x}")).collect()
-    }
-
-    /// The inverse; a damaged text cannot get here, because its frame's checksum held.
-    fn from_text(text: &str) -> Ring {
-        let mut ring = Ring::default();
-        for digits in text.as_bytes().chunks(16) {
-            if let Some(hash) = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            {
-                ring.insert(hash);
-            }
-        }
-        ring
-    }
-}
-
-/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): the same in every version of the program, unlike
-/// the hasher of the standard library. Keys come from the channel's server, not from strangers.
-fn key_hash(key: &str) -> u64 {
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -537,13 +485,5 @@ mod tests {
             assert_eq!(uncounted(&replay(&later, 4)), 0, "all are counted, checkpoint at {at}");
             assert_eq!(uncounted(&replay(&later, 0)), 4, "none is counted, checkpoint at {at}");
         }
-    }
-
-    #[test]
-    fn the_ring_forgets_the_oldest() {
-        let mut ring = Ring::default();
-        (0..RING_KEYS_MAX as u64 + 1).for_each(|hash| assert!(ring.insert(hash)));
-        assert!(!ring.contains(0) && ring.contains(1));
-        assert_eq!(ring.order.len(), ring.known.len());
     }
 }

@@ -12,22 +12,21 @@ use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply};
 use crate::base::rng::Rng;
-use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
-use crate::store::dead::{self, DeadLetters, Letter};
-use crate::store::exchange::{Append, Effect, Folders, Held, Input, Notice, Opening, Readmission, Sizes};
-use crate::store::journal::{Counting, Journal, Open};
+use crate::store::dead::DeadLetters;
+use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission, Sizes};
+use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
 use crate::store::record::{
-    Answer, Attempts, Closed, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
+    Answer, Attempts, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
 };
 use crate::store::recover::{self, Owed};
 use crate::store::sessions::Sessions;
 use crate::store::spool::Spool;
 
-/// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
-const EXPIRED_CHATS_MAX: usize = 1024;
+/// Giving up, closing, and what comes after it.
+mod closing;
 
 /// The state and the means to change it. (A copy writes to the same files, which only a model of them can keep apart.)
 #[derive(Clone)]
@@ -185,10 +184,6 @@ impl Ledger {
         }
     }
 
-    fn is_expired(&self, turn: TurnId) -> bool {
-        self.journal.get(turn).and_then(Open::given_up_as) == Some(EXPIRED)
-    }
-
     /// The wish may come twice, if a process ended before its file was removed.
     fn stage_readmission(&mut self, readmission: Readmission, records: &mut Vec<Record>) {
         let Readmission { file, inbound, answered } = readmission;
@@ -235,15 +230,6 @@ impl Ledger {
         self.journal.get(turn).is_some_and(|open| open.closed.is_some())
     }
 
-    /// One sentence is for all that was written to a chat in a long absence.
-    fn is_first_expired_of_chat(&mut self, turn: TurnId) -> bool {
-        let chat = self.journal.get(turn).map(|open| open.received.chat.clone()).unwrap_or_default();
-        if self.expired_chats.len() >= EXPIRED_CHATS_MAX {
-            self.expired_chats.clear();
-        }
-        self.expired_chats.insert(chat)
-    }
-
     fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {
         let turn = inbound.turn;
         self.stage(Record::Rx(Received::new(&inbound)), records);
@@ -254,37 +240,6 @@ impl Ledger {
         if !told {
             self.close(turn, Outcome::Refused, now, records);
         }
-    }
-
-    /// Closes a turn. Of one that was given up there is a letter first, whether its chat was told or not; a letter that
-    /// cannot be written is owed, and its turn stays open until it is. Returns what is to be said of that.
-    fn finish(
-        &mut self,
-        turn: TurnId,
-        outcome: Outcome,
-        why: &str,
-        now: Wall,
-        records: &mut Vec<Record>,
-    ) -> Option<Effect> {
-        let open = self.journal.get(turn)?;
-        let why = if outcome == Outcome::Dead { Some(why) } else { open.given_up_as() };
-        if let Some(why) = why {
-            let letter = Letter { why: why.to_owned(), ts: now.0, open: open.record() };
-            if let Err(error) = self.dead.write(letter, outcome) {
-                let session = dead::file_name(turn);
-                return Some(Effect::Event(Event::SessionAppendError { session, error: error.to_string() }));
-            }
-        }
-        self.close(turn, outcome, now, records);
-        None
-    }
-
-    fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
-        let closed = Closed { id: turn, outcome, ts: now.0 };
-        let record = self.journal.get(turn).and_then(|open| open.turn_record(&closed));
-        self.after_sync.extend(record.map(|record| Effect::Closed(Box::new(record))));
-        self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
-        self.stage(Record::Fin(closed), records);
     }
 
     fn answer(&self, reply: Reply, now: Wall) -> Answer {
@@ -371,40 +326,6 @@ impl Ledger {
         effects.append(&mut self.after_sync);
         self.spool.remove_taken();
         Ok(self.hold_back(effects))
-    }
-
-    /// A credit returns only when its turn is settled: closed, and its session lines written. So a session file that
-    /// cannot be written ends the polling before the journal is full of what it is owed. That delays new messages and
-    /// refuses none: for its chat a closed turn is over.
-    fn hold_back(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
-        let mut released = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Notice(Notice::Delivered(turn)) if self.journal.get(turn).is_some() => {
-                    self.held.push(turn);
-                    released.push(Effect::Notice(Notice::Closed(turn)));
-                }
-                effect => released.push(effect),
-            }
-        }
-        released.extend(self.release_held());
-        released
-    }
-
-    /// After a start: what is closed, but not in its session, or waits for its letter. Its closing is no news to the dispatcher, its settling will be.
-    fn hold_unsettled(&mut self) -> Vec<Held> {
-        self.after_sync.retain(|effect| !matches!(effect, Effect::Notice(Notice::Delivered(_))));
-        let is_over = |open: &&Open| open.closed.is_some() || self.dead.owes(open.received.id);
-        let unsettled: Vec<&Open> = self.journal.open().filter(is_over).collect();
-        self.held = unsettled.iter().map(|open| open.received.id).collect();
-        unsettled.into_iter().map(|open| Held { inbound: open.received.inbound(), weight: open.weight() }).collect()
-    }
-
-    fn release_held(&mut self) -> Vec<Effect> {
-        let held = std::mem::take(&mut self.held);
-        let (held, settled) = held.into_iter().partition(|turn| self.journal.get(*turn).is_some());
-        self.held = held;
-        settled.into_iter().map(|turn: TurnId| Effect::Notice(Notice::Delivered(turn))).collect()
     }
 
     /// What is to be added to the counters' file. Only after a flush: what a power cut takes back must not be counted.

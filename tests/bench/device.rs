@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusty_pinch::store::commit_log::CommitLog;
 use rusty_pinch::store::directory::Directory;
+use rusty_pinch::store::record::Checkpoint;
 
 use crate::report::{Figure, Report};
 use crate::stage::{Stage, Worker, fakes};
@@ -152,6 +153,9 @@ fn ours_once(folder: &Path) {
 fn ours(folder: &Path) {
     let mut log = open(folder);
     for _ in 0..COMMITS {
+        if !log.fits(record().len()) {
+            log.switch(&Checkpoint::default()).expect("written");
+        }
         log.append(&[record()]).and_then(|()| log.sync()).expect("written");
     }
 }
