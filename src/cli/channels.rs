@@ -28,7 +28,7 @@ use crate::provider::caller::Caller;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
-use crate::store::exchange::Opening;
+use crate::store::exchange::{Left, Opening};
 use crate::store::ledger::Ledger;
 use crate::sys::signal::{self, Signal};
 use crate::sys::stop::{self, Stop};
@@ -152,8 +152,7 @@ fn plan(setup: &Setup, token: &Secret, ledger: Ledger, opening: Opening, orders:
         limits,
         bounds: BOUNDS,
         ledger,
-        reopened: opening.reopened,
-        held: opening.held,
+        left: Left { reopened: opening.reopened, held: opening.held },
         answerers: answerers.collect(),
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: channel(setup, token, opening.next_positions, orders, &mut rng),

@@ -39,6 +39,15 @@ pub struct Held {
     pub weight: usize,
 }
 
+/// What an earlier process left to the threads of this one.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Turns to go on with, oldest first.
+    pub reopened: Vec<Reopened>,
+    /// Turns that are closed and keep their credit.
+    pub held: Vec<Held>,
+}
+
 /// The folders of a channel.
 pub struct Folders {
     /// `journal/<channel>`.

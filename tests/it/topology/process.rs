@@ -20,7 +20,7 @@ use rusty_pinch::observe::telemetry_file;
 use rusty_pinch::provider::caller::Caller;
 use rusty_pinch::runtime::supervise::{Ended, Supervised, supervise};
 use rusty_pinch::runtime::topology::{Channel, Plan as Wiring, Started, Work, start};
-use rusty_pinch::store::exchange::{Folders, Opening};
+use rusty_pinch::store::exchange::{Folders, Left, Opening};
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::ledger::Ledger;
 use rusty_pinch::sys::signal::Signal;
@@ -149,8 +149,7 @@ impl Process {
             limits: Limits { workers: town.plan.workers, credits, messages_max: None },
             bounds: town.plan.bounds,
             ledger,
-            reopened: opening.reopened,
-            held: opening.held,
+            left: Left { reopened: opening.reopened, held: opening.held },
             answerers: outside.answerers(&calls, &mut rng),
             names: Names { provider: "compatible".to_string(), model: "script".to_string() },
             channel: outside.channel(opening.next_positions.get(&ACCOUNT).copied(), &mut rng),
