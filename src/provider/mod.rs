@@ -12,6 +12,8 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
+/// Whether a provider is asked at all.
+pub mod breaker;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
