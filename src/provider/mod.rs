@@ -14,6 +14,8 @@ use crate::provider::class::Class;
 
 /// Whether a provider is asked at all.
 pub mod breaker;
+/// How many further attempts a credential has.
+pub mod budget;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
