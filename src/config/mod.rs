@@ -10,6 +10,8 @@ pub mod endpoint;
 pub mod env_file;
 /// Every variable, declared once.
 pub mod keys;
+/// Credentials that change while they are in use, and all that is secret.
+pub mod live_secret;
 /// Settings that fit and still surprise.
 pub mod remarks;
 /// Values that cannot be printed.
