@@ -5,6 +5,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::base::cancel::Cancel;
+use crate::channel::telegram::PollFailure;
+use crate::channel::telegram_api as api;
 use crate::config::live_secret::LiveSecret;
 use crate::net::http::{BODY_BYTES_MAX, Head, Method, Request, Transport, TransportError, collect};
 
@@ -27,5 +29,15 @@ impl TelegramClient {
         let url = Zeroizing::new(format!("{}/bot{}/{method}", self.base, self.token.current().reveal()));
         let request = Request { method: Method::Post, url: &url, headers: &[], body, silence: None, total };
         collect(self.transport.as_mut(), &request, &self.cancel, BODY_BYTES_MAX)
+    }
+
+    /// Asks a question without parameters; a failure comes with a phrase for the log.
+    pub fn ask(&mut self, method: &str, total: Duration) -> Result<Vec<u8>, (PollFailure, String)> {
+        let (head, body) =
+            self.call(method, b"{}", total).map_err(|error| (PollFailure::Transient, format!("{method}: {error}")))?;
+        match api::poll_failure(&head, &body) {
+            Some(failure) => Err((failure, format!("{method}: status {}", head.status))),
+            None => Ok(body),
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::channel::telegram_worker::{Reader, ReaderSettings};
 use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
-use crate::cli::{Failure, environment};
+use crate::cli::{Failure, environment, reload};
 use crate::config::keys::Reader as KeyReader;
 use crate::config::live_secret::LiveSecret;
 use crate::config::settings::Config;
@@ -109,7 +109,7 @@ fn work(
         stopper,
         poll: orders.poll,
         calls: orders.calls,
-        reload: started.reload,
+        reload: reload::start(&setup, started.reload),
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);

@@ -14,6 +14,8 @@ pub mod keys;
 pub mod live_secret;
 /// Settings that fit and still surprise.
 pub mod remarks;
+/// What becomes of secrets that changed.
+pub mod rotation;
 /// Values that cannot be printed.
 pub mod secret;
 /// Who may use a secret's file.
