@@ -28,6 +28,8 @@ pub mod codex_events;
 pub mod local;
 /// Chat completions over HTTP.
 pub mod openai;
+/// Whether a key is accepted, for free.
+pub mod probe;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]
