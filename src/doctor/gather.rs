@@ -12,8 +12,10 @@ use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
 use crate::config::settings::{CodexSettings, Config};
-use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::observe::telemetry_file;
+use crate::provider::kept::Moment;
+use crate::provider::standing_file;
 use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
@@ -51,6 +53,7 @@ pub fn facts(config: &Config) -> Facts {
         ],
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
         codex: config.uses_codex().then(|| codex(&config.codex, &clock)),
+        resting: resting(&config.data, &clock),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,
@@ -62,6 +65,15 @@ pub fn facts(config: &Config) -> Facts {
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
     }
+}
+
+fn resting(data: &Path, clock: &dyn Clock) -> Vec<Resting> {
+    let (now, book) = (Moment::now(clock), standing_file::read(&standing_file::path(data)).unwrap_or_default());
+    let resting = book.into_iter().filter_map(|(who, kept)| {
+        let (class, left) = kept.rest(&now)?;
+        Some(Resting { who, class: class.name(), until: now.date(left) })
+    });
+    resting.collect()
 }
 
 fn access(path: &Path) -> Option<Access> {
