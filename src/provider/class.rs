@@ -33,6 +33,8 @@ pub enum Class {
     SpawnTransient,
     Exit,
     NotConfigured,
+    SenderLimit,
+    TokenLimit,
     Cancelled,
 }
 
@@ -88,6 +90,8 @@ impl Class {
             Class::SpawnTransient => ("spawn", Again::Once, TROUBLE),
             Class::Exit => ("exit", Again::No, TROUBLE),
             Class::NotConfigured => ("not_configured", Again::No, SETUP),
+            Class::SenderLimit => ("sender_limit", Again::No, "you have asked as many questions as you may for now. Please try again later."),
+            Class::TokenLimit => ("token_limit", Again::No, "all tokens that I may use in a day are used up. Please try again tomorrow."),
             Class::Cancelled => ("cancelled", Again::No, "I was stopped before I could answer."),
         }
     }
