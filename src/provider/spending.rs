@@ -213,6 +213,9 @@ pub struct Spent {
 struct Day {
     /// Days since 1970 UTC.
     day: u64,
+    /// A clock was seen on an earlier date than this.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ahead: bool,
     providers: BTreeMap<String, Tokens>,
 }
 
@@ -221,15 +224,15 @@ struct Day {
 struct Sender {
     /// When they last asked, in milliseconds since 1970.
     last: u64,
-    /// Dates, and turns on each.
-    days: Vec<(u64, u64)>,
+    /// Dates, turns on each, and whether a clock was seen on an earlier date.
+    days: Vec<(u64, u64, bool)>,
     /// Steady times in milliseconds, and turns at each.
     recent: Vec<(u64, u64)>,
 }
 
 impl Sender {
     fn on(&self, today: u64) -> u64 {
-        self.days.iter().filter(|(day, _)| *day >= today).fold(0, |sum, (_, turns)| sum.saturating_add(*turns))
+        self.days.iter().filter(|(day, ..)| *day >= today).fold(0, |sum, (_, turns, _)| sum.saturating_add(*turns))
     }
 
     /// How long it takes until there is room for one more in a minute of `most`.
@@ -247,17 +250,21 @@ impl Sender {
     }
 
     fn add(&mut self, day: u64, more: u64) {
-        match self.days.iter_mut().find(|(known, _)| *known == day) {
-            Some((_, turns)) => *turns = turns.saturating_add(more),
-            None => self.days.push((day, more)),
+        match self.days.iter_mut().find(|(known, _, ahead)| *known == day && !ahead) {
+            Some((_, turns, _)) => *turns = turns.saturating_add(more),
+            None => self.days.push((day, more, false)),
         }
-        keep_latest(&mut self.days, |(day, _)| *day);
+        keep_latest(&mut self.days, |(day, ..)| *day);
     }
 
-    /// Moves what was counted after `today` to `target`.
-    fn move_back(&mut self, today: u64, target: u64) -> bool {
-        let ahead: Vec<(u64, u64)> = self.days.extract_if(.., |(day, _)| *day > today).collect();
-        ahead.iter().for_each(|(_, turns)| self.add(target, *turns));
+    /// As [`Spent::look`].
+    fn look(&mut self, now: Now) -> bool {
+        let mut is_new = false;
+        self.days.iter_mut().for_each(|(day, _, ahead)| is_new |= mark(*day, ahead, now));
+        let Some(since) = now.believed_since else { return is_new };
+        let target = day_of(since);
+        let ahead: Vec<_> = self.days.extract_if(.., |(.., ahead)| *ahead).collect();
+        ahead.iter().for_each(|(day, turns, _)| self.add(target.min(*day), *turns));
         !ahead.is_empty()
     }
 
@@ -278,6 +285,14 @@ impl Sender {
 
 fn day_of(wall: Wall) -> u64 {
     wall.0 / DAY_MS
+}
+
+/// Whether a date is later than today and was not known to be.
+fn mark(day: u64, ahead: &mut bool, now: Now) -> bool {
+    let is_ahead = day > day_of(now.wall);
+    let is_new = is_ahead && !*ahead;
+    *ahead |= is_ahead;
+    is_new
 }
 
 fn keep_latest<T>(days: &mut Vec<T>, day: impl Fn(&T) -> u64) {
@@ -331,24 +346,28 @@ impl Spent {
         self.add(day_of(now.wall), provider, tokens);
     }
 
-    /// Moves what was counted on later dates, once the clock is believed. `true`: something was moved.
+    /// Marks what was counted on later dates, and moves it once the clock is believed. `true`: something changed.
     pub fn look(&mut self, now: Now) -> bool {
-        let Some(since) = now.believed_since else { return false };
-        let (today, target) = (day_of(now.wall), day_of(since));
-        let ahead: Vec<Day> = self.days.extract_if(.., |day| day.day > today).collect();
-        for Day { providers, .. } in &ahead {
-            providers.iter().for_each(|(name, tokens)| self.add(target, name, tokens));
+        let mut is_new = false;
+        self.days.iter_mut().for_each(|day| is_new |= mark(day.day, &mut day.ahead, now));
+        self.senders.values_mut().for_each(|sender| is_new |= sender.look(now));
+        let Some(since) = now.believed_since else { return is_new };
+        let target = day_of(since);
+        let ahead: Vec<Day> = self.days.extract_if(.., |day| day.ahead).collect();
+        for Day { day, providers, .. } in &ahead {
+            providers.iter().for_each(|(name, tokens)| self.add(target.min(*day), name, tokens));
         }
-        self.senders.values_mut().fold(!ahead.is_empty(), |moved, sender| sender.move_back(today, target) | moved)
+        is_new || !ahead.is_empty()
     }
 
     fn add(&mut self, day: u64, provider: &str, tokens: &Tokens) {
-        if !self.days.iter().any(|known| known.day == day) {
+        let is_it = |known: &Day| known.day == day && !known.ahead;
+        if !self.days.iter().any(is_it) {
             self.days.push(Day { day, ..Day::default() });
             keep_latest(&mut self.days, |known| known.day);
         }
         // Only a date that was pushed out by later ones is not there; then it is counted with the earliest of those.
-        let at = self.days.iter().position(|known| known.day == day).unwrap_or(0);
+        let at = self.days.iter().position(is_it).unwrap_or(0);
         add_to(&mut self.days[at].providers, provider, tokens);
     }
 
@@ -436,6 +455,7 @@ mod tests {
     /// Asks as one would; every question is a turn of its own.
     fn ask(spent: &mut Spent, sender: &str, limits: &SpendingLimits, now: Now) -> Result<(), Refusal> {
         let turn = turn(1 + spent.counted.back().map_or(0, |last| last.to_string()[3..].parse().expect("a number")));
+        spent.look(now);
         if spent.admit(sender, turn, limits, now)? {
             spent.take(sender, turn, now);
         }
@@ -547,6 +567,7 @@ mod tests {
             }
             spent.count("a", &Tokens { input_tokens: 100, ..Tokens::default() }, at(NOON + away));
             refused(&mut spent, jumped(NOON, NOON), Limit::Day, 12 * HOUR);
+            assert!(!spent.look(jumped(NOON, NOON)), "it is known already");
             let believed = Now { believed_since: Some(Wall(NOON)), ..at(NOON + 13 * HOUR) };
             assert!(spent.look(believed));
             assert_eq!(spent.check(&LIMITS, believed), Ok(()));
@@ -562,9 +583,10 @@ mod tests {
         let mut spent = Spent::default();
         for step in 0..3000 {
             let sender = format!("t:{}", step % (SENDERS_MAX as u64 + 10));
-            ask(&mut spent, &sender, &limits, at(NOON + step * 7)).expect("admitted");
-            ask(&mut spent, &"é".repeat(60), &limits, at(NOON + step * 7)).expect("admitted");
-            spent.count(&format!("p{step}"), &Tokens::default(), at(NOON + step * DAY_MS));
+            let now = jumped(NOON + step * 7, NOON + step * 7);
+            ask(&mut spent, &sender, &limits, now).expect("admitted");
+            ask(&mut spent, &"é".repeat(60), &limits, now).expect("admitted");
+            spent.count(&format!("p{step}"), &Tokens::default(), jumped(NOON + step * DAY_MS, NOON));
         }
         assert_eq!((spent.senders.len(), spent.counted.len(), spent.days.len()), (SENDERS_MAX, COUNTED_MAX, DAYS_MAX));
         let often = spent.senders.iter().find(|(name, _)| name.starts_with('é')).expect("is kept");
@@ -586,7 +608,7 @@ mod tests {
         let most = u64::MAX;
         let json = format!(
             "{{\"days\":[{{\"day\":{most},\"providers\":{{\"a\":{{\"input_tokens\":{most}}}}}}}],\
-             \"senders\":{{\"t:1\":{{\"last\":{most},\"days\":[[{most},{most}],[0,{most}]],\"recent\":[[{most},{most}],[0,1]]}}}}}}"
+             \"senders\":{{\"t:1\":{{\"last\":{most},\"days\":[[{most},{most},false],[0,{most},true]],\"recent\":[[{most},{most}],[0,1]]}}}}}}"
         );
         let mut spent: Spent = serde_json::from_str(&json).expect("it has the form");
         spent.count("a", &Tokens { input_tokens: 1, ..Tokens::default() }, jumped(NOON, NOON));

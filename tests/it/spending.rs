@@ -250,7 +250,8 @@ fn never_more_than_the_limit_in_any_minute_whatever_the_clock_says() {
         let (mut spent, mut admitted) = (Spent::default(), Vec::new());
         let (mut steady, mut skew) = (1_800_000_000_000_u64, 0);
         for number in 0..random.between(100, 600) {
-            steady += random.between(0, if random.chance(50) { 70_000 } else { 2 * 60_000 / most });
+            let pause = if random.chance(50) { 70_000 } else { 2 * 60_000 / most };
+            steady += random.between(0, pause);
             if random.chance(20) {
                 skew = random.between(0, 400 * 86_400_000);
             }
