@@ -24,6 +24,8 @@ pub mod class;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// What a request costs.
+pub mod cost;
 /// An echo.
 pub mod local;
 /// A provider whose requests are counted, up to a limit.

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::{ChannelId, TurnId};
-use crate::config::settings::{Config, SpendingLimits};
+use crate::config::limits::SpendingLimits;
+use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
-use crate::provider::spending::{FILE_BYTES_MAX, Limit, Now, Refusal, Spent, Tokens};
+use crate::provider::cost::Tokens;
+use crate::provider::spending::{FILE_BYTES_MAX, Limit, Now, Refusal, Spent};
 use crate::sys::files;
 
 /// The file, as it is named to people.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use rusty_pinch::base::clock::Wall;
 use rusty_pinch::base::id::TurnId;
-use rusty_pinch::config::settings::SpendingLimits;
+use rusty_pinch::config::limits::SpendingLimits;
 use rusty_pinch::provider::spending::{Now, Spent};
 use serde_json::{Value, json};
 
@@ -90,14 +90,10 @@ fn a_turn_that_a_kill_interrupted_is_counted_once() {
     scene.world.set("RUSTY_PINCH_TURNS_PER_DAY", "2");
     let gate = Gate::closed();
     scene.provider.rule(Rule::when("slow").after(Wait::Until(gate.clone())));
-    for _ in 0..2 {
-        let process = scene.start_polling();
-        let asked = scene.provider.asked_count();
-        if asked == 0 {
-            scene.telegram.say(42, "slow question");
-        }
-        until("the question is asked", || scene.provider.asked_count() > asked);
-        let mut process = process;
+    scene.telegram.say(42, "slow question");
+    for times in 1..=2 {
+        let mut process = scene.start_polling();
+        until("the question is asked", || scene.provider.asked_count() == times);
         process.kill();
     }
     gate.open();
