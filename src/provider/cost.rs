@@ -88,7 +88,7 @@ mod tests {
     fn costs(outcome: Result<(Option<u64>, Option<u64>), Class>, want: Option<[u64; 4]>) {
         let messages = [Message { role: Role::User, content: "12345678".into() }];
         let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
-        let prompt = Prompt { turn, system: "1234", messages: &messages, ordinal: 0 };
+        let prompt = Prompt { turn, system: "1234", messages: &messages, history: 0, ordinal: 0 };
         let outcome = match outcome {
             Ok((input_tokens, output_tokens)) => Ok(Completion { text: "12345".into(), input_tokens, output_tokens }),
             Err(class) => Err(ProviderError::new(class, "x")),

@@ -101,27 +101,14 @@ impl Refusal {
         }
     }
 
-    /// What the person is told; completes "Sorry, …".
+    /// What the person is told first; completes "Sorry, …".
     pub fn sentence(&self) -> String {
-        let (most, wait) = (self.most, in_words(self.wait));
+        let most = self.most;
         match self.limit {
-            Limit::Minute => format!("you have reached your {most} questions a minute; please try again in {wait}."),
-            Limit::Day => format!("you have reached your {most} questions a day; please try again in {wait}."),
-            Limit::Tokens => {
-                format!("all {most} tokens that I may use in a day are used up; please try again in {wait}.")
-            }
+            Limit::Minute => format!("you have reached your {most} questions a minute."),
+            Limit::Day => format!("you have reached your {most} questions a day."),
+            Limit::Tokens => format!("all {most} tokens that I may use in a day are used up."),
         }
-    }
-}
-
-/// Rounded up, so that nobody comes too early.
-fn in_words(wait: Duration) -> String {
-    let seconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).div_ceil(1000).max(1);
-    let minutes = seconds.div_ceil(60);
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{minutes} min"),
-        _ => format!("{} h {} min", minutes / 60, minutes % 60),
     }
 }
 
@@ -545,13 +532,5 @@ mod tests {
         spent.take("t:1", turn(1), at(NOON));
         assert!(spent.check(&LIMITS, at(NOON)).is_err());
         assert_eq!(spent.check(&LIMITS, at(NOON + DAY_MS)), Ok(()));
-    }
-
-    #[test]
-    fn waits_are_told_in_words_and_rounded_up() {
-        let told = |seconds: u64| in_words(Duration::from_secs(seconds));
-        assert_eq!([told(0), told(35), told(119), told(120), told(7199)], ["1 s", "35 s", "119 s", "2 min", "120 min"]);
-        assert_eq!([told(7200), told(86_400)], ["2 h 0 min", "24 h 0 min"]);
-        assert_eq!(in_words(Duration::from_millis(34_001)), "35 s");
     }
 }

@@ -20,7 +20,7 @@ use crate::support::world::World;
 
 /// Tokens of a usual answer of the fake provider.
 const TOKENS: u64 = 12;
-const MINUTE_LIMIT: &str = "Sorry, you have reached your 20 questions a minute; please try again in ";
+const MINUTE_LIMIT: &str = "Sorry, you have reached your 20 questions a minute. Please try again in about ";
 
 fn stats(world: &World) -> Value {
     let finished = world.run(&["stats"]);
@@ -56,7 +56,7 @@ fn the_twenty_first_question_in_a_minute_is_refused_in_words_and_asks_nobody() {
     scene.telegram.until_sent_to(42, 20);
     scene.telegram.say(42, "question 20");
     let told = last_to(&scene, 42, 21);
-    assert!(told.starts_with(MINUTE_LIMIT) && told.contains(" s. (ref rp-"), "{told}");
+    assert!(told.starts_with(MINUTE_LIMIT) && told.contains(" second"), "{told}");
     assert_eq!(scene.provider.asked_count(), 20);
     // The same person elsewhere is the same person; what asks no model is free, and so is everybody else.
     scene.telegram.say_as(-100_500, 42, "question 21");
@@ -102,7 +102,10 @@ fn a_turn_that_a_kill_interrupted_is_counted_once() {
     scene.telegram.say(42, "one more");
     assert!(last_to(&scene, 42, 2).contains("to one more"));
     scene.telegram.say(42, "and one too many");
-    assert!(last_to(&scene, 42, 3).starts_with("Sorry, you have reached your 2 questions a day; please try again in "));
+    assert!(
+        last_to(&scene, 42, 3)
+            .starts_with("Sorry, you have reached your 2 questions a day. Please try again in about ")
+    );
     scene.stop(process);
 }
 
@@ -115,7 +118,7 @@ fn the_cap_of_tokens_holds_over_processes_and_ends_a_command_with_a_sentence() {
     scene.telegram.until_sent_to(42, 1);
     assert_eq!(scene.world.run(&["run", "--message", "hello"]).code, Some(0));
     let refused = scene.world.run(&["run", "--message", "hello"]);
-    let sentence = "Sorry, all 24 tokens that I may use in a day are used up; please try again in ";
+    let sentence = "Sorry, all 24 tokens that I may use in a day are used up. Please try again in about ";
     assert!(refused.code == Some(1) && refused.stdout.starts_with(sentence), "{refused:?}");
     scene.telegram.say(42, "hello again");
     assert!(last_to(&scene, 42, 2).starts_with(sentence));
