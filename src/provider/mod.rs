@@ -26,14 +26,22 @@ pub mod class;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// What a request costs.
+pub mod cost;
 /// What is known of a provider from one process to the next.
 pub mod kept;
 /// An echo.
 pub mod local;
+/// A provider whose requests are counted, up to a limit.
+pub mod metered;
 /// Chat completions over HTTP.
 pub mod openai;
 /// Whether a key is accepted, for free.
 pub mod probe;
+/// What was asked and spent, and whether more may be.
+pub mod spending;
+/// The file of what was spent, shared by processes.
+pub mod spending_file;
 /// What is known of every provider, shared by all turns.
 pub mod standing;
 /// The file of what is known, shared by processes.
