@@ -7,7 +7,7 @@ use crate::config::surroundings::Surroundings;
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::doctor::report::Check;
 use crate::doctor::{names, secrets};
-use crate::provider::caller::missing;
+use crate::provider::chain::missing;
 use crate::store::commit_log::FREE_BYTES_MIN;
 
 /// Below this a person should look.

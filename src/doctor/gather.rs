@@ -11,7 +11,7 @@ use std::{env, fs};
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
-use crate::config::settings::{CodexSettings, Config, ProviderKind};
+use crate::config::settings::{CodexSettings, Config};
 use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::observe::telemetry_file;
 use crate::store::archive::MARKER;
@@ -50,7 +50,7 @@ pub fn facts(config: &Config) -> Facts {
             folder(&config.run, "RUSTY_PINCH_RUN_DIR"),
         ],
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
-        codex: (config.provider.kind == ProviderKind::Codex).then(|| codex(&config.codex, &clock)),
+        codex: config.uses_codex().then(|| codex(&config.codex, &clock)),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,

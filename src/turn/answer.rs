@@ -109,11 +109,13 @@ impl Answerer {
         } else {
             self.work(question, &mut turn, &mut effort, &mut failure, cancel)?
         };
+        let names = effort.by.unwrap_or_else(|| (self.provider.clone(), self.model.clone()));
         let asked = answered.path == crate::base::message::Path::Provider;
         let summary = Summary {
             path: Some(answered.path),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
+            provider: names.0,
+            model: names.1,
+            fallback_from: effort.fallback_from,
             tool_name: answered.tool,
             attempts: asked.then_some(effort.attempts),
             latency_ms: asked.then_some(effort.latency_ms),
@@ -157,7 +159,7 @@ impl Answerer {
                     if outcome.as_ref().is_err_and(|error| error.class == Class::Cancelled) {
                         return None;
                     }
-                    turn.on_answer(outcome.map_err(|error| error.class), &reference);
+                    turn.on_answer(outcome.map_err(|error| (error.class, error.retry_after)), &reference);
                 }
             }
         }
@@ -180,7 +182,9 @@ impl Answerer {
         });
         let ordinal = history.last_ordinal;
         let messages = prompt::messages(history.lines, question.text, follow_up);
-        let prompt = Prompt { turn: question.turn, system: &self.system, messages: &messages, ordinal };
+        let said_before = messages.len() - follow_up.len() - 1;
+        let prompt =
+            Prompt { turn: question.turn, system: &self.system, messages: &messages, history: said_before, ordinal };
         // A server that repeats our key does not get it into the chat.
         self.caller
             .ask(&prompt, deadline, cancel, effort)

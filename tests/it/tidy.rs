@@ -37,7 +37,7 @@ const LAYERS: [(&str, &str); 14] = [
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 28] = [
+const SHELLS: [&str; 30] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -57,6 +57,8 @@ const SHELLS: [&str; 28] = [
     "store/writer.rs",
     "provider/codex.rs",
     "provider/caller.rs",
+    "provider/standing.rs", // what all turns share, behind one lock
+    "provider/standing_file.rs",
     "channel/telegram_worker.rs",
     "channel/telegram_sender.rs",
     "channel/ends.rs", // the queue ends that a channel holds, and nothing else
