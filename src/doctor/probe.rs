@@ -33,8 +33,10 @@ type Job = (&'static str, Box<dyn FnOnce() -> Vec<Check> + Send>);
 /// Asks everybody who is configured.
 pub fn checks(config: &Config, surroundings: &Surroundings) -> Vec<Check> {
     let mut jobs: Vec<Job> = Vec::new();
-    let (provider, codex) = (config.provider.clone(), config.codex.clone());
-    jobs.push(("probe.provider", Box::new(move || vec![self::provider(&provider, &codex)])));
+    for settings in config.chain() {
+        let (settings, codex) = (settings.clone(), config.codex.clone());
+        jobs.push(("probe.provider", Box::new(move || vec![provider(&settings, &codex)])));
+    }
     if config.telegram.enabled {
         let telegram = config.telegram.clone();
         jobs.push(("probe.telegram", Box::new(move || self::telegram(&telegram))));
