@@ -43,7 +43,9 @@ fn in_file(world: &mut World, name: &str, value: &str) -> PathBuf {
 
 /// The lines about one secret.
 fn reloads(process: &Process, name: &str) -> Vec<Value> {
-    process.events("reload").into_iter().filter(|event| event["name"] == name).collect()
+    let lines = process.lines().into_iter().filter(|line| line.contains("\"event\":\"reload\""));
+    let events = lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+    events.filter(|event| event["name"] == name).collect()
 }
 
 /// Sends SIGHUP and waits for the line about one secret.
