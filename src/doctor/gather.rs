@@ -114,7 +114,10 @@ fn locked_out(config: &Config) -> Vec<String> {
 
 fn codex(settings: &CodexSettings, clock: &dyn Clock) -> CodexFacts {
     let found = program_exists(settings);
-    CodexFacts { found, login: if found && settings.enabled { login(settings, clock) } else { Login::Unknown } }
+    CodexFacts {
+        found,
+        login: if found && settings.enabled { login(settings, clock, LOGIN_PATIENCE) } else { Login::Unknown },
+    }
 }
 
 fn program_exists(settings: &CodexSettings) -> bool {
@@ -128,7 +131,7 @@ fn program_exists(settings: &CodexSettings) -> bool {
 
 /// `codex login status` exits 0 if there is an account. Asked of the program itself only: what else an operator runs in
 /// its place may not know the question.
-fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
+pub fn login(settings: &CodexSettings, clock: &dyn Clock, patience: Duration) -> Login {
     if settings.environment.iter().any(|(name, _)| name == "CODEX_API_KEY") {
         return Login::Yes;
     }
@@ -143,7 +146,7 @@ fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
         registry: None,
         grace: LOGIN_GRACE,
     };
-    let deadline = clock.mono().after(LOGIN_PATIENCE);
+    let deadline = clock.mono().after(patience);
     let finished = child::run(&program, b"", deadline, clock, &Cancel::new(), &mut |_| ControlFlow::Continue(()));
     match finished.map(|finished| finished.end) {
         Ok(End::Exited(0)) => Login::Yes,

@@ -31,7 +31,7 @@ const LAYERS: [(&str, &str); 14] = [
     ("channel", "base sys config observe net"),
     ("turn", "base sys config observe store provider tool"),
     ("runtime", "base sys config observe net store provider tool channel turn"),
-    ("doctor", "base sys config observe store provider"),
+    ("doctor", "base sys config observe net store provider channel"),
     ("monitor", "base sys config observe"),
     ("cli", "base sys config observe net store provider tool channel turn runtime doctor monitor"),
 ];
@@ -68,6 +68,7 @@ const SHELLS: [&str; 30] = [
     "runtime/topology.rs",
     "runtime/supervise.rs",
     "doctor/gather.rs",
+    "doctor/probe.rs", // asks servers, each on a thread
 ];
 /// In `cli` it is the other way round.
 const CLI_CORES: [&str; 4] = ["cli/document.rs", "cli/editor.rs", "cli/flags.rs", "cli/help.rs"];
