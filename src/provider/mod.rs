@@ -24,6 +24,8 @@ pub mod classify;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// The table of classes in docs/providers.md.
+pub mod document;
 /// An echo.
 pub mod local;
 /// Chat completions over HTTP.
