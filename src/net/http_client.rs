@@ -1,4 +1,4 @@
-//! [`Transport`] over ureq and rustls; nobody else names either. Connections are kept and reused. Redirects are not
+//! [`Transport`] over ureq and rustls. Connections are kept and reused. Redirects are not
 //! followed, compression is not asked for and not accepted, certificates are the host's, or bundled ones where the host
 //! has none. The usual proxy variables are honoured.
 //!

@@ -12,6 +12,8 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
+/// Whether a provider is asked at all.
+pub mod breaker;
 /// How many further attempts a credential has.
 pub mod budget;
 /// A provider with retries, a deadline and the turn's measurements.
@@ -30,6 +32,8 @@ pub mod document;
 pub mod local;
 /// Chat completions over HTTP.
 pub mod openai;
+/// Whether a key is accepted, for free.
+pub mod probe;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]
