@@ -6,3 +6,5 @@ pub mod backoff;
 pub mod http;
 /// The exchange, over the one HTTP crate.
 pub mod http_client;
+/// Connections, and how far an exchange came.
+pub mod http_wire;
