@@ -1,6 +1,6 @@
-//! [`Transport`] over ureq and rustls; nobody but this file and [`http_wire`](super::http_wire) names either. Connections are kept and reused. Redirects are not
-//! followed, compression is not asked for and not accepted, certificates are the host's, or bundled ones where the host
-//! has none. The usual proxy variables are honoured.
+//! [`Transport`] over ureq and rustls, on the connections of [`super::http_wire`]. They are kept and reused. Redirects
+//! are not followed, compression is not asked for and not accepted, certificates are the host's, or bundled ones where
+//! the host has none. The usual proxy variables are honoured.
 //!
 //! Every phase has a limit: looking up and connecting (with TLS) [`CONNECT_TIMEOUT`] each, the first byte and every
 //! silence after it what the request says, and all of it together the request's total. A cancel ends each of them at

@@ -8,3 +8,5 @@ pub mod http;
 pub mod http_client;
 /// Connections, and how far an exchange came.
 pub mod http_wire;
+/// How long a server asks us to wait.
+pub mod retry_after;

@@ -12,6 +12,10 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
+/// Whether a provider is asked at all.
+pub mod breaker;
+/// How many further attempts a credential has.
+pub mod budget;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
@@ -24,6 +28,8 @@ pub mod codex_events;
 pub mod local;
 /// Chat completions over HTTP.
 pub mod openai;
+/// Whether a key is accepted, for free.
+pub mod probe;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]
