@@ -20,6 +20,8 @@ pub mod budget;
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
 pub mod class;
+/// From evidence to a class.
+pub mod classify;
 /// The Codex program.
 pub mod codex;
 /// The Codex program's events.
