@@ -148,7 +148,7 @@ impl Events {
 
 /// The class of a failed turn's message, from the phrases that codex 0.169 itself makes (never from what a server may
 /// have said further on in it, hence the beginnings).
-fn class_of(message: &str) -> Class {
+pub fn class_of(message: &str) -> Class {
     #[rustfmt::skip]
     const BEGINNINGS: &[(&str, Class)] = &[
         ("unexpected status 401", Class::Auth), ("unexpected status 402", Class::Quota), ("unexpected status 403", Class::Forbidden),
@@ -171,7 +171,7 @@ fn class_of(message: &str) -> Class {
 }
 
 /// Why codex 0.169 did not even begin.
-fn class_of_stderr(text: &str) -> Class {
+pub fn class_of_stderr(text: &str) -> Class {
     const SAYINGS: &[(&str, Class)] = &[
         ("Error finding codex home", Class::NotConfigured),
         ("Not inside a trusted directory", Class::NotConfigured),

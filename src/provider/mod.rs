@@ -12,10 +12,16 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
+/// Whether a provider is asked at all.
+pub mod breaker;
+/// How many further attempts a credential has.
+pub mod budget;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
 pub mod class;
+/// From evidence to a class.
+pub mod classify;
 /// The Codex program.
 pub mod codex;
 /// The Codex program's events.
