@@ -58,6 +58,7 @@ const SHELLS: [&str; 28] = [
     "store/writer.rs",
     "provider/codex.rs",
     "provider/caller.rs",
+    "provider/spending_file.rs",
     "channel/telegram_worker.rs",
     "channel/telegram_sender.rs",
     "channel/ends.rs", // the queue ends that a channel holds, and nothing else
