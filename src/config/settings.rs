@@ -112,6 +112,17 @@ pub struct HistoryLimits {
     pub bytes: usize,
 }
 
+/// How much may be asked and spent; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpendingLimits {
+    /// Turns of one sender in any minute.
+    pub turns_per_minute: u64,
+    /// Turns of one sender in a day.
+    pub turns_per_day: u64,
+    /// Tokens of all in a day.
+    pub tokens_per_day: u64,
+}
+
 /// Everything the operator decided.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -125,6 +136,8 @@ pub struct Config {
     pub delivery: Mode,
     /// Prompt building.
     pub history: HistoryLimits,
+    /// What may be asked and spent.
+    pub spending: SpendingLimits,
     /// Sessions, journal, telemetry.
     pub data: PathBuf,
     /// The operator's files.
@@ -201,6 +214,11 @@ impl Config {
             history: HistoryLimits {
                 lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
                 bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),
+            },
+            spending: SpendingLimits {
+                turns_per_minute: reader.number("RUSTY_PINCH_TURNS_PER_MINUTE")?,
+                turns_per_day: reader.number("RUSTY_PINCH_TURNS_PER_DAY")?,
+                tokens_per_day: reader.number("RUSTY_PINCH_TOKENS_PER_DAY")?,
             },
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),

@@ -151,6 +151,14 @@ pub enum Event {
     ChannelIgnored { channel: ChannelId, update_id: u64, reason: &'static str },
     /// A provider attempt failed and another one follows.
     ProviderRetry { request_id: String, provider: String, attempt: u32, error: String, retry_ms: u64 },
+    /// A limit of spending was reached: of one sender, or of all. Once for a sender and window.
+    LimitReached {
+        limit: &'static str,
+        most: u64,
+        channel: Option<ChannelId>,
+        sender_id: Option<String>,
+        retry_ms: u64,
+    },
     /// What a start found on disk.
     Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
     /// The journal was damaged; the files were kept.
@@ -196,6 +204,7 @@ impl Event {
             | Event::ChannelDenied { .. }
             | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
+            | Event::LimitReached { .. }
             | Event::SessionRepaired { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }

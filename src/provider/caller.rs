@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
+use crate::base::id::TurnId;
 use crate::base::retry::Retry;
 use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderKind, ProviderSettings};
@@ -14,7 +15,10 @@ use crate::observe::event::{Event, Log};
 use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
+use crate::provider::metered::Metered;
 use crate::provider::openai::OpenAi;
+use crate::provider::spending::Refusal;
+use crate::provider::spending_file::{Asker, Spending};
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use crate::sys::stop::Stop;
 
@@ -43,6 +47,8 @@ pub struct Caller {
     /// Codex tries again by itself.
     tries_by_itself: bool,
     policy: Policy,
+    /// `None`: asking costs nothing.
+    spending: Option<Arc<Spending>>,
     rng: Rng,
     clock: Arc<dyn Clock>,
     stop: Stop,
@@ -50,10 +56,23 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The configured provider.
-    pub fn new(config: &Config, rng: Rng, clock: Arc<dyn Clock>, stop: Stop, log: Arc<dyn Log>) -> Caller {
+    /// The configured provider. `spending` is shared by all callers of the process; an echo does not use it.
+    pub fn new(
+        config: &Config,
+        spending: &Arc<Spending>,
+        rng: Rng,
+        clock: Arc<dyn Clock>,
+        stop: Stop,
+        log: Arc<dyn Log>,
+    ) -> Caller {
         let provider = build(config, Arc::clone(&clock));
-        Caller::around(provider, &config.provider, rng, clock, stop, log)
+        let settings = &config.provider;
+        if settings.kind == ProviderKind::Local {
+            return Caller::around(provider, settings, rng, clock, stop, log);
+        }
+        let metered = Metered { provider, name: settings.name.clone(), spending: Arc::clone(spending) };
+        let caller = Caller::around(Box::new(metered), settings, rng, clock, stop, log);
+        Caller { spending: Some(Arc::clone(spending)), ..caller }
     }
 
     /// Any provider, with the patience of `settings`.
@@ -72,11 +91,17 @@ impl Caller {
             counts: settings.kind != ProviderKind::Local,
             tries_by_itself: settings.kind == ProviderKind::Codex,
             policy,
+            spending: None,
             rng,
             clock,
             stop,
             log,
         }
+    }
+
+    /// Whether a turn may begin to ask; it is counted then, once.
+    pub fn admit(&self, turn: TurnId, asker: Option<Asker<'_>>) -> Result<(), Refusal> {
+        self.spending.as_ref().map_or(Ok(()), |spending| spending.admit(turn, asker))
     }
 
     /// Asks until there is an answer, or no more sense in asking. Counts into `effort` either way.
@@ -110,7 +135,8 @@ impl Caller {
             // No channel shows an answer before it is whole.
             let mut bounds = Attempt { deadline, cancel, deltas: &mut |_| () };
             let outcome = self.provider.complete(prompt, &mut bounds);
-            let counted = !matches!(&outcome, Err(error) if error.class == Class::NotConfigured);
+            let is_unasked = |error: &ProviderError| matches!(error.class, Class::NotConfigured | Class::TokenLimit);
+            let counted = !outcome.as_ref().is_err_and(is_unasked);
             effort.attempts += u32::from(counted && self.counts);
             let error = match outcome {
                 Err(error) if !cancel.requested() => error,

@@ -30,10 +30,16 @@ pub mod codex_events;
 pub mod document;
 /// An echo.
 pub mod local;
+/// A provider whose requests are counted, up to a limit.
+pub mod metered;
 /// Chat completions over HTTP.
 pub mod openai;
 /// Whether a key is accepted, for free.
 pub mod probe;
+/// What was asked and spent, and whether more may be.
+pub mod spending;
+/// The file of what was spent, shared by processes.
+pub mod spending_file;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]
