@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::message::Mode;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::limits::SpendingLimits;
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
 use crate::config::{codex_environment, surroundings};
@@ -112,17 +113,6 @@ pub struct HistoryLimits {
     pub bytes: usize,
 }
 
-/// How much may be asked and spent; 0 is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SpendingLimits {
-    /// Turns of one sender in any minute.
-    pub turns_per_minute: u64,
-    /// Turns of one sender in a day.
-    pub turns_per_day: u64,
-    /// Tokens of all in a day.
-    pub tokens_per_day: u64,
-}
-
 /// Everything the operator decided.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -215,11 +205,7 @@ impl Config {
                 lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
                 bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),
             },
-            spending: SpendingLimits {
-                turns_per_minute: reader.number("RUSTY_PINCH_TURNS_PER_MINUTE")?,
-                turns_per_day: reader.number("RUSTY_PINCH_TURNS_PER_DAY")?,
-                tokens_per_day: reader.number("RUSTY_PINCH_TOKENS_PER_DAY")?,
-            },
+            spending: SpendingLimits::load(&reader)?,
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
             telemetry_file,

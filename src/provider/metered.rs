@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::provider::spending::cost;
+use crate::provider::cost::cost;
 use crate::provider::spending_file::Spending;
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 

@@ -28,6 +28,8 @@ pub mod codex;
 pub mod codex_events;
 /// The table of classes in docs/providers.md.
 pub mod document;
+/// What a request costs.
+pub mod cost;
 /// An echo.
 pub mod local;
 /// A provider whose requests are counted, up to a limit.

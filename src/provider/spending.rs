@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::config::settings::SpendingLimits;
+use crate::config::limits::SpendingLimits;
 use crate::provider::class::Class;
-use crate::provider::{Completion, Prompt, ProviderError};
+use crate::provider::cost::Tokens;
 
 /// Senders that are kept; beyond that the one who asked longest ago is forgotten, and begins anew.
 pub const SENDERS_MAX: usize = 1024;
@@ -59,34 +59,6 @@ pub struct Now {
     pub steady: Wall,
     /// When the clock began to go evenly, if that is long enough ago to believe it although it is behind what was counted.
     pub believed_since: Option<Wall>,
-}
-
-/// What requests cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Tokens {
-    /// Requests that left.
-    pub requests: u64,
-    /// Tokens of prompts, as the other side counted them.
-    pub input_tokens: u64,
-    /// Tokens of answers, as the other side counted them.
-    pub output_tokens: u64,
-    /// Tokens of requests that may have been billed and of which the other side said nothing.
-    pub estimated_tokens: u64,
-}
-
-impl Tokens {
-    fn add(&mut self, more: &Tokens) {
-        // A damaged file may hold any number.
-        self.requests = self.requests.saturating_add(more.requests);
-        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
-        self.estimated_tokens = self.estimated_tokens.saturating_add(more.estimated_tokens);
-    }
-
-    fn sum(&self) -> u64 {
-        self.input_tokens.saturating_add(self.output_tokens).saturating_add(self.estimated_tokens)
-    }
 }
 
 /// Which limit was reached.
@@ -147,52 +119,9 @@ fn in_words(wait: Duration) -> String {
     let seconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).div_ceil(1000).max(1);
     let minutes = seconds.div_ceil(60);
     match seconds {
-        ..=119 => format!("{seconds} s"),
-        ..=7199 => format!("{minutes} min"),
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{minutes} min"),
         _ => format!("{} h {} min", minutes / 60, minutes % 60),
-    }
-}
-
-/// What a request cost; `None`: nothing left this host.
-pub fn cost(prompt: &Prompt<'_>, came_bytes: usize, outcome: &Result<Completion, ProviderError>) -> Option<Tokens> {
-    let prompt_bytes = prompt.system.len() + prompt.messages.iter().map(|message| message.content.len()).sum::<usize>();
-    // Four bytes are about one token, and nobody who says nothing can expect more precision.
-    let estimate = |bytes: usize| (bytes as u64).div_ceil(4);
-    let mut tokens = Tokens { requests: 1, ..Tokens::default() };
-    match outcome {
-        Ok(Completion { text, input_tokens, output_tokens }) => {
-            let (input, output) = (input_tokens.unwrap_or(0), output_tokens.unwrap_or(0));
-            (tokens.input_tokens, tokens.output_tokens) = (input, output);
-            let unsaid = |said: &Option<u64>, bytes| if said.is_none() { estimate(bytes) } else { 0 };
-            tokens.estimated_tokens = unsaid(input_tokens, prompt_bytes) + unsaid(output_tokens, text.len());
-        }
-        Err(error) => match bill(error.class) {
-            Bill::NotSent => return None,
-            Bill::Refused => {}
-            Bill::Perhaps => tokens.estimated_tokens = estimate(prompt_bytes) + estimate(came_bytes),
-        },
-    }
-    Some(tokens)
-}
-
-enum Bill {
-    /// Nothing left.
-    NotSent,
-    /// The other side said that it did nothing for us.
-    Refused,
-    /// Work may have been done before it failed.
-    Perhaps,
-}
-
-fn bill(class: Class) -> Bill {
-    match class {
-        Class::Dns | Class::Connect | Class::Tls | Class::Spawn | Class::SpawnTransient => Bill::NotSent,
-        Class::NotConfigured | Class::SenderLimit | Class::TokenLimit => Bill::NotSent,
-        Class::Overloaded | Class::RateLimited | Class::Quota | Class::Auth | Class::Forbidden => Bill::Refused,
-        Class::ModelNotFound | Class::ContextLength | Class::InvalidRequest => Bill::Refused,
-        Class::TimeoutFirstByte | Class::TimeoutIdle | Class::Deadline | Class::StreamCut => Bill::Perhaps,
-        Class::Server | Class::ContentFilter | Class::Malformed | Class::TooLarge => Bill::Perhaps,
-        Class::Exit | Class::Cancelled => Bill::Perhaps,
     }
 }
 
@@ -213,6 +142,9 @@ pub struct Spent {
 struct Day {
     /// Days since 1970 UTC.
     day: u64,
+    /// A clock was seen on an earlier date than this.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ahead: bool,
     providers: BTreeMap<String, Tokens>,
 }
 
@@ -221,15 +153,15 @@ struct Day {
 struct Sender {
     /// When they last asked, in milliseconds since 1970.
     last: u64,
-    /// Dates, and turns on each.
-    days: Vec<(u64, u64)>,
+    /// Dates, turns on each, and whether a clock was seen on an earlier date.
+    days: Vec<(u64, u64, bool)>,
     /// Steady times in milliseconds, and turns at each.
     recent: Vec<(u64, u64)>,
 }
 
 impl Sender {
     fn on(&self, today: u64) -> u64 {
-        self.days.iter().filter(|(day, _)| *day >= today).fold(0, |sum, (_, turns)| sum.saturating_add(*turns))
+        self.days.iter().filter(|(day, ..)| *day >= today).fold(0, |sum, (_, turns, _)| sum.saturating_add(*turns))
     }
 
     /// How long it takes until there is room for one more in a minute of `most`.
@@ -247,17 +179,21 @@ impl Sender {
     }
 
     fn add(&mut self, day: u64, more: u64) {
-        match self.days.iter_mut().find(|(known, _)| *known == day) {
-            Some((_, turns)) => *turns = turns.saturating_add(more),
-            None => self.days.push((day, more)),
+        match self.days.iter_mut().find(|(known, _, ahead)| *known == day && !ahead) {
+            Some((_, turns, _)) => *turns = turns.saturating_add(more),
+            None => self.days.push((day, more, false)),
         }
-        keep_latest(&mut self.days, |(day, _)| *day);
+        keep_latest(&mut self.days, |(day, ..)| *day);
     }
 
-    /// Moves what was counted after `today` to `target`.
-    fn move_back(&mut self, today: u64, target: u64) -> bool {
-        let ahead: Vec<(u64, u64)> = self.days.extract_if(.., |(day, _)| *day > today).collect();
-        ahead.iter().for_each(|(_, turns)| self.add(target, *turns));
+    /// As [`Spent::look`].
+    fn look(&mut self, now: Now) -> bool {
+        let mut is_new = false;
+        self.days.iter_mut().for_each(|(day, _, ahead)| is_new |= mark(*day, ahead, now));
+        let Some(since) = now.believed_since else { return is_new };
+        let target = day_of(since);
+        let ahead: Vec<_> = self.days.extract_if(.., |(.., ahead)| *ahead).collect();
+        ahead.iter().for_each(|(day, turns, _)| self.add(target.min(*day), *turns));
         !ahead.is_empty()
     }
 
@@ -278,6 +214,14 @@ impl Sender {
 
 fn day_of(wall: Wall) -> u64 {
     wall.0 / DAY_MS
+}
+
+/// Whether a date is later than today and was not known to be.
+fn mark(day: u64, ahead: &mut bool, now: Now) -> bool {
+    let is_ahead = day > day_of(now.wall);
+    let is_new = is_ahead && !*ahead;
+    *ahead |= is_ahead;
+    is_new
 }
 
 fn keep_latest<T>(days: &mut Vec<T>, day: impl Fn(&T) -> u64) {
@@ -331,24 +275,28 @@ impl Spent {
         self.add(day_of(now.wall), provider, tokens);
     }
 
-    /// Moves what was counted on later dates, once the clock is believed. `true`: something was moved.
+    /// Marks what was counted on later dates, and moves it once the clock is believed. `true`: something changed.
     pub fn look(&mut self, now: Now) -> bool {
-        let Some(since) = now.believed_since else { return false };
-        let (today, target) = (day_of(now.wall), day_of(since));
-        let ahead: Vec<Day> = self.days.extract_if(.., |day| day.day > today).collect();
-        for Day { providers, .. } in &ahead {
-            providers.iter().for_each(|(name, tokens)| self.add(target, name, tokens));
+        let mut is_new = false;
+        self.days.iter_mut().for_each(|day| is_new |= mark(day.day, &mut day.ahead, now));
+        self.senders.values_mut().for_each(|sender| is_new |= sender.look(now));
+        let Some(since) = now.believed_since else { return is_new };
+        let target = day_of(since);
+        let ahead: Vec<Day> = self.days.extract_if(.., |day| day.ahead).collect();
+        for Day { day, providers, .. } in &ahead {
+            providers.iter().for_each(|(name, tokens)| self.add(target.min(*day), name, tokens));
         }
-        self.senders.values_mut().fold(!ahead.is_empty(), |moved, sender| sender.move_back(today, target) | moved)
+        is_new || !ahead.is_empty()
     }
 
     fn add(&mut self, day: u64, provider: &str, tokens: &Tokens) {
-        if !self.days.iter().any(|known| known.day == day) {
+        let is_it = |known: &Day| known.day == day && !known.ahead;
+        if !self.days.iter().any(is_it) {
             self.days.push(Day { day, ..Day::default() });
             keep_latest(&mut self.days, |known| known.day);
         }
         // Only a date that was pushed out by later ones is not there; then it is counted with the earliest of those.
-        let at = self.days.iter().position(|known| known.day == day).unwrap_or(0);
+        let at = self.days.iter().position(is_it).unwrap_or(0);
         add_to(&mut self.days[at].providers, provider, tokens);
     }
 
@@ -412,7 +360,6 @@ fn until_midnight(wall: Wall) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::message::{Message, Role};
 
     const LIMITS: SpendingLimits = SpendingLimits { turns_per_minute: 3, turns_per_day: 5, tokens_per_day: 100 };
     /// 2026-11-24, noon.
@@ -436,6 +383,7 @@ mod tests {
     /// Asks as one would; every question is a turn of its own.
     fn ask(spent: &mut Spent, sender: &str, limits: &SpendingLimits, now: Now) -> Result<(), Refusal> {
         let turn = turn(1 + spent.counted.back().map_or(0, |last| last.to_string()[3..].parse().expect("a number")));
+        spent.look(now);
         if spent.admit(sender, turn, limits, now)? {
             spent.take(sender, turn, now);
         }
@@ -547,6 +495,7 @@ mod tests {
             }
             spent.count("a", &Tokens { input_tokens: 100, ..Tokens::default() }, at(NOON + away));
             refused(&mut spent, jumped(NOON, NOON), Limit::Day, 12 * HOUR);
+            assert!(!spent.look(jumped(NOON, NOON)), "it is known already");
             let believed = Now { believed_since: Some(Wall(NOON)), ..at(NOON + 13 * HOUR) };
             assert!(spent.look(believed));
             assert_eq!(spent.check(&LIMITS, believed), Ok(()));
@@ -560,22 +509,24 @@ mod tests {
     fn everything_kept_has_a_bound() {
         let limits = SpendingLimits { turns_per_minute: 1_000_000, ..SpendingLimits::default() };
         let mut spent = Spent::default();
-        for step in 0..3000 {
+        for step in 0..1200 {
             let sender = format!("t:{}", step % (SENDERS_MAX as u64 + 10));
-            ask(&mut spent, &sender, &limits, at(NOON + step * 7)).expect("admitted");
-            ask(&mut spent, &"é".repeat(60), &limits, at(NOON + step * 7)).expect("admitted");
-            spent.count(&format!("p{step}"), &Tokens::default(), at(NOON + step * DAY_MS));
+            let now = jumped(NOON + step * 7, NOON + step * 7);
+            ask(&mut spent, &sender, &limits, now).expect("admitted");
+            ask(&mut spent, &"é".repeat(60), &limits, now).expect("admitted");
+            spent.count(&format!("p{step}"), &Tokens::default(), jumped(NOON + step * DAY_MS, NOON));
         }
         assert_eq!((spent.senders.len(), spent.counted.len(), spent.days.len()), (SENDERS_MAX, COUNTED_MAX, DAYS_MAX));
         let often = spent.senders.iter().find(|(name, _)| name.starts_with('é')).expect("is kept");
         assert_eq!((often.0.len(), often.1.recent.len()), (SENDER_BYTES_MAX, RECENT_MAX));
-        assert_eq!(often.1.recent.iter().map(|(_, turns)| turns).sum::<u64>(), 3000);
+        assert_eq!(often.1.recent.iter().map(|(_, turns)| turns).sum::<u64>(), 1200);
         (0..30).for_each(|name| spent.count(&format!("p{name}"), &Tokens::default(), at(NOON)));
         assert!(spent.days.iter().all(|day| day.providers.len() <= PROVIDERS_MAX));
-        for sender in 0..SENDERS_MAX {
-            for step in 0..20 {
-                spent.take(&format!("{sender:064}"), turn(step), at(NOON + sender as u64));
-            }
+        for number in 0..SENDERS_MAX as u64 {
+            let recent = vec![(NOON, 1); 20];
+            spent
+                .senders
+                .insert(format!("{number:064}"), Sender { last: 2 * NOON + number, recent, ..Sender::default() });
         }
         assert!(spent.to_json().len() <= FILE_BYTES_MAX && spent.senders.len() > SENDERS_MAX / 3);
         assert!(spent.senders.contains_key(&format!("{:064}", SENDERS_MAX - 1)), "the last to ask is kept");
@@ -586,7 +537,7 @@ mod tests {
         let most = u64::MAX;
         let json = format!(
             "{{\"days\":[{{\"day\":{most},\"providers\":{{\"a\":{{\"input_tokens\":{most}}}}}}}],\
-             \"senders\":{{\"t:1\":{{\"last\":{most},\"days\":[[{most},{most}],[0,{most}]],\"recent\":[[{most},{most}],[0,1]]}}}}}}"
+             \"senders\":{{\"t:1\":{{\"last\":{most},\"days\":[[{most},{most},false],[0,{most},true]],\"recent\":[[{most},{most}],[0,1]]}}}}}}"
         );
         let mut spent: Spent = serde_json::from_str(&json).expect("it has the form");
         spent.count("a", &Tokens { input_tokens: 1, ..Tokens::default() }, jumped(NOON, NOON));
@@ -602,31 +553,5 @@ mod tests {
         assert_eq!([told(0), told(35), told(119), told(120), told(7199)], ["1 s", "35 s", "119 s", "2 min", "120 min"]);
         assert_eq!([told(7200), told(86_400)], ["2 h 0 min", "24 h 0 min"]);
         assert_eq!(in_words(Duration::from_millis(34_001)), "35 s");
-    }
-
-    #[track_caller]
-    fn costs(outcome: Result<(Option<u64>, Option<u64>), Class>, want: Option<[u64; 4]>) {
-        let messages = [Message { role: Role::User, content: "12345678".into() }];
-        let prompt = Prompt { turn: turn(1), system: "1234", messages: &messages, ordinal: 0 };
-        let outcome = match outcome {
-            Ok((input_tokens, output_tokens)) => Ok(Completion { text: "12345".into(), input_tokens, output_tokens }),
-            Err(class) => Err(ProviderError::new(class, "x")),
-        };
-        let cost = cost(&prompt, 4, &outcome);
-        let numbers = |t: Tokens| [t.requests, t.input_tokens, t.output_tokens, t.estimated_tokens];
-        assert_eq!(cost.map(numbers), want, "{outcome:?}");
-    }
-
-    #[test]
-    fn what_was_said_counts_and_what_may_have_been_billed_is_estimated() {
-        costs(Ok((Some(7), Some(9))), Some([1, 7, 9, 0]));
-        costs(Ok((Some(7), None)), Some([1, 7, 0, 2]));
-        costs(Ok((None, None)), Some([1, 0, 0, 5]));
-        costs(Err(Class::Connect), None);
-        costs(Err(Class::TokenLimit), None);
-        costs(Err(Class::Auth), Some([1, 0, 0, 0]));
-        costs(Err(Class::RateLimited), Some([1, 0, 0, 0]));
-        costs(Err(Class::StreamCut), Some([1, 0, 0, 4]));
-        costs(Err(Class::Deadline), Some([1, 0, 0, 4]));
     }
 }

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::{ChannelId, TurnId};
-use crate::config::settings::{Config, SpendingLimits};
+use crate::config::limits::SpendingLimits;
+use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
-use crate::provider::spending::{FILE_BYTES_MAX, Limit, Now, Refusal, Spent, Tokens};
+use crate::provider::cost::Tokens;
+use crate::provider::spending::{FILE_BYTES_MAX, Limit, Now, Refusal, Spent};
 use crate::sys::files;
 
 /// The file, as it is named to people.
@@ -124,7 +126,7 @@ impl Spending {
         let name = asker.map(|asker| format!("{}:{}", asker.channel.name(), asker.sender));
         let outcome = self.checked(&mut state, now).and_then(|()| match &name {
             Some(name) if self.limits.turns_per_minute > 0 || self.limits.turns_per_day > 0 => {
-                self.update(&mut state, |spent| match spent.admit(name, turn, &self.limits, now) {
+                self.update(&mut state, now, |spent| match spent.admit(name, turn, &self.limits, now) {
                     Ok(true) => (Ok(()), Some(Change::Turn(name.clone(), turn, now))),
                     Ok(false) => (Ok(()), None),
                     Err(refusal) => (Err(refusal), None),
@@ -146,7 +148,7 @@ impl Spending {
     pub fn count(&self, provider: &str, tokens: &Tokens) {
         let mut state = self.state();
         let now = self.now(&mut state);
-        self.update(&mut state, |_| ((), Some(Change::Request(provider.to_owned(), *tokens, now))));
+        self.update(&mut state, now, |_| ((), Some(Change::Request(provider.to_owned(), *tokens, now))));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,21 +167,22 @@ impl Spending {
         }
         let mut spent = state.spent();
         if spent.look(now) {
-            self.update(state, |_| ((), Some(Change::Look(now))));
+            self.update(state, now, |_| ((), None));
         }
         spent.check(&self.limits, now)
     }
 
     /// Reads, lets `act` decide on a change, makes it, and writes.
-    fn update<T>(&self, state: &mut State, act: impl FnOnce(&Spent) -> (T, Option<Change>)) -> T {
+    fn update<T>(&self, state: &mut State, now: Now, act: impl FnOnce(&Spent) -> (T, Option<Change>)) -> T {
         let held = self.lock().and_then(|held| {
             state.known = read_file(&self.folder).or_else(|error| self.set_aside(error))?;
             Ok(held)
         });
         let held = held.inspect_err(|error| self.complain(state, error));
         let mut spent = state.spent();
+        let looked = spent.look(now).then_some(Change::Look(now));
         let (value, change) = act(&spent);
-        let Some(change) = change else { return value };
+        let Some(change) = change.or(looked) else { return value };
         change.apply(&mut spent);
         match held.and_then(|_held| files::replace(&self.folder.join(FILE), &spent.to_json())) {
             Ok(()) => {

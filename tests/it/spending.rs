@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use rusty_pinch::base::clock::Wall;
 use rusty_pinch::base::id::TurnId;
-use rusty_pinch::config::settings::SpendingLimits;
+use rusty_pinch::config::limits::SpendingLimits;
 use rusty_pinch::provider::spending::{Now, Spent};
 use serde_json::{Value, json};
 
@@ -90,14 +90,10 @@ fn a_turn_that_a_kill_interrupted_is_counted_once() {
     scene.world.set("RUSTY_PINCH_TURNS_PER_DAY", "2");
     let gate = Gate::closed();
     scene.provider.rule(Rule::when("slow").after(Wait::Until(gate.clone())));
-    for _ in 0..2 {
-        let process = scene.start_polling();
-        let asked = scene.provider.asked_count();
-        if asked == 0 {
-            scene.telegram.say(42, "slow question");
-        }
-        until("the question is asked", || scene.provider.asked_count() > asked);
-        let mut process = process;
+    scene.telegram.say(42, "slow question");
+    for times in 1..=2 {
+        let mut process = scene.start_polling();
+        until("the question is asked", || scene.provider.asked_count() == times);
         process.kill();
     }
     gate.open();
@@ -250,7 +246,8 @@ fn never_more_than_the_limit_in_any_minute_whatever_the_clock_says() {
         let (mut spent, mut admitted) = (Spent::default(), Vec::new());
         let (mut steady, mut skew) = (1_800_000_000_000_u64, 0);
         for number in 0..random.between(100, 600) {
-            steady += random.between(0, if random.chance(50) { 70_000 } else { 2 * 60_000 / most });
+            let pause = if random.chance(50) { 70_000 } else { 2 * 60_000 / most };
+            steady += random.between(0, pause);
             if random.chance(20) {
                 skew = random.between(0, 400 * 86_400_000);
             }
