@@ -26,10 +26,10 @@ pub mod classify;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
-/// The table of classes in docs/providers.md.
-pub mod document;
 /// What a request costs.
 pub mod cost;
+/// The table of classes in docs/providers.md.
+pub mod document;
 /// An echo.
 pub mod local;
 /// A provider whose requests are counted, up to a limit.
