@@ -22,6 +22,8 @@ pub mod caller;
 pub mod chain;
 /// What can go wrong, and what each kind of wrong means.
 pub mod class;
+/// From evidence to a class.
+pub mod classify;
 /// The Codex program.
 pub mod codex;
 /// The Codex program's events.
@@ -30,6 +32,8 @@ pub mod codex_events;
 pub mod cost;
 /// What is known of a provider from one process to the next.
 pub mod kept;
+/// The table of classes in docs/providers.md.
+pub mod document;
 /// An echo.
 pub mod local;
 /// A provider whose requests are counted, up to a limit.
