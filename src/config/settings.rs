@@ -65,6 +65,8 @@ pub struct ProviderSettings {
     pub deadline: Duration,
     /// Sampling temperature, if one is to be sent.
     pub temperature: Option<f64>,
+    /// Whether answers are read as they come.
+    pub streams: bool,
 }
 
 /// Settings of the Codex program.
@@ -255,6 +257,7 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
         backoff_max: reader.millis("RUSTY_PINCH_RETRY_MAX_BACKOFF_MS")?.max(backoff),
         deadline: reader.seconds("RUSTY_PINCH_TURN_DEADLINE_SECS")?,
         temperature: reader.decimal("RUSTY_PINCH_TEMPERATURE")?,
+        streams: reader.flag("RUSTY_PINCH_STREAM")?,
     })
 }
 

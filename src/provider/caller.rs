@@ -14,7 +14,7 @@ use crate::observe::event::{Event, Log};
 use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
-use crate::provider::openai::OpenAi;
+use crate::provider::openai::{OpenAi, Streams};
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use crate::sys::stop::Stop;
 
@@ -216,6 +216,7 @@ fn over_http(settings: &ProviderSettings, clock: Arc<dyn Clock>) -> OpenAi {
         vendor_headers,
         silence: settings.silence,
         temperature: settings.temperature,
+        streams: if settings.streams { Streams::Counted } else { Streams::No },
         transport: Box::new(HttpClient::new(base.is_some_and(|base| base.is_secure()))),
         clock,
     }

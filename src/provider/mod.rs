@@ -30,8 +30,12 @@ pub mod codex_events;
 pub mod local;
 /// Chat completions over HTTP.
 pub mod openai;
+/// What a chat completions server answers.
+pub mod openai_answer;
 /// Whether a key is accepted, for free.
 pub mod probe;
+/// Server-sent events.
+pub mod sse;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]
