@@ -1,6 +1,9 @@
 //! The HTTP client and the chat completions provider against a loopback server that misbehaves: how far an exchange
 //! came, whether anything may have been sent, and how often it is tried again.
 
+mod cells;
+mod matrix;
+
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::time::Duration;
