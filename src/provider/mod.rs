@@ -30,22 +30,26 @@ pub mod codex;
 pub mod codex_events;
 /// What a request costs.
 pub mod cost;
-/// What is known of a provider from one process to the next.
-pub mod kept;
 /// The table of classes in docs/providers.md.
 pub mod document;
+/// What is known of a provider from one process to the next.
+pub mod kept;
 /// An echo.
 pub mod local;
 /// A provider whose requests are counted, up to a limit.
 pub mod metered;
 /// Chat completions over HTTP.
 pub mod openai;
+/// What a chat completions server answers.
+pub mod openai_answer;
 /// Whether a key is accepted, for free.
 pub mod probe;
 /// What was asked and spent, and whether more may be.
 pub mod spending;
 /// The file of what was spent, shared by processes.
 pub mod spending_file;
+/// Server-sent events.
+pub mod sse;
 /// What is known of every provider, shared by all turns.
 pub mod standing;
 /// The file of what is known, shared by processes.

@@ -26,7 +26,8 @@ pub const ROWS: &[Row] = &[
     row("6", "vllm and compatible need a key", "", Changed("§16 it is optional"), Check(key_optional)),
     row("6", "body: model", "fake-model", Stays, Check(body)),
     row("6", "body: temperature", "", Changed("§15.13 0.2 is not sent unless it is set"), Check(temperature)),
-    row("6", "body: no stream, no max_tokens", "", Stays, Check(body)),
+    row("6", "body: no max_tokens", "", Stays, Check(body)),
+    row("6", "body: no stream", "", Changed("§16 STREAM: answers are read as they come"), Check(stream)),
     row("6", "body: the system message is first", "", Stays, Check(messages)),
     row("6", "body: the last 20 lines, then the text", "", Stays, Check(history)),
     row("6", "system: provider, model and tools with their usage", "", Stays, Check(system)),
@@ -138,7 +139,14 @@ fn body(_: &Row) {
     let body = asked_once("compatible", &[]).body;
     assert_eq!(body["model"], "fake-model");
     let keys: Vec<&String> = body.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["messages", "model"]);
+    assert_eq!(keys, ["messages", "model", "stream", "stream_options"]);
+}
+
+fn stream(_: &Row) {
+    let body = asked_once("compatible", &[]).body;
+    assert_eq!((&body["stream"], &body["stream_options"]), (&json!(true), &json!({ "include_usage": true })));
+    let body = asked_once("compatible", &[("RUSTY_PINCH_STREAM", "false")]).body;
+    assert_eq!((body.get("stream"), body.get("stream_options")), (None, None));
 }
 
 fn temperature(_: &Row) {
