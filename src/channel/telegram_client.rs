@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::base::cancel::Cancel;
 use crate::config::secret::Secret;
-use crate::net::http::{BODY_BYTES_MAX, Head, Request, Transport, TransportError, collect};
+use crate::net::http::{BODY_BYTES_MAX, Head, Method, Request, Transport, TransportError, collect};
 
 /// A thread's way to the Bot API.
 pub struct TelegramClient {
@@ -24,7 +24,7 @@ impl TelegramClient {
     /// Posts `body` to `method` and waits at most `total`.
     pub fn call(&mut self, method: &str, body: &[u8], total: Duration) -> Result<(Head, Vec<u8>), TransportError> {
         let url = Zeroizing::new(format!("{}{method}", self.base.as_str()));
-        let request = Request { url: &url, headers: &[], body, silence: None, total };
+        let request = Request { method: Method::Post, url: &url, headers: &[], body, silence: None, total };
         collect(self.transport.as_mut(), &request, &self.cancel, BODY_BYTES_MAX)
     }
 }

@@ -17,11 +17,11 @@ use ureq::http::{HeaderMap, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, Error, Timeout};
+use ureq::{Agent, Body, Error, RequestBuilder, Timeout};
 
 use crate::base::cancel::Cancel;
 use crate::net::http::{
-    BODY_BYTES_MAX, CONNECT_TIMEOUT, HEADER_BYTES_MAX, Head, Phase, Request, Transport, TransportError,
+    BODY_BYTES_MAX, CONNECT_TIMEOUT, HEADER_BYTES_MAX, Head, Method, Phase, Request, Transport, TransportError,
 };
 
 /// Buffers of a connection, each way. ureq's own default suits servers, not a Pi.
@@ -57,7 +57,7 @@ impl Transport for HttpClient {
         &mut self,
         request: &Request<'_>,
         cancel: &Cancel,
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        sink: &mut dyn FnMut(&Head, &[u8]) -> ControlFlow<()>,
     ) -> Result<Head, TransportError> {
         let agent = self.agent();
         let to_wake = agent.clone();
@@ -116,30 +116,39 @@ fn send(
     agent: &Agent,
     request: &Request<'_>,
     progress: &Progress,
-    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    sink: &mut dyn FnMut(&Head, &[u8]) -> ControlFlow<()>,
 ) -> Result<Head, TransportError> {
-    let mut call = agent.post(request.url).header("content-type", "application/json");
-    for (name, value) in request.headers {
-        call = call.header(*name, value);
-    }
-    let configured = call
-        .config()
-        .timeout_global(Some(request.total))
-        .timeout_recv_response(request.silence)
-        .timeout_per_read(request.silence)
-        .build();
-    let response = configured.send(request.body).map_err(|error| failed(&error, progress, Phase::FirstByte))?;
+    let response = match request.method {
+        Method::Get => bounded(agent.get(request.url), request).call(),
+        Method::Post => {
+            bounded(agent.post(request.url).header("content-type", "application/json"), request).send(request.body)
+        }
+    };
+    let response = response.map_err(|error| failed(&error, progress, Phase::FirstByte))?;
     let (parts, body) = response.into_parts();
     if header(&parts.headers, "content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(TransportError { phase: Phase::Malformed, sent: true });
     }
     let head = Head {
         status: parts.status.as_u16(),
+        content_type: header(&parts.headers, "content-type"),
         retry_after: header(&parts.headers, "retry-after"),
         retry_after_ms: header(&parts.headers, "retry-after-ms"),
     };
-    read_body(body, progress, sink)?;
+    read_body(&head, body, progress, sink)?;
     Ok(head)
+}
+
+/// The headers and limits of `request`.
+fn bounded<B>(mut call: RequestBuilder<B>, request: &Request<'_>) -> RequestBuilder<B> {
+    for (name, value) in request.headers {
+        call = call.header(*name, value);
+    }
+    call.config()
+        .timeout_global(Some(request.total))
+        .timeout_recv_response(request.silence)
+        .timeout_per_read(request.silence)
+        .build()
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -147,9 +156,10 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn read_body(
+    head: &Head,
     body: Body,
     progress: &Progress,
-    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    sink: &mut dyn FnMut(&Head, &[u8]) -> ControlFlow<()>,
 ) -> Result<(), TransportError> {
     let mut reader = body.into_reader();
     let mut buffer = [0; 8 * 1024];
@@ -165,7 +175,7 @@ fn read_body(
         if total > BODY_BYTES_MAX {
             return Err(TransportError { phase: Phase::TooLarge, sent: true });
         }
-        if sink(&buffer[..count]).is_break() {
+        if sink(head, &buffer[..count]).is_break() {
             return Err(TransportError { phase: Phase::Refused, sent: true });
         }
     }

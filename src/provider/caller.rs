@@ -15,7 +15,7 @@ use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
 use crate::provider::openai::OpenAi;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use crate::sys::stop::Stop;
 
 /// How often a wait between attempts looks at the cancel flag.
@@ -107,7 +107,9 @@ impl Caller {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let outcome = self.provider.complete(prompt, deadline, cancel);
+            // No channel shows an answer before it is whole.
+            let mut bounds = Attempt { deadline, cancel, deltas: &mut |_| () };
+            let outcome = self.provider.complete(prompt, &mut bounds);
             let counted = !matches!(&outcome, Err(error) if error.class == Class::NotConfigured);
             effort.attempts += u32::from(counted && self.counts);
             let error = match outcome {
@@ -222,12 +224,7 @@ fn over_http(settings: &ProviderSettings, clock: Arc<dyn Clock>) -> OpenAi {
 struct Unusable(&'static str);
 
 impl Provider for Unusable {
-    fn complete(
-        &mut self,
-        _prompt: &Prompt<'_>,
-        _deadline: Mono,
-        _cancel: &Cancel,
-    ) -> Result<Completion, ProviderError> {
+    fn complete(&mut self, _prompt: &Prompt<'_>, _attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         Err(ProviderError::new(Class::NotConfigured, self.0))
     }
 }

@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fs, io};
 
-use crate::base::cancel::Cancel;
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::Clock;
 use crate::base::message::{Message, Role};
 use crate::config::settings::CodexSettings;
 use crate::provider::class::Class;
 use crate::provider::codex_events::Events;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use crate::sys::child::{self, End, Program};
 
 /// The Codex program.
@@ -44,18 +43,19 @@ impl Codex {
 }
 
 impl Provider for Codex {
-    fn complete(&mut self, prompt: &Prompt<'_>, deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError> {
+    fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         if !self.settings.enabled {
             return Err(ProviderError::new(Class::NotConfigured, "RUSTY_PINCH_CODEX_ENABLED is false"));
         }
         fs::create_dir_all(&self.workspace).map_err(|error| {
             ProviderError::new(Class::Spawn, format!("the workspace cannot be created: {}", error.kind()))
         })?;
-        let deadline = deadline.min(self.clock.mono().after(self.settings.timeout));
+        let deadline = attempt.deadline.min(self.clock.mono().after(self.settings.timeout));
         let input = input(prompt);
         let mut events = Events::default();
         let mut sink = |bytes: &[u8]| -> ControlFlow<()> { events.push(bytes) };
-        let outcome = child::run(&self.program(), input.as_bytes(), deadline, self.clock.as_ref(), cancel, &mut sink);
+        let (program, cancel) = (self.program(), attempt.cancel);
+        let outcome = child::run(&program, input.as_bytes(), deadline, self.clock.as_ref(), cancel, &mut sink);
         let finished = outcome.map_err(|error| spawn_error(&error))?;
         match finished.end {
             End::Exited(code) => events.finish(code, &finished.stderr),

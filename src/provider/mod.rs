@@ -73,8 +73,19 @@ impl fmt::Display for ProviderError {
     }
 }
 
+/// The bounds of one attempt, and who listens meanwhile.
+pub struct Attempt<'a> {
+    /// The answer has to be there by then.
+    pub deadline: Mono,
+    /// Ends the attempt early.
+    pub cancel: &'a Cancel,
+    /// Hears the answer's pieces as they arrive, if the provider streams. They are a preview: the attempt may still
+    /// fail, and then what was heard is worth nothing. Only the returned [`Completion`] is an answer.
+    pub deltas: &'a mut dyn FnMut(&str),
+}
+
 /// One attempt. No retry here.
 pub trait Provider: Send {
-    /// Asks, and waits for the answer until `deadline` at most.
-    fn complete(&mut self, prompt: &Prompt<'_>, deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError>;
+    /// Asks, and waits for the answer until the attempt's deadline at most.
+    fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError>;
 }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::cancel::Cancel;
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::Clock;
 use crate::base::message::Role;
 use crate::config::secret::Secret;
-use crate::net::http::{BODY_BYTES_MAX, Head, Request, Transport, collect};
+use crate::net::http::{BODY_BYTES_MAX, Head, Method, Request, Transport, collect};
 use crate::provider::class::Class;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 
 /// A server that speaks chat completions.
 pub struct OpenAi {
@@ -50,7 +49,7 @@ struct BodyMessage<'a> {
 }
 
 impl Provider for OpenAi {
-    fn complete(&mut self, prompt: &Prompt<'_>, deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError> {
+    fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         let body = self.body(prompt);
         let mut headers = self.vendor_headers.clone();
         headers.push(("x-client-request-id", prompt.turn.to_string()));
@@ -58,13 +57,14 @@ impl Provider for OpenAi {
             headers.push(("authorization", format!("Bearer {}", key.reveal())));
         }
         let request = Request {
+            method: Method::Post,
             url: &self.url,
             headers: &headers,
             body: &body,
             silence: self.silence,
-            total: self.clock.mono().until(deadline),
+            total: self.clock.mono().until(attempt.deadline),
         };
-        let (head, body) = collect(self.transport.as_mut(), &request, cancel, BODY_BYTES_MAX)
+        let (head, body) = collect(self.transport.as_mut(), &request, attempt.cancel, BODY_BYTES_MAX)
             .map_err(|error| ProviderError::new(Class::of_transport(&error), error.to_string()))?;
         read(&head, &body)
     }
@@ -221,6 +221,7 @@ mod tests {
                 status: 429,
                 retry_after: Some(seconds.into()),
                 retry_after_ms: millis.map(str::to_owned),
+                ..Head::default()
             })
         };
         assert_eq!(with("3", None), Some(Duration::from_secs(3)));
