@@ -25,6 +25,7 @@ use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
 use crate::observe::sink::Way;
 use crate::provider::caller::Caller;
+use crate::provider::pool::{Looks, Pool};
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
@@ -95,7 +96,9 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
     let orders = Orders { poll: Cancel::new(), calls, stop };
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let Opened { lock: _lock, ledger, opening } = opened;
-    let started = start(plan(&setup, token, ledger, opening, &orders, limits), &exits);
+    let pool = Arc::new(Pool::new(&setup.config, Arc::clone(&setup.clock), Arc::clone(&setup.log)));
+    let looks = setup.config.uses_codex().then(|| Looks::start(&pool));
+    let started = start(plan(&setup, token, &pool, ledger, opening, &orders, limits), &exits);
     let supervised = Supervised {
         channel,
         exits: exits_out,
@@ -108,6 +111,7 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
+    drop(looks);
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
@@ -138,12 +142,20 @@ struct Orders {
     stop: Stop,
 }
 
-fn plan(setup: &Setup, token: &Secret, ledger: Ledger, opening: Opening, orders: &Orders, limits: Limits) -> Plan {
+fn plan(
+    setup: &Setup,
+    token: &Secret,
+    pool: &Arc<Pool>,
+    ledger: Ledger,
+    opening: Opening,
+    orders: &Orders,
+    limits: Limits,
+) -> Plan {
     let config = &setup.config;
     let mut rng = setup.rng.clone();
     let answerers = orders.calls.iter().map(|cancel| {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        let caller = Caller::new(config, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
+        let caller = Caller::new(config, pool, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
         (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
     });

@@ -11,11 +11,11 @@ use crate::base::message::{INBOUND_BYTES_MAX, Reply};
 use crate::base::rng::Rng;
 use crate::cli::Failure;
 use crate::cli::setup::Setup;
-use crate::config::settings::ProviderKind;
 use crate::observe::event::{Event, Log, TurnRecord};
 use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
 use crate::provider::caller::Caller;
+use crate::provider::pool::Pool;
 use crate::store::directory::Directory;
 use crate::store::sessions::Sessions;
 use crate::store::transcript::Line;
@@ -47,13 +47,14 @@ impl OneShot {
         let (stopper, stop) = stop::pair();
         let cancel = Cancel::new();
         // A program of ours must not outlive a Ctrl-C; without one, the signal may end us as it always does.
-        let runs_programs = config.provider.kind == ProviderKind::Codex;
+        let runs_programs = config.uses_codex();
         let signal = runs_programs.then(|| signal::cancel_on_terminate(cancel.clone())).transpose();
         let signal = signal.map_err(|error| Failure::Storage(format!("signals: {error}")))?;
         let folder = config.data.join("sessions");
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
-        let caller = Caller::new(&config, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
+        let pool = Arc::new(Pool::new(&config, Arc::clone(&clock), Arc::clone(&log)));
+        let caller = Caller::new(&config, &pool, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let reading = Box::new(Directory::reading(&folder));
         let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
         let sessions = Sessions::new(Box::new(storage));

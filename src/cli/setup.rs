@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment, replacing};
-use crate::config::settings::{Config, ProviderKind};
+use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
@@ -70,7 +70,7 @@ impl Setup {
 
     /// Ends what a killed process left running. Only Codex starts programs.
     pub fn end_orphans(&self) {
-        if self.config.provider.kind != ProviderKind::Codex {
+        if !self.config.uses_codex() {
             return;
         }
         let processes = children::end_orphans(&self.config.children_folder());

@@ -1,5 +1,7 @@
 //! What the operator decided, checked once at start. The environment arrives as a value; nothing here reads the world.
 
+/// The accounts that Codex may use.
+pub mod codex_accounts;
 /// What Codex gets of our environment.
 pub mod codex_environment;
 /// Documents made from the table of variables.

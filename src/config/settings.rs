@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::message::Mode;
+use crate::config::codex_accounts::Account;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::secret::Secret;
-use crate::config::{codex_environment, surroundings};
+use crate::config::{codex_accounts, codex_environment, surroundings};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +78,22 @@ pub struct CodexSettings {
     pub arguments: Vec<String>,
     /// The flag before the model; empty: the model stands alone.
     pub model_flag: String,
-    /// The model, if one is to be named.
+    /// The model of accounts that have none of their own, if one is to be named.
     pub model: Option<String>,
     /// Time for one run.
     pub timeout: Duration,
-    /// Its whole environment.
+    /// Its whole environment, but for what differs from account to account.
     pub environment: Vec<(String, String)>,
+    /// Who it may be; never empty.
+    pub accounts: Vec<Account>,
+    /// How long an account's requests are counted together.
+    pub window: Duration,
+    /// An account with no more than this share of its requests left is used only if no other has more.
+    pub reserve_percent: u64,
+    /// Arguments of a look at an account.
+    pub look_arguments: Vec<String>,
+    /// Between two looks at an account that was rejected.
+    pub look_interval: Duration,
 }
 
 /// Settings of the Telegram worker.
@@ -152,8 +163,8 @@ pub fn problems(environment: &Environment) -> Vec<KeyError> {
     let mut problems: Vec<KeyError> = ours.filter_map(|key| reader.check(key).err()).collect();
     let kind = reader.choice("RUSTY_PINCH_PROVIDER").map_or(ProviderKind::Local, |name| kind_of(&name));
     let used = |names: &[&'static str]| names.iter().copied().find(|name| reader.text(name).is_some());
-    let key_variable = codex_environment::key_variable(&reader);
-    let of_codex = Some(key_variable).filter(|name| kind == ProviderKind::Codex || name != codex_environment::KEY);
+    let of_codex = codex_accounts::key_variables(&reader).into_iter();
+    let of_codex = of_codex.filter(|name| kind == ProviderKind::Codex || name != codex_environment::KEY);
     let of_provider = [used(key_names(kind)), used(base_names(kind).0)].into_iter().flatten();
     for name in of_provider.map(str::to_owned).chain(of_codex) {
         let kind = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map_or(Kind::Secret, |(_, kind)| *kind);
@@ -210,6 +221,11 @@ impl Config {
             seed: reader.count("RUSTY_PINCH_SEED")?,
             secrets,
         })
+    }
+
+    /// Whether turns may run the Codex program.
+    pub fn uses_codex(&self) -> bool {
+        self.provider.kind == ProviderKind::Codex && self.codex.enabled
     }
 
     /// Where running children are noted.
@@ -343,19 +359,21 @@ fn default_model(kind: ProviderKind) -> &'static str {
 
 fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
     let own = |name| reader.text(name).map(|(value, _)| value);
+    let words = |name| own(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     let model = own("RUSTY_PINCH_CODEX_MODEL");
     Ok(CodexSettings {
         enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
         binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
-        arguments: own("RUSTY_PINCH_CODEX_CLI_ARGS")
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
+        arguments: words("RUSTY_PINCH_CODEX_CLI_ARGS"),
         model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
         model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
         timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
         environment: codex_environment::read(reader),
+        accounts: codex_accounts::read(reader)?,
+        window: reader.seconds("RUSTY_PINCH_CODEX_RATE_WINDOW_SECS")?,
+        reserve_percent: reader.number("RUSTY_PINCH_CODEX_RATE_LIMIT_THRESHOLD_PERCENT")?,
+        look_arguments: words("RUSTY_PINCH_CODEX_HEALTHCHECK_ARGS"),
+        look_interval: reader.seconds("RUSTY_PINCH_CODEX_HEALTHCHECK_INTERVAL_SECS")?,
     })
 }
 

@@ -17,7 +17,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("secret.shadowed", "a secret that another source of a different value hides"),
     ("provider.ready", "the provider has its key and its base"),
     ("provider.codex", "the Codex program is there"),
-    ("provider.codex_login", "the Codex program has an account"),
+    ("provider.codex_login", "each account of the Codex program can be used"),
     ("channel.telegram", "Telegram has its token and people to answer"),
     ("channel.everyone", "an allowlist that lets everyone in"),
     ("network.proxy", "a proxy is used"),

@@ -91,6 +91,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "provider_retry", level: "warn", meaning: "A call of the provider failed and another one follows.", fields: &[
         REQUEST, ("provider", "the configured provider"), ("attempt", "which one failed, from 1"), ("error", "the class of the failure"), ("retry_ms", "milliseconds until the next attempt"),
     ] },
+    Entry { event: "codex_account", level: "warn", meaning: "An account of Codex is refused for another reason than before, or is used again. Said once, also over restarts.", fields: &[
+        ("account", "its id"), ("state", "`ready`, or the class of the failure"), ("remedy", "what to do about it: the exact command where there is one; blank if nothing"),
+    ] },
     Entry { event: "recovered", level: "info", meaning: "What a start found on disk.", fields: &[
         CHANNEL,
         ("open", "messages without a reply"),
@@ -188,6 +191,7 @@ mod tests {
             Event::ChannelDenied { channel, sender_id: text(), chat_id: text(), reason: "x" },
             Event::ChannelIgnored { channel, update_id: 1, reason: "x" },
             Event::ProviderRetry { request_id: text(), provider: text(), attempt: 1, error: text(), retry_ms: 1 },
+            Event::CodexAccount { account: text(), state: "x", remedy: text() },
             Event::Recovered { channel, open: 1, replied: 1, lines_restored: 1, frames: 1, took_ms: 1 },
             Event::JournalDamage { channel, detail: text() },
             Event::OrphansEnded { processes: 1 },
@@ -217,17 +221,18 @@ mod tests {
             Event::ChannelDenied { .. } => 10,
             Event::ChannelIgnored { .. } => 11,
             Event::ProviderRetry { .. } => 12,
-            Event::Recovered { .. } => 13,
-            Event::JournalDamage { .. } => 14,
-            Event::OrphansEnded { .. } => 15,
-            Event::SessionRepaired { .. } => 16,
-            Event::SessionAppendError { .. } => 17,
-            Event::StorageError { .. } => 18,
-            Event::SessionReadError { .. } => 19,
-            Event::TelemetryError { .. } => 20,
-            Event::Fatal { .. } => 21,
-            Event::LogDropped { .. } => 22,
-            Event::Log { .. } => 23,
+            Event::CodexAccount { .. } => 13,
+            Event::Recovered { .. } => 14,
+            Event::JournalDamage { .. } => 15,
+            Event::OrphansEnded { .. } => 16,
+            Event::SessionRepaired { .. } => 17,
+            Event::SessionAppendError { .. } => 18,
+            Event::StorageError { .. } => 19,
+            Event::SessionReadError { .. } => 20,
+            Event::TelemetryError { .. } => 21,
+            Event::Fatal { .. } => 22,
+            Event::LogDropped { .. } => 23,
+            Event::Log { .. } => 24,
         }
     }
 

@@ -151,6 +151,8 @@ pub enum Event {
     ChannelIgnored { channel: ChannelId, update_id: u64, reason: &'static str },
     /// A provider attempt failed and another one follows.
     ProviderRetry { request_id: String, provider: String, attempt: u32, error: String, retry_ms: u64 },
+    /// An account of Codex begins to be refused for another reason than before, or is used again.
+    CodexAccount { account: String, state: &'static str, remedy: String },
     /// What a start found on disk.
     Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
     /// The journal was damaged; the files were kept.
@@ -186,6 +188,7 @@ impl Event {
             | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
             | Event::SessionRepaired { .. }
+            | Event::CodexAccount { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
             | Event::SessionReadError { .. }

@@ -15,6 +15,7 @@ use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
 use crate::provider::openai::OpenAi;
+use crate::provider::pool::Pool;
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use crate::sys::stop::Stop;
 
@@ -50,9 +51,16 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The configured provider.
-    pub fn new(config: &Config, rng: Rng, clock: Arc<dyn Clock>, stop: Stop, log: Arc<dyn Log>) -> Caller {
-        let provider = build(config, Arc::clone(&clock));
+    /// The configured provider; `pool` holds the accounts that Codex may use.
+    pub fn new(
+        config: &Config,
+        pool: &Arc<Pool>,
+        rng: Rng,
+        clock: Arc<dyn Clock>,
+        stop: Stop,
+        log: Arc<dyn Log>,
+    ) -> Caller {
+        let provider = build(config, pool, Arc::clone(&clock));
         Caller::around(provider, &config.provider, rng, clock, stop, log)
     }
 
@@ -170,14 +178,11 @@ fn add(sum: &mut Option<u64>, more: Option<u64>) {
     }
 }
 
-fn build(config: &Config, clock: Arc<dyn Clock>) -> Box<dyn Provider> {
+fn build(config: &Config, pool: &Arc<Pool>, clock: Arc<dyn Clock>) -> Box<dyn Provider> {
     let settings = &config.provider;
     match settings.kind {
         ProviderKind::Local => Box::new(Local { name: settings.name.clone(), model: settings.model.clone() }),
-        ProviderKind::Codex => {
-            let (workspace, registry) = (config.workspace.clone(), config.children_folder());
-            Box::new(Codex::new(config.codex.clone(), workspace, registry, clock))
-        }
+        ProviderKind::Codex => Box::new(Codex::new(Arc::clone(pool), config.workspace.clone(), clock)),
         ProviderKind::OpenRouter
         | ProviderKind::OpenAi
         | ProviderKind::Groq

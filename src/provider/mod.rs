@@ -12,6 +12,10 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
+/// What is known of the accounts of Codex, and which one a turn takes.
+pub mod accounts;
+/// The file that it is kept in.
+pub mod accounts_file;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
@@ -20,10 +24,16 @@ pub mod class;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// What a failed run of the Codex program means.
+pub mod codex_failure;
+/// An account of Codex on this machine.
+pub mod codex_home;
 /// An echo.
 pub mod local;
 /// Chat completions over HTTP.
 pub mod openai;
+/// The accounts of Codex that all workers share.
+pub mod pool;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]

@@ -37,7 +37,7 @@ const LAYERS: [(&str, &str); 14] = [
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 27] = [
+const SHELLS: [&str; 30] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -56,6 +56,9 @@ const SHELLS: [&str; 27] = [
     "store/directory.rs",
     "store/writer.rs",
     "provider/codex.rs",
+    "provider/codex_home.rs",
+    "provider/accounts_file.rs",
+    "provider/pool.rs",
     "provider/caller.rs",
     "channel/telegram_worker.rs",
     "channel/telegram_sender.rs",
