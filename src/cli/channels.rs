@@ -17,9 +17,9 @@ use crate::channel::telegram_worker::{Reader, ReaderSettings};
 use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
-use crate::cli::{Failure, environment};
+use crate::cli::{Failure, environment, reload};
 use crate::config::keys::Reader as KeyReader;
-use crate::config::secret::Secret;
+use crate::config::live_secret::LiveSecret;
 use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
@@ -74,17 +74,22 @@ pub fn whatsapp_worker() -> Result<(), Failure> {
 }
 
 /// What has to be configured before anything can start.
-fn ready(config: &Config) -> Result<Secret, Failure> {
+fn ready(config: &Config) -> Result<LiveSecret, Failure> {
     if !config.telegram.enabled {
         let sentence = "telegram is disabled: set RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED=true";
         return Err(Failure::Configuration(sentence.to_owned()));
     }
-    config.telegram.token.clone().ok_or_else(|| {
+    config.telegram.token.as_ref().map(|token| token.secret.clone()).ok_or_else(|| {
         Failure::Configuration("telegram has no token: set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN".to_owned())
     })
 }
 
-fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: Option<u64>) -> Result<(), Failure> {
+fn work(
+    setup: Setup,
+    token: &LiveSecret,
+    signals: &Receiver<Signal>,
+    messages_max: Option<u64>,
+) -> Result<(), Failure> {
     setup.refuse_strangers()?;
     let (exits, exits_out) = bounded(setup.config.workers + OTHER_THREADS);
     announce(&setup, messages_max);
@@ -107,7 +112,7 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
         stopper,
         poll: orders.poll,
         calls: orders.calls,
-        reload: started.reload,
+        reload: reload::start(&setup, started.reload),
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
@@ -144,7 +149,7 @@ struct Orders {
 
 fn plan(
     setup: &Setup,
-    token: &Secret,
+    token: &LiveSecret,
     pool: &Arc<Pool>,
     ledger: Ledger,
     opening: Opening,
@@ -177,7 +182,7 @@ fn plan(
 
 fn channel(
     setup: &Setup,
-    token: &Secret,
+    token: &LiveSecret,
     next_positions: BTreeMap<u64, u64>,
     orders: &Orders,
     rng: &mut Rng,
@@ -185,7 +190,7 @@ fn channel(
     let telegram = &setup.config.telegram;
     let client = |cancel: Cancel| {
         let transport = Box::new(HttpClient::new(telegram.base.is_secure()));
-        TelegramClient::new(transport, telegram.base.as_str(), token, cancel)
+        TelegramClient::new(transport, telegram.base.as_str(), token.clone(), cancel)
     };
     let settings = ReaderSettings {
         allowlist: Allowlist::new(&telegram.allow_from),

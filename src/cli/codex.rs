@@ -94,7 +94,7 @@ pub fn generate(parsed: &Parsed) -> Result<(), Failure> {
     show(&json!({
         "account_id": pool.latest(),
         "latency_ms": effort.latency_ms,
-        "output": Redactor::new(setup.config.secrets().iter()).without_known(&completion.text),
+        "output": Redactor::new(&setup.config.secrets).without_known(&completion.text),
         "status": "executed",
         "task_id": turn.to_string(),
     }))

@@ -39,6 +39,8 @@ pub mod opening;
 pub mod outbox;
 /// A worker that cannot start and stays up.
 pub mod park;
+/// SIGHUP.
+pub mod reload;
 /// Old and new change places.
 pub mod replacing;
 /// `restore`.
@@ -102,6 +104,7 @@ impl fmt::Display for Failure {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
+    panic::leave_no_core();
     panic::end_process(|message| report(&Failure::Failed(message.to_owned())));
     let outcome = flags::parse(std::env::args_os().skip(1)).map_err(Failure::Usage).and_then(|parsed| run(&parsed));
     match outcome {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::codex_environment::{key_variable, value_of};
 use crate::config::keys::{KeyError, Reader};
+use crate::config::live_secret::LiveSecret;
 use crate::config::secret::Secret;
 
 /// The account of those who list none.
@@ -16,8 +17,8 @@ pub struct Account {
     pub id: String,
     /// The variable that holds its key, if one is named.
     pub key_variable: Option<String>,
-    /// Its key.
-    pub key: Option<Secret>,
+    /// Its key, in the place that all copies of this account share.
+    pub key: Option<LiveSecret>,
     /// Whether it may use the login that `codex login` has left in its folder.
     pub own_login: bool,
     /// Requests in one window; at least 1.
@@ -72,10 +73,10 @@ fn implicit(reader: &Reader<'_>, requests_max: u64) -> Account {
     }
 }
 
-fn key(reader: &Reader<'_>, name: &str) -> Option<Secret> {
+fn key(reader: &Reader<'_>, name: &str) -> Option<LiveSecret> {
     let value = value_of(reader, name)?;
     let value = value.trim();
-    (!value.is_empty()).then(|| Secret::new(value.to_owned()))
+    (!value.is_empty()).then(|| LiveSecret::new(Secret::new(value.to_owned())))
 }
 
 /// The variables that hold keys of accounts, for those who check their values.
@@ -95,7 +96,7 @@ mod tests {
         let environment: Environment = pairs.iter().map(of).collect();
         let accounts = read(&Reader(&environment)).expect("they fit");
         let told = accounts.iter().map(|account| {
-            let key = account.key.as_ref().map_or("-", |key| key.reveal());
+            let key = account.key.as_ref().map_or("-".to_owned(), |key| key.current().reveal().to_owned());
             let home = account.home.as_ref().map_or("-".into(), |home| home.to_string_lossy());
             let variable = account.key_variable.as_deref().unwrap_or("-");
             let (id, model) = (&account.id, account.model.as_deref().unwrap_or("-"));

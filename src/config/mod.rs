@@ -12,8 +12,12 @@ pub mod endpoint;
 pub mod env_file;
 /// Every variable, declared once.
 pub mod keys;
+/// Credentials that change while they are in use, and all that is secret.
+pub mod live_secret;
 /// Settings that fit and still surprise.
 pub mod remarks;
+/// What becomes of secrets that changed.
+pub mod rotation;
 /// Values that cannot be printed.
 pub mod secret;
 /// Who may use a secret's file.

@@ -7,6 +7,7 @@ use crate::base::message::Mode;
 use crate::config::codex_accounts::Account;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
 use crate::config::{codex_accounts, codex_environment, surroundings};
 
@@ -32,8 +33,8 @@ pub enum ProviderKind {
 /// A key, and the variable and source it came from.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// The key.
-    pub secret: Secret,
+    /// The key, which SIGHUP may replace.
+    pub secret: LiveSecret,
     /// The variable.
     pub name: &'static str,
     /// Where its value came from.
@@ -102,7 +103,7 @@ pub struct TelegramSettings {
     /// Whether the worker may run.
     pub enabled: bool,
     /// The bot's token.
-    pub token: Option<Secret>,
+    pub token: Option<Credential>,
     /// Who is answered.
     pub allow_from: Vec<String>,
     /// Base URL of the Bot API.
@@ -151,8 +152,8 @@ pub struct Config {
     pub park_on_fatal: bool,
     /// Seed of jitter.
     pub seed: Option<u64>,
-    /// Whatever is secret among the variables.
-    pub secrets: Vec<Secret>,
+    /// Whatever is secret among the variables, so that no output ever holds it.
+    pub secrets: KnownSecrets,
 }
 
 /// Every value that does not fit. Variables of others are looked at only where they are used.
@@ -219,7 +220,7 @@ impl Config {
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
             seed: reader.count("RUSTY_PINCH_SEED")?,
-            secrets,
+            secrets: KnownSecrets::new(secrets),
         })
     }
 
@@ -231,11 +232,6 @@ impl Config {
     /// Where running children are noted.
     pub fn children_folder(&self) -> PathBuf {
         self.run.join("children")
-    }
-
-    /// Every secret, so that no output ever holds one.
-    pub fn secrets(&self) -> &[Secret] {
-        &self.secrets
     }
 }
 
@@ -280,7 +276,7 @@ fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, Key
 
 fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
     let (value, source) = reader.text(name)?;
-    Some(Credential { secret: Secret::new(value), name, source })
+    Some(Credential { secret: LiveSecret::new(Secret::new(value)), name, source })
 }
 
 /// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of
@@ -382,10 +378,9 @@ fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, Key
     const TOKEN: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
     let (base, source) = reader.text(BASE).unwrap_or((String::new(), Source::Default));
     let poll_timeout = reader.seconds("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_TIMEOUT_SECS")?;
-    let token = reader.text(TOKEN);
     Ok(TelegramSettings {
         enabled: reader.flag("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED")?,
-        token: token.map(|(value, _)| Secret::new(value)),
+        token: credential(reader, TOKEN),
         allow_from: reader.list("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM"),
         base: endpoint(BASE, &base, source, insecure)?,
         poll_timeout,
@@ -438,7 +433,7 @@ mod tests {
         let keys =
             [("RUSTY_PINCH_PROVIDER", "OpenAI"), ("RUSTY_PINCH_API_KEY", "b"), ("RUSTY_PINCH_OPENAI_API_KEY", "a")];
         let key = load(&keys).expect("loads").provider.key.expect("a key");
-        assert_eq!((key.name, key.secret.reveal()), ("RUSTY_PINCH_OPENAI_API_KEY", "a"));
+        assert_eq!((key.name, key.secret.current().reveal()), ("RUSTY_PINCH_OPENAI_API_KEY", "a"));
     }
 
     #[test]

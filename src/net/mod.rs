@@ -6,3 +6,5 @@ pub mod backoff;
 pub mod http;
 /// The exchange, over the one HTTP crate.
 pub mod http_client;
+/// How long a server asks us to wait.
+pub mod retry_after;

@@ -120,6 +120,14 @@ pub const EVENTS: &[Entry] = &[
     ] },
     Entry { event: "telemetry_error", level: "warn", meaning: "The counters could not be written; they are kept and tried again.", fields: &[("message", "what went wrong")] },
     Entry { event: "fatal", level: "error", meaning: "The program cannot go on. It ends, and the exit code says which kind of fault it was.", fields: &[("reason", "why, and what to do about it")] },
+    Entry { event: "reload", level: "info", meaning: "A secret in use was looked at again, because of SIGHUP. `error` if it was rejected.", fields: &[
+        ("status", "`ok`: the new one is used from here on; `rejected`: the old one is kept; `unchanged`"),
+        ("name", "its variable"),
+        ("source", "where its value comes from"),
+        ("fp", "the fingerprint of the value that is looked at; never a part of the value"),
+        ("probe", "what the other side says about it: `ok`, `refused`, or `failed` if it could not be asked"),
+        ("reason", "what is behind `rejected` or `failed`, and what to do about it"),
+    ] },
     Entry { event: "log_dropped", level: "warn", meaning: "Nobody read standard error, so lines were dropped.", fields: &[("lines", "how many")] },
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
@@ -201,6 +209,7 @@ mod tests {
             Event::SessionReadError { session: text(), error: text() },
             Event::TelemetryError { message: text() },
             Event::Fatal { reason: text() },
+            Event::Reload { status: "ok", name: text(), source: text(), fp: text(), probe: Some("ok"), reason: Some(text()) },
             Event::LogDropped { lines: 1 },
             Event::Log { target: text(), message: text() },
         ]
@@ -231,8 +240,9 @@ mod tests {
             Event::SessionReadError { .. } => 20,
             Event::TelemetryError { .. } => 21,
             Event::Fatal { .. } => 22,
-            Event::LogDropped { .. } => 23,
-            Event::Log { .. } => 24,
+            Event::Reload { .. } => 23,
+            Event::LogDropped { .. } => 24,
+            Event::Log { .. } => 25,
         }
     }
 

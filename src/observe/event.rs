@@ -171,6 +171,17 @@ pub enum Event {
     TelemetryError { message: String },
     /// The program cannot keep its promises and ends.
     Fatal { reason: String },
+    /// A secret in use was looked at again, because of SIGHUP.
+    Reload {
+        status: &'static str,
+        name: String,
+        source: String,
+        fp: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        probe: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Nobody read standard error, so lines were dropped.
     LogDropped { lines: u64 },
     /// A line of the `log` crate.
@@ -195,6 +206,7 @@ impl Event {
             | Event::StorageError { .. }
             | Event::LogDropped { .. }
             | Event::TelemetryError { .. } => Level::Warn,
+            Event::Reload { status: "rejected", .. } => Level::Error,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,
             Event::Turn(record) if record.error.is_some() => Level::Warn,
             _ => Level::Info,

@@ -8,7 +8,7 @@ use crate::base::clock::{Clock, Mono};
 use crate::base::retry::Retry;
 use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderKind, ProviderSettings};
-use crate::net::backoff::{Next, Policy};
+use crate::net::backoff::{Made, Next, Policy};
 use crate::net::http_client::HttpClient;
 use crate::observe::event::{Event, Log};
 use crate::provider::class::Class;
@@ -126,7 +126,8 @@ impl Caller {
             };
             let left = self.clock.mono().until(deadline);
             let retry = self.retry(&error);
-            let Next::Retry { after } = self.policy.decide(attempt, left, retry, &mut self.rng) else {
+            let made = Made { here: attempt, in_turn: attempt };
+            let Next::Retry { after } = self.policy.decide(made, left, retry, &mut self.rng) else {
                 return Err(error);
             };
             // A stop between attempts is no answer: the turn stays open, and the next process asks again.
@@ -152,9 +153,9 @@ impl Caller {
 
     fn retry(&self, error: &ProviderError) -> Retry {
         if self.tries_by_itself && error.class != Class::SpawnTransient {
-            return Retry::No;
+            return Retry::NO;
         }
-        error.class.retry(error.retry_after)
+        error.class.retry(error.retry_after, self.clock.is_trusted())
     }
 
     /// `false`: the wait was ended early.

@@ -42,7 +42,7 @@ pub fn program(settings: &CodexSettings, account: &Account, arguments: Vec<Strin
         environment.push((HOME.to_owned(), home.to_string_lossy().into_owned()));
     }
     if let Some(key) = &account.key {
-        environment.push((KEY.to_owned(), key.reveal().to_owned()));
+        environment.push((KEY.to_owned(), key.current().reveal().to_owned()));
     }
     let binary = settings.binary.clone();
     Program { binary, arguments, environment, directory: None, registry: None, grace: LOOK_GRACE }
@@ -78,7 +78,7 @@ pub fn prepare(settings: &CodexSettings, account: &Account) -> Result<(), (Reaso
 /// Changes when the credentials of the account do: with its key, or with the file that a login leaves.
 pub fn fingerprint(settings: &CodexSettings, account: &Account) -> String {
     if let Some(key) = &account.key {
-        return key.fingerprint();
+        return key.current().fingerprint();
     }
     let login = home(settings, account).and_then(|home| fs::metadata(home.join("auth.json")).ok());
     login.map_or_else(String::new, |file| format!("{:x}.{:x}.{:x}", file.ino(), file.mtime(), file.mtime_nsec()))

@@ -16,6 +16,10 @@ use crate::provider::class::Class;
 pub mod accounts;
 /// The file that it is kept in.
 pub mod accounts_file;
+/// Whether a provider is asked at all.
+pub mod breaker;
+/// How many further attempts a credential has.
+pub mod budget;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
@@ -34,6 +38,8 @@ pub mod local;
 pub mod openai;
 /// The accounts of Codex that all workers share.
 pub mod pool;
+/// Whether a key is accepted, for free.
+pub mod probe;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]

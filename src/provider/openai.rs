@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::base::clock::Clock;
 use crate::base::message::Role;
-use crate::config::secret::Secret;
+use crate::config::live_secret::LiveSecret;
 use crate::net::http::{BODY_BYTES_MAX, Head, Method, Request, Transport, collect};
 use crate::provider::class::Class;
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
@@ -20,8 +20,8 @@ pub struct OpenAi {
     pub url: String,
     /// The model.
     pub model: String,
-    /// The key, if the server wants one.
-    pub key: Option<Secret>,
+    /// The key, if the server wants one; that of the moment is read for each call.
+    pub key: Option<LiveSecret>,
     /// Headers that this vendor asks for.
     pub vendor_headers: Vec<(&'static str, String)>,
     /// Longest silence.
@@ -54,7 +54,7 @@ impl Provider for OpenAi {
         let mut headers = self.vendor_headers.clone();
         headers.push(("x-client-request-id", prompt.turn.to_string()));
         if let Some(key) = &self.key {
-            headers.push(("authorization", format!("Bearer {}", key.reveal())));
+            headers.push(("authorization", format!("Bearer {}", key.current().reveal())));
         }
         let request = Request {
             method: Method::Post,

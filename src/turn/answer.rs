@@ -91,7 +91,7 @@ impl Answerer {
             sessions,
             clock,
             log,
-            redactor: Redactor::new(config.secrets().iter()),
+            redactor: Redactor::new(&config.secrets),
         }
     }
 

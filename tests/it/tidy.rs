@@ -71,8 +71,8 @@ const SHELLS: [&str; 30] = [
 ];
 /// In `cli` it is the other way round.
 const CLI_CORES: [&str; 4] = ["cli/document.rs", "cli/editor.rs", "cli/flags.rs", "cli/help.rs"];
-/// Cores that may share a flag or a number between threads; every core may hold an `Arc`.
-const SHARING_CORES: [&str; 2] = ["base/cancel.rs", "base/clock.rs"];
+/// Cores that may share a flag, a number or a secret between threads; every core may hold an `Arc`.
+const SHARING_CORES: [&str; 3] = ["base/cancel.rs", "base/clock.rs", "config/live_secret.rs"];
 const WORLD_MODULES: [&str; 6] = ["net", "fs", "process", "env", "thread", "os"];
 const WORLD_WORDS: [&str; 6] = ["Instant", "SystemTime", "crossbeam_channel", "rustix", "signal_hook", "getrandom"];
 const PRINTING: [&str; 4] = ["println!", "eprintln!", "print!", "eprint!"];
