@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::message::Mode;
-use crate::config::codex_accounts::Account;
+use crate::config::codex_settings::CodexSettings;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
-use crate::config::{codex_accounts, codex_environment, surroundings};
+use crate::config::{codex_accounts, codex_environment, codex_settings, surroundings};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,35 +66,6 @@ pub struct ProviderSettings {
     pub deadline: Duration,
     /// Sampling temperature, if one is to be sent.
     pub temperature: Option<f64>,
-}
-
-/// Settings of the Codex program.
-#[derive(Clone, Debug)]
-pub struct CodexSettings {
-    /// Whether it may run at all.
-    pub enabled: bool,
-    /// The program.
-    pub binary: String,
-    /// Its first arguments.
-    pub arguments: Vec<String>,
-    /// The flag before the model; empty: the model stands alone.
-    pub model_flag: String,
-    /// The model of accounts that have none of their own, if one is to be named.
-    pub model: Option<String>,
-    /// Time for one run.
-    pub timeout: Duration,
-    /// Its whole environment, but for what differs from account to account.
-    pub environment: Vec<(String, String)>,
-    /// Who it may be; never empty.
-    pub accounts: Vec<Account>,
-    /// How long an account's requests are counted together.
-    pub window: Duration,
-    /// An account with no more than this share of its requests left is used only if no other has more.
-    pub reserve_percent: u64,
-    /// Arguments of a look at an account.
-    pub look_arguments: Vec<String>,
-    /// Between two looks at an account that was rejected.
-    pub look_interval: Duration,
 }
 
 /// Settings of the Telegram worker.
@@ -202,7 +173,7 @@ impl Config {
         let provider = provider(&reader, insecure)?;
         Ok(Config {
             run,
-            codex: codex(&reader, &provider)?,
+            codex: codex_settings::read(&reader, &provider)?,
             provider,
             telegram: telegram(&reader, insecure)?,
             delivery: match reader.choice("RUSTY_PINCH_DELIVERY")?.as_str() {
@@ -351,26 +322,6 @@ fn default_model(kind: ProviderKind) -> &'static str {
         ProviderKind::OpenAi => "gpt-4o-mini",
         _ => "openrouter/qwen/qwen3-coder",
     }
-}
-
-fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
-    let own = |name| reader.text(name).map(|(value, _)| value);
-    let words = |name| own(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    let model = own("RUSTY_PINCH_CODEX_MODEL");
-    Ok(CodexSettings {
-        enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
-        binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
-        arguments: words("RUSTY_PINCH_CODEX_CLI_ARGS"),
-        model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
-        model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
-        timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment::read(reader),
-        accounts: codex_accounts::read(reader)?,
-        window: reader.seconds("RUSTY_PINCH_CODEX_RATE_WINDOW_SECS")?,
-        reserve_percent: reader.number("RUSTY_PINCH_CODEX_RATE_LIMIT_THRESHOLD_PERCENT")?,
-        look_arguments: words("RUSTY_PINCH_CODEX_HEALTHCHECK_ARGS"),
-        look_interval: reader.seconds("RUSTY_PINCH_CODEX_HEALTHCHECK_INTERVAL_SECS")?,
-    })
 }
 
 fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, KeyError> {

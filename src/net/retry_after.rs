@@ -46,7 +46,7 @@ mod tests {
 
     fn read(seconds: Option<&str>, millis: Option<&str>, now: Option<Wall>) -> Option<Duration> {
         let [seconds, millis] = [seconds, millis].map(|text| text.map(str::to_owned));
-        retry_after(&Head { status: 429, retry_after: seconds, retry_after_ms: millis }, now)
+        retry_after(&Head { retry_after: seconds, retry_after_ms: millis, ..Head::default() }, now)
     }
 
     #[track_caller]

@@ -12,12 +12,13 @@ use std::{fs, io};
 
 use crate::base::clock::Clock;
 use crate::base::message::{Message, Role};
-use crate::config::settings::CodexSettings;
+use crate::config::codex_settings::CodexSettings;
 use crate::provider::accounts::Reason;
 use crate::provider::class::Class;
+use crate::provider::classify::{Ending, Evidence, classify};
 use crate::provider::codex_events::Events;
 use crate::provider::codex_failure::Again;
-use crate::provider::pool::{Lease, Pool};
+use crate::provider::pool::{Lease, Pool, RUN_TIME_MIN};
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError, codex_home};
 use crate::sys::child::{self, End, Program};
 
@@ -50,12 +51,13 @@ impl Codex {
         let outcome = child::run(&program, input.as_bytes(), deadline, clock, cancel, &mut sink);
         let finished = outcome.map_err(|error| (spawn_error(&error), false))?;
         let (again, acted) = (events.again(), events.acted());
+        let failed = |ending, what: &str| Err(ProviderError::new(classify(Evidence::Codex(ending)), what));
         let outcome = match finished.end {
             End::Exited(code) => events.finish(code, &finished.stderr),
-            End::Signalled(signal) => Err(ProviderError::new(Class::Exit, format!("codex ended by signal {signal}"))),
-            End::Deadline => Err(ProviderError::new(Class::Deadline, "codex was stopped at its deadline")),
-            End::Cancelled => Err(ProviderError::new(Class::Cancelled, "codex was stopped")),
-            End::Refused => Err(ProviderError::new(Class::TooLarge, "codex printed more than we accept")),
+            End::Signalled(signal) => failed(Ending::Exited, &format!("codex ended by signal {signal}")),
+            End::Deadline => failed(Ending::Deadline, "codex was stopped at its deadline"),
+            End::Cancelled => failed(Ending::Cancelled, "codex was stopped"),
+            End::Refused => failed(Ending::Flooded, "codex printed more than we accept"),
         };
         outcome.map_err(|mut error| {
             error.retry_after = again.and_then(|again| self.wait_for(again, attempt));
@@ -99,6 +101,7 @@ impl Provider for Codex {
             match outcome {
                 Ok(completion) => return Ok(completion),
                 Err((error, false)) => return Err(error),
+                Err((error, true)) if self.clock.mono().until(attempt.deadline) < RUN_TIME_MIN => return Err(error),
                 Err((error, true)) => failure = Some(error),
             }
             tried.push(lease.index);
@@ -107,13 +110,8 @@ impl Provider for Codex {
 }
 
 fn spawn_error(error: &io::Error) -> ProviderError {
-    let class = match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory | io::ErrorKind::ExecutableFileBusy => {
-            Class::SpawnTransient
-        }
-        _ => Class::Spawn,
-    };
-    ProviderError::new(class, format!("the codex program could not be started: {}", error.kind()))
+    let kind = error.kind();
+    ProviderError::new(classify(Evidence::Spawn(kind)), format!("the codex program could not be started: {kind}"))
 }
 
 /// The operator's arguments, then the model, then what we need, unless the operator has said it already: an option

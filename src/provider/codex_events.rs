@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use serde::Deserialize;
 
-use crate::provider::class::Class;
-use crate::provider::codex_failure::{Again, again, class_of, class_of_stderr};
+use crate::provider::classify::{Ending, Evidence, classify};
+use crate::provider::codex_failure::{Again, again};
 use crate::provider::{Completion, ProviderError};
 
 /// Largest output accepted.
@@ -127,15 +127,14 @@ impl Events {
             self.end_line();
         }
         if let Some(message) = &self.failed {
-            let class = class_of(message);
-            return Err(ProviderError::new(class, format!("codex reported a failed turn, exit code {code}")));
+            return failed(Ending::Failed(message), &format!("codex reported a failed turn, exit code {code}"));
         }
         if code != 0 && !self.any_event {
-            let class = class_of_stderr(code, &String::from_utf8_lossy(stderr));
-            return Err(ProviderError::new(class, format!("codex exited with code {code} before it began")));
+            let stderr = String::from_utf8_lossy(stderr);
+            return failed(Ending::NotBegun(code, &stderr), &format!("codex exited with code {code} before it began"));
         }
         if code != 0 {
-            return Err(ProviderError::new(Class::Exit, format!("codex exited with code {code}")));
+            return failed(Ending::Exited, &format!("codex exited with code {code}"));
         }
         if !self.any_event {
             return self.plain_answer();
@@ -146,23 +145,31 @@ impl Events {
                 input_tokens: usage.input_tokens,
                 output_tokens: usage.output_tokens,
             }),
-            (_, None) => Err(ProviderError::new(Class::StreamCut, "codex ended without completing the turn")),
-            (_, Some(_)) => Err(ProviderError::new(Class::Malformed, "codex completed the turn without a message")),
+            (_, None) => failed(Ending::Unfinished, "codex ended without completing the turn"),
+            (_, Some(_)) => failed(Ending::Silent, "codex completed the turn without a message"),
         }
     }
 
     fn plain_answer(self) -> Result<Completion, ProviderError> {
         let text = String::from_utf8_lossy(&self.plain).trim().to_owned();
         if text.is_empty() {
-            return Err(ProviderError::new(Class::Malformed, "codex printed nothing"));
+            return failed(Ending::Silent, "codex printed nothing");
+        }
+        if text.starts_with("{\"type\":") {
+            return failed(Ending::Unfinished, "codex ended within an event");
         }
         Ok(Completion { text, input_tokens: None, output_tokens: None })
     }
 }
 
+fn failed(ending: Ending<'_>, what: &str) -> Result<Completion, ProviderError> {
+    Err(ProviderError::new(classify(Evidence::Codex(ending)), what))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::class::Class;
 
     const STARTED: &str = "{\"type\":\"thread.started\",\"thread_id\":\"x\"}\n{\"type\":\"turn.started\"}\n";
     const MESSAGE: &str =
@@ -233,6 +240,7 @@ mod tests {
     fn a_program_without_events_is_read_as_text() {
         check("two\nlines\n\n", 0, Ok("two\nlines"));
         check("{\"answer\":1}", 0, Ok("{\"answer\":1}"));
+        check("{\"type\":\"thread.sta", 0, Err(Class::StreamCut));
     }
 
     #[test]

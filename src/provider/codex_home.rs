@@ -11,7 +11,7 @@ use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::config::codex_accounts::Account;
 use crate::config::codex_environment::{HOME, KEY};
-use crate::config::settings::CodexSettings;
+use crate::config::codex_settings::CodexSettings;
 use crate::provider::accounts::Reason;
 use crate::sys::child::{self, End, Program};
 use crate::sys::{files, users};

@@ -24,6 +24,8 @@ pub mod budget;
 pub mod caller;
 /// What can go wrong, and what each kind of wrong means.
 pub mod class;
+/// From evidence to a class.
+pub mod classify;
 /// The Codex program.
 pub mod codex;
 /// The Codex program's events.
@@ -32,6 +34,8 @@ pub mod codex_events;
 pub mod codex_failure;
 /// An account of Codex on this machine.
 pub mod codex_home;
+/// The table of classes in docs/providers.md.
+pub mod document;
 /// An echo.
 pub mod local;
 /// Chat completions over HTTP.

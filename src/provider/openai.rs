@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Wall};
 use crate::base::message::Role;
 use crate::config::live_secret::LiveSecret;
 use crate::net::http::{BODY_BYTES_MAX, Head, Method, Request, Transport, collect};
-use crate::provider::class::Class;
+use crate::net::retry_after::retry_after;
+use crate::provider::classify::{Content, Evidence, Told, classify};
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 
 /// A server that speaks chat completions.
@@ -65,8 +66,8 @@ impl Provider for OpenAi {
             total: self.clock.mono().until(attempt.deadline),
         };
         let (head, body) = collect(self.transport.as_mut(), &request, attempt.cancel, BODY_BYTES_MAX)
-            .map_err(|error| ProviderError::new(Class::of_transport(&error), error.to_string()))?;
-        read(&head, &body)
+            .map_err(|error| ProviderError::new(classify(Evidence::Transport(error.phase)), error.to_string()))?;
+        read(&head, &body, self.clock.is_trusted().then(|| self.clock.wall()))
     }
 }
 
@@ -83,7 +84,6 @@ impl OpenAi {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Answer {
-    error: Option<Value>,
     choices: Vec<Choice>,
     usage: Option<Value>,
 }
@@ -101,29 +101,31 @@ struct AnswerMessage {
     content: Option<Value>,
 }
 
-fn read(head: &Head, body: &[u8]) -> Result<Completion, ProviderError> {
+fn read(head: &Head, body: &[u8], now: Option<Wall>) -> Result<Completion, ProviderError> {
     let detail = format!("status {}", head.status);
+    let failed = |content: Content<'_>, what: &str| ProviderError {
+        class: classify(Evidence::Response { status: head.status, content }),
+        retry_after: retry_after(head, now),
+        detail: format!("{detail}{what}"),
+    };
+    let malformed = |what: &str| failed(Content::Other, what);
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = Told::of(&value);
+    let content = told.as_ref().map_or(Content::Other, Content::Error);
     if !(200..300).contains(&head.status) {
-        let codes =
-            serde_json::from_slice::<Answer>(body).ok().and_then(|answer| answer.error).map(|error| codes(&error));
-        let codes = codes.unwrap_or_default();
-        let class = Class::of_status(head.status, &codes.iter().map(String::as_str).collect::<Vec<_>>());
-        return Err(ProviderError { class, retry_after: retry_after(head), detail });
+        return Err(failed(content, ""));
     }
-    let malformed = |what: &str| ProviderError::new(Class::Malformed, format!("{detail}, {what}"));
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed("not a JSON object as we know it"))?;
-    if let Some(error) = &answer.error {
-        let codes = codes(error);
-        let class = Class::of_codes(&codes.iter().map(String::as_str).collect::<Vec<_>>());
-        return Err(ProviderError::new(class.unwrap_or(Class::Server), format!("{detail}, an error object inside")));
+    if told.is_some() {
+        return Err(failed(content, ", an error object inside"));
     }
-    let choice = answer.choices.into_iter().next().ok_or_else(|| malformed("no choice"))?;
+    let answer: Answer = serde_json::from_value(value).map_err(|_| malformed(", not a JSON object as we know it"))?;
+    let choice = answer.choices.into_iter().next().ok_or_else(|| malformed(", no choice"))?;
     if choice.finish_reason.as_ref().and_then(Value::as_str) == Some("content_filter") {
-        return Err(ProviderError::new(Class::ContentFilter, detail));
+        return Err(failed(Content::Withheld, ", the answer was withheld"));
     }
     let text = choice.message.and_then(|message| message.content).map(|content| text_of(&content)).unwrap_or_default();
     if text.is_empty() {
-        return Err(malformed("no text in the answer"));
+        return Err(malformed(", no text in the answer"));
     }
     let tokens = |name: &str| answer.usage.as_ref().and_then(|usage| usage.get(name)?.as_u64());
     Ok(Completion { text, input_tokens: tokens("prompt_tokens"), output_tokens: tokens("completion_tokens") })
@@ -141,28 +143,11 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// The codes of an error object: `code`, `type`, and OpenRouter's `metadata.error_type`, in lower case. An error that
-/// is only a string has none.
-fn codes(error: &Value) -> Vec<String> {
-    let fields =
-        [error.get("code"), error.get("type"), error.get("metadata").and_then(|metadata| metadata.get("error_type"))];
-    fields.into_iter().flatten().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect()
-}
-
-/// `retry-after-ms`, or `retry-after` in seconds, fractions allowed. Nonsense is as good as nothing.
-fn retry_after(head: &Head) -> Option<Duration> {
-    const SECONDS_MAX: f64 = 86_400.0;
-    let number = |text: &String| text.trim().parse::<f64>().ok();
-    let millis = head.retry_after_ms.as_ref().and_then(number).map(|millis| millis / 1000.0);
-    millis
-        .or_else(|| head.retry_after.as_ref().and_then(number))
-        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))
-        .map(Duration::from_secs_f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::provider::class::Class;
 
     fn head(status: u16) -> Head {
         Head { status, ..Head::default() }
@@ -170,7 +155,7 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, want: Result<&str, Class>) {
-        let got = read(&head(status), body.as_bytes());
+        let got = read(&head(status), body.as_bytes(), None);
         assert_eq!(got.as_ref().map(|done| done.text.as_str()).map_err(|error| error.class), want, "{body}");
     }
 
@@ -201,7 +186,7 @@ mod tests {
             Err(Class::ContentFilter),
         );
         check(200, r#"{"error":{"code":"rate_limit_exceeded"}}"#, Err(Class::RateLimited));
-        check(200, r#"{"error":"something"}"#, Err(Class::Server));
+        check(200, r#"{"error":"something"}"#, Err(Class::Malformed));
         check(429, r#"{"error":{"type":"insufficient_quota"}}"#, Err(Class::Quota));
         check(429, "try again", Err(Class::RateLimited));
         check(500, "", Err(Class::Server));
@@ -210,25 +195,7 @@ mod tests {
     #[test]
     fn upstream_text_is_not_part_of_an_error() {
         let body = r#"{"error":{"message":"Incorrect API key provided: sk-canary","code":"invalid_api_key"}}"#;
-        let error = read(&head(401), body.as_bytes()).expect_err("an error");
+        let error = read(&head(401), body.as_bytes(), None).expect_err("an error");
         assert!(!error.to_string().contains("canary"), "{error}");
-    }
-
-    #[test]
-    fn retry_after_is_read_in_its_numeric_forms() {
-        let with = |seconds: &str, millis: Option<&str>| {
-            retry_after(&Head {
-                status: 429,
-                retry_after: Some(seconds.into()),
-                retry_after_ms: millis.map(str::to_owned),
-                ..Head::default()
-            })
-        };
-        assert_eq!(with("3", None), Some(Duration::from_secs(3)));
-        assert_eq!(with("0.5", None), Some(Duration::from_millis(500)));
-        assert_eq!(with("9", Some("250")), Some(Duration::from_millis(250)));
-        for nonsense in ["-1", "NaN", "1000000000000", "soon", ""] {
-            assert_eq!(with(nonsense, None), None, "{nonsense}");
-        }
     }
 }

@@ -11,7 +11,8 @@ use crossbeam_channel::bounded;
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::config::codex_accounts::Account;
-use crate::config::settings::{CodexSettings, Config};
+use crate::config::codex_settings::CodexSettings;
+use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
 use crate::provider::accounts::{Candidate, Choice, Limits, Reason, Standing, State, choose};
 use crate::provider::accounts_file::{self, States};
@@ -20,7 +21,7 @@ use crate::provider::{ProviderError, codex_home};
 use crate::sys::thread::spawn;
 
 /// No run begins with less time left.
-const RUN_TIME_MIN: Duration = Duration::from_secs(5);
+pub const RUN_TIME_MIN: Duration = Duration::from_secs(5);
 
 /// How often a turn that waits for an account looks at its cancel flag.
 const SLICE: Duration = Duration::from_millis(50);
@@ -180,7 +181,7 @@ impl Pool {
         let account = &self.settings.accounts[index];
         let found = codex_home::look(&self.settings, account, &self.registry, self.clock.as_ref(), cancel);
         if !cancel.requested() {
-            let told = found.as_ref().map(|()| ()).map_err(|(reason, error)| (*reason, error.as_str()));
+            let told = found.as_ref().copied().map_err(|(reason, error)| (*reason, error.as_str()));
             self.note_look(index, fingerprint, told);
         }
         found
