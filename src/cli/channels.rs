@@ -24,8 +24,10 @@ use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
 use crate::observe::sink::Way;
-use crate::provider::caller::Caller;
+use crate::provider::caller::{Caller, Shared};
 use crate::provider::pool::{Looks, Pool};
+use crate::provider::spending_file::{BELIEVED_AFTER, Spending};
+use crate::provider::standing::Standing;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
@@ -102,7 +104,7 @@ fn work(
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let Opened { lock: _lock, ledger, opening } = opened;
     let pool = Arc::new(Pool::new(&setup.config, Arc::clone(&setup.clock), Arc::clone(&setup.log)));
-    let looks = setup.config.uses_codex().then(|| Looks::start(&pool));
+    let looks = (setup.config.uses_codex() && setup.config.codex.enabled).then(|| Looks::start(&pool));
     let started = start(plan(&setup, token, &pool, ledger, opening, &orders, limits), &exits);
     let supervised = Supervised {
         channel,
@@ -158,9 +160,13 @@ fn plan(
 ) -> Plan {
     let config = &setup.config;
     let mut rng = setup.rng.clone();
+    let spending = Spending::new(config, BELIEVED_AFTER, Arc::clone(&setup.clock), Arc::clone(&setup.log));
+    let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
+    let standing = Standing::new(&config.data, rng.split(), clock, log);
+    let shared = Shared { spending: Arc::new(spending), standing: Arc::new(standing), pool: Arc::clone(pool) };
     let answerers = orders.calls.iter().map(|cancel| {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        let caller = Caller::new(config, pool, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
+        let caller = Caller::new(config, &shared, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
         (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
     });

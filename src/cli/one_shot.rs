@@ -14,8 +14,7 @@ use crate::cli::setup::Setup;
 use crate::observe::event::{Event, Log, TurnRecord};
 use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
-use crate::provider::caller::Caller;
-use crate::provider::pool::Pool;
+use crate::provider::caller::{Caller, Shared};
 use crate::store::directory::Directory;
 use crate::store::sessions::Sessions;
 use crate::store::transcript::Line;
@@ -53,8 +52,8 @@ impl OneShot {
         let folder = config.data.join("sessions");
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
-        let pool = Arc::new(Pool::new(&config, Arc::clone(&clock), Arc::clone(&log)));
-        let caller = Caller::new(&config, &pool, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
+        let shared = Shared::new(&config, &mut rng, &clock, &log);
+        let caller = Caller::new(&config, &shared, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let reading = Box::new(Directory::reading(&folder));
         let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
         let sessions = Sessions::new(Box::new(storage));
@@ -82,7 +81,7 @@ impl OneShot {
         self.sessions.check_readable(session).map_err(failed)?;
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
-        let question = Question { turn, session, text, received, waited: None, interrupted: 0 };
+        let question = Question { turn, session, text, received, waited: None, interrupted: 0, asker: None };
         let Some(reply) = self.answerer.answer(&question, &self.cancel) else {
             let number = self.signal.as_ref().map_or(0, |signal| signal.load(Ordering::SeqCst));
             return Err(Failure::Stopped(u8::try_from(number).unwrap_or(0)));

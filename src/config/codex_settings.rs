@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::chain::Entry;
 use crate::config::codex_accounts::{self, Account};
 use crate::config::codex_environment;
 use crate::config::keys::{KeyError, Reader};
-use crate::config::settings::{ProviderKind, ProviderSettings};
+use crate::config::settings::{ProviderSettings, default_model};
 
 /// Settings of the Codex program.
 #[derive(Clone, Debug)]
@@ -36,20 +37,22 @@ pub struct CodexSettings {
     pub look_interval: Duration,
 }
 
-/// The checked settings. The model of the provider is that of Codex, if Codex is the provider.
+/// The checked settings. `entry`: where Codex stands in the chain, if it does; `first`: who stands there first.
 ///
 /// # Errors
 /// The first value that does not fit.
-pub fn read(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
+pub fn read(reader: &Reader<'_>, entry: Option<&Entry>, first: &ProviderSettings) -> Result<CodexSettings, KeyError> {
     let own = |name| reader.text(name).map(|(value, _)| value);
     let words = |name| own(name).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    let model = own("RUSTY_PINCH_CODEX_MODEL");
+    let model = entry.and_then(|entry| entry.model.clone()).or_else(|| own("RUSTY_PINCH_CODEX_MODEL"));
+    let usual =
+        || entry.map(|entry| if entry.is_first { first.model.clone() } else { default_model(entry.kind).to_owned() });
     Ok(CodexSettings {
         enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
         binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
         arguments: words("RUSTY_PINCH_CODEX_CLI_ARGS"),
         model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
-        model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
+        model: model.or_else(usual),
         timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
         environment: codex_environment::read(reader),
         accounts: codex_accounts::read(reader)?,

@@ -7,11 +7,14 @@ use crate::config::surroundings::Surroundings;
 use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::doctor::report::{Check, Level};
 use crate::doctor::{names, secrets};
-use crate::provider::caller::missing;
+use crate::provider::chain::missing;
 use crate::store::commit_log::FREE_BYTES_MIN;
 
 /// Below this a person should look.
 const DISK_BYTES_LOW: u64 = 512 << 20;
+
+/// From here on a person should know that the day's tokens come to an end.
+const SPENT_PERCENT_HIGH: u128 = 80;
 
 /// Everything, in the order a person would ask.
 pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
@@ -29,9 +32,34 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(clock(facts));
     match &facts.stranger_to {
         Some(owner) => checks.push(stranger(owner, facts)),
-        None => checks.extend(contents(facts)),
+        None => {
+            checks.extend(contents(facts));
+            checks.push(spending(config, facts));
+        }
     }
     checks
+}
+
+fn spending(config: &Config, facts: &Facts) -> Check {
+    const ID: &str = "spending";
+    if let Some((error, is_damage)) = &facts.spending_error {
+        let sentence = format!("what was spent today cannot be read ({error})");
+        return match is_damage {
+            true => Check::warning(ID, sentence, "the next request keeps the file aside and counts anew"),
+            false => Check::error(ID, sentence, "no limit holds over several processes until it can; change its owner"),
+        };
+    }
+    let (spent, most) = (facts.spent_tokens, config.spending.tokens_per_day);
+    if most == 0 {
+        return Check::ok(ID, format!("{spent} tokens were spent today, and there is no limit"));
+    }
+    let sentence = format!("{spent} of {most} tokens of today are spent");
+    let remedy = "raise RUSTY_PINCH_TOKENS_PER_DAY and restart the workers, or wait until midnight UTC";
+    match spent {
+        _ if spent >= most => Check::warning(ID, format!("{sentence}: no model is asked any more"), remedy),
+        _ if u128::from(spent) * 100 >= u128::from(most) * SPENT_PERCENT_HIGH => Check::warning(ID, sentence, remedy),
+        _ => Check::ok(ID, sentence),
+    }
 }
 
 fn restoring() -> Check {
@@ -308,6 +336,13 @@ mod tests {
         worst(&data(7, 0o40_750), "path.mode", Some(Level::Warning));
         worst(&data(7, 0o40_770), "path.mode", Some(Level::Error));
         worst(&data(7, 0o40_700), "path.owner", None);
+        let spent = |tokens| Facts { spent_tokens: tokens, ..well() };
+        worst(&spent(1_599_999), "spending", Some(Level::Ok));
+        worst(&spent(1_600_000), "spending", Some(Level::Warning));
+        worst(&spent(u64::MAX), "spending", Some(Level::Warning));
+        let unread = |is_damage| Facts { spending_error: Some(("x".into(), is_damage)), ..well() };
+        worst(&unread(true), "spending", Some(Level::Warning));
+        worst(&unread(false), "spending", Some(Level::Error));
         worst(&well(), "path.restoring", None);
         worst(&Facts { restoring: true, ..well() }, "path.restoring", Some(Level::Error));
         let stranger = Facts { stranger_to: Some("pi".into()), ..data(8, 0o40_700) };

@@ -109,6 +109,10 @@ pub struct Facts {
     pub dead_letters: usize,
     /// Files that we have to write to and cannot, with the reason.
     pub locked_out: Vec<String>,
+    /// Tokens that were spent today.
+    pub spent_tokens: u64,
+    /// Why that cannot be read, and whether the next request mends that.
+    pub spending_error: Option<(String, bool)>,
     /// Why the counters cannot be read, and whether the next turn mends that.
     pub telemetry_error: Option<(String, bool)>,
 }

@@ -11,11 +11,11 @@ use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
-use crate::config::settings::{Config, ProviderKind};
+use crate::config::settings::Config;
 use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login};
 use crate::observe::telemetry_file;
 use crate::provider::accounts::{Reason, Standing};
-use crate::provider::{accounts_file, codex_home, pool};
+use crate::provider::{accounts_file, codex_home, pool, spending_file};
 use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
@@ -30,6 +30,7 @@ const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
 pub fn facts(config: &Config) -> Facts {
     let clock = SystemClock::new();
     let found = inspect::session_damage(&Directory::reading(&config.data.join("sessions")));
+    let spent = spending_file::read(&config.data);
     let session_error = found.as_ref().err().map(|error| error.to_string());
     let sessions = found.unwrap_or_default();
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -48,7 +49,7 @@ pub fn facts(config: &Config) -> Facts {
             folder(&config.run, "RUSTY_PINCH_RUN_DIR"),
         ],
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
-        codex: (config.provider.kind == ProviderKind::Codex).then(|| codex(config, &clock)),
+        codex: config.uses_codex().then(|| codex(config, &clock)),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,
@@ -56,6 +57,8 @@ pub fn facts(config: &Config) -> Facts {
         session_error,
         locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
+        spent_tokens: spent.as_ref().map_or(0, |spent| spent.tokens(clock.wall())),
+        spending_error: spent.err().map(|error| (error.to_string(), spending_file::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
@@ -81,12 +84,14 @@ fn refusal(folder: &Path) -> Option<String> {
 /// Folders and locks inside the data folder that somebody else may have made.
 fn locked_out(config: &Config) -> Vec<String> {
     let data = &config.data;
-    let folders = ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp"];
+    let folders =
+        ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp", "provider"];
     let folders = folders.map(|folder| data.join(folder)).into_iter().filter(|folder| folder.exists());
     let refused = folders.filter_map(|folder| files::probe(&folder).err().map(|error| (folder, error)));
     let mut lock = config.telemetry_file.clone().into_os_string();
     lock.push(".lock");
-    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK"].map(|lock| data.join(lock));
+    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK", "provider/spending.lock"];
+    let locks = locks.map(|lock| data.join(lock));
     let locks = locks.into_iter().chain([PathBuf::from(lock)]);
     let locks = locks.filter_map(|lock| files::may_write(&lock).err().map(|error| (lock, error)));
     refused.chain(locks).map(|(path, error)| format!("{} ({error})", path.display())).collect()

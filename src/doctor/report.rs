@@ -32,6 +32,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("journal.worker", "whether a channel's worker runs"),
     ("session.damage", "lines of conversations that cannot be read"),
     ("dead.letters", "replies that were given up"),
+    ("spending", "tokens spent today, and how many may be"),
     ("telemetry.file", "the counters can be read"),
 ];
 

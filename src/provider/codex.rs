@@ -219,7 +219,7 @@ mod tests {
             say(Role::User, "--four"),
         ];
         let turn = crate::base::id::TurnId::parse("rp-00000000000000000000000001").expect("an id");
-        let text = input(&Prompt { turn, system: "Be brief.", messages: &messages, ordinal: 2 });
+        let text = input(&Prompt { turn, system: "Be brief.", messages: &messages, history: 3, ordinal: 2 });
         let wanted =
             ["Be brief.", "## User\none", "## Assistant\ntwo", "## System\n[tool:x]\nthree", "# Answer this\n--four"];
         let places: Vec<_> = wanted.iter().map(|part| text.find(part)).collect();

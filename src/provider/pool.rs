@@ -12,6 +12,7 @@ use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
+use crate::config::secret::Secret;
 use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
 use crate::provider::accounts::{Candidate, Choice, Limits, Reason, Standing, State, choose};
@@ -107,7 +108,7 @@ impl Pool {
                 Choice::Take(index) => {
                     (runs.busy[index], runs.latest) = (true, Some(index));
                     drop(runs);
-                    let fingerprint = self.fingerprint(index);
+                    let fingerprint = self.account_fingerprint(index);
                     let lease = Lease { pool: self, index, fingerprint };
                     match self.check(&lease, &states, cancel) {
                         Ok(()) => return Ok(Some(lease)),
@@ -133,6 +134,12 @@ impl Pool {
         }
     }
 
+    /// Changes when the credentials of an account do: whoever logs in again is asked again at once.
+    pub fn fingerprint(&self) -> String {
+        let all: Vec<String> = (0..self.settings.accounts.len()).map(|index| self.account_fingerprint(index)).collect();
+        Secret::new(all.join(" ")).fingerprint()
+    }
+
     /// The id of the account that was taken last.
     pub fn latest(&self) -> Option<&str> {
         let latest = self.lock().latest?;
@@ -148,7 +155,7 @@ impl Pool {
     /// Looks at every account, without a request: its id, and what speaks against it. Turns do not wait for that.
     pub fn look_at_all(&self, cancel: &Cancel) -> Vec<(String, Result<(), String>)> {
         let look = |index: usize| {
-            let found = self.look(index, &self.fingerprint(index), cancel).map_err(|(_, error)| error);
+            let found = self.look(index, &self.account_fingerprint(index), cancel).map_err(|(_, error)| error);
             (self.settings.accounts[index].id.clone(), found)
         };
         (0..self.settings.accounts.len()).take_while(|_| !cancel.requested()).map(look).collect()
@@ -233,7 +240,7 @@ impl Pool {
             let state = states.get(&account.id).unwrap_or(&unknown);
             let window_end = Wall(state.window_start).until(now);
             Candidate {
-                standing: state.standing(&self.fingerprint(index), now),
+                standing: state.standing(&self.account_fingerprint(index), now),
                 left: account.requests_max.saturating_sub(state.used(now, self.limits.window)),
                 max: account.requests_max,
                 window_left: self.limits.window.saturating_sub(window_end),
@@ -244,7 +251,7 @@ impl Pool {
         self.settings.accounts.iter().enumerate().map(candidate).collect()
     }
 
-    fn fingerprint(&self, index: usize) -> String {
+    fn account_fingerprint(&self, index: usize) -> String {
         codex_home::fingerprint(&self.settings, &self.settings.accounts[index])
     }
 

@@ -60,6 +60,9 @@ const SHELLS: [&str; 30] = [
     "provider/accounts_file.rs",
     "provider/pool.rs",
     "provider/caller.rs",
+    "provider/standing.rs", // what all turns share, behind one lock
+    "provider/standing_file.rs",
+    "provider/spending_file.rs",
     "channel/telegram_worker.rs",
     "channel/telegram_sender.rs",
     "channel/ends.rs", // the queue ends that a channel holds, and nothing else
