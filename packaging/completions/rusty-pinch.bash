@@ -34,7 +34,7 @@ _rusty_pinch() {
         'channels whatsapp') offers='--max-messages' ;;
         'codex') offers='status healthcheck generate' ;;
         'codex generate') offers='--prompt --purpose' ;;
-        'doctor') offers='--json --quiet --strict' ;;
+        'doctor') offers='--json --quiet --strict --probe --secrets' ;;
         'journal') offers='verify' ;;
         'journal verify') offers='--channel' ;;
         'outbox') offers='list show retry drop' ;;

@@ -2,6 +2,8 @@
 //! old. Pure; asking the other side and replacing is `cli/reload.rs`.
 
 use crate::config::endpoint::Endpoint;
+use crate::config::keys::Source;
+use crate::config::live_secret::LiveSecret;
 use crate::config::settings::{Config, Credential, ProviderKind};
 
 /// Who a secret is sent to.
@@ -20,44 +22,49 @@ pub struct Slot {
     pub user: String,
     /// Who gets it.
     pub receiver: Receiver,
+    /// Its variable.
+    pub name: String,
+    /// Where its value came from.
+    pub source: Source,
     /// The value, shared with those who send it.
-    pub credential: Credential,
+    pub secret: LiveSecret,
+}
+
+impl Slot {
+    fn new(user: &str, receiver: Receiver, credential: &Credential) -> Slot {
+        let Credential { secret, name, source } = credential.clone();
+        Slot { user: user.to_owned(), receiver, name: name.to_owned(), source, secret }
+    }
 }
 
 /// What to do about a secret in use.
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<'a> {
     /// It is the same.
     Unchanged,
     /// It is another one, and the old is kept: why, and what mends it.
     Keep(&'static str),
     /// It is another one, and fits.
-    Try(Credential),
+    Try(&'a Slot),
 }
 
 /// Every secret that is sent to somebody with this configuration.
 pub fn slots(config: &Config) -> Vec<Slot> {
     let telegram = &config.telegram;
-    let token = telegram.token.iter().map(|credential| Slot {
-        user: "telegram".to_owned(),
-        receiver: Receiver::Telegram(telegram.base.clone()),
-        credential: credential.clone(),
-    });
+    let token = telegram.token.iter();
+    let token = token.map(|token| Slot::new("telegram", Receiver::Telegram(telegram.base.clone()), token));
     let provider = &config.provider;
-    let key = provider.key.iter().zip(&provider.base).map(|(credential, base)| Slot {
-        user: provider.name.clone(),
-        receiver: Receiver::Http(provider.kind, base.clone()),
-        credential: credential.clone(),
-    });
+    let key = provider.key.iter().zip(&provider.base);
+    let key = key.map(|(key, base)| Slot::new(&provider.name, Receiver::Http(provider.kind, base.clone()), key));
     token.chain(key).collect()
 }
 
 /// What to do about `used`, now that the sources say `found`.
-pub fn step(used: &Slot, found: &[Slot]) -> Step {
+pub fn step<'a>(used: &Slot, found: &'a [Slot]) -> Step<'a> {
     let Some(new) = found.iter().find(|slot| slot.user == used.user) else {
         return Step::Keep("the settings hold no such secret any more; restart the worker");
     };
-    let (old_value, new_value) = (used.credential.secret.current(), new.credential.secret.current());
+    let (old_value, new_value) = (used.secret.current(), new.secret.current());
     if old_value.reveal() == new_value.reveal() {
         return Step::Unchanged;
     }
@@ -71,7 +78,7 @@ pub fn step(used: &Slot, found: &[Slot]) -> Step {
         Receiver::Telegram(_) if bot(old_value.reveal()) != bot(new_value.reveal()) => {
             Step::Keep("it is the token of another bot; restart the worker if that is meant")
         }
-        _ => Step::Try(new.credential.clone()),
+        _ => Step::Try(new),
     }
 }
 
@@ -83,7 +90,6 @@ pub fn added<'a>(used: &[Slot], found: &'a [Slot]) -> Vec<&'a Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::Source;
 
     fn config(pairs: &[(&str, &str)]) -> Config {
         let own = |(name, value): &(&str, &str)| (format!("RUSTY_PINCH_{name}"), ((*value).to_owned(), Source::File));
@@ -100,7 +106,7 @@ mod tests {
         let told = used.iter().map(|slot| match step(slot, &found) {
             Step::Unchanged => "same".to_owned(),
             Step::Keep(why) => why.to_owned(),
-            Step::Try(credential) => credential.secret.current().reveal().to_owned(),
+            Step::Try(new) => new.secret.current().reveal().to_owned(),
         });
         let told: Vec<String> = told.collect();
         assert!(told.len() == 2 && told.iter().zip(want).all(|(told, want)| told.contains(want)), "{told:?}");

@@ -34,6 +34,10 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("dead.letters", "replies that were given up"),
     ("spending", "tokens spent today, and how many may be"),
     ("telemetry.file", "the counters can be read"),
+    ("probe.provider", "with `--probe`: the provider answers and accepts the key, or Codex has an account"),
+    ("probe.telegram", "with `--probe`: Telegram accepts the token"),
+    ("probe.webhook", "with `--probe`: no webhook keeps messages from the worker"),
+    ("probe.bridge", "with `--probe`: the WhatsApp bridge can be reached"),
 ];
 
 /// How bad it is.

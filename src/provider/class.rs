@@ -218,11 +218,6 @@ impl Class {
     pub fn sets_not_before(self) -> bool {
         self.row().sets_not_before
     }
-
-    /// Whether the other side was waited for in vain: the retry budget counts that twice.
-    pub fn is_timeout(self) -> bool {
-        self.row().again == Again::OnceSlow
-    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ fn when(class: Class) -> &'static str {
         Class::SpawnTransient => "the Codex program cannot be started just now",
         Class::Exit => "the Codex program failed and did not say why",
         Class::NotConfigured => "something is not set; `rusty-pinch doctor` says what",
+        Class::SenderLimit => "somebody asks more often than our limits allow",
+        Class::TokenLimit => "the tokens of the day are used up: our own limit",
         Class::Cancelled => "we stop; the message is answered after the next start",
     }
 }

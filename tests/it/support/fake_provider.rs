@@ -3,6 +3,8 @@
 //! It answers `reply #<nonce> to <the user's text>` with a nonce of its own for every call, so that a message for which
 //! the provider was asked twice shows by its text. A long reply goes on with counted words that carry the nonce, so
 //! that every part of it can be told and missing parts are noticed.
+//!
+//! Every key is good, until `accept` names those that are. `GET /models` is the free question about a key.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -102,6 +104,10 @@ struct State {
     asked: Vec<Asked>,
     /// By nonce; empty where the call had no usual answer.
     replies: Vec<String>,
+    /// None: every one.
+    keys: Option<Vec<String>>,
+    /// Keys that were asked about for free.
+    probed: Vec<String>,
     random: Random,
 }
 
@@ -113,7 +119,15 @@ pub struct FakeProvider {
 impl FakeProvider {
     pub fn start(random: &mut Random) -> FakeProvider {
         let random = Random::from_seed(random.next());
-        let state = State { rules: Vec::new(), latency_ms: (0, 0), asked: Vec::new(), replies: Vec::new(), random };
+        let state = State {
+            rules: Vec::new(),
+            latency_ms: (0, 0),
+            asked: Vec::new(),
+            replies: Vec::new(),
+            keys: None,
+            probed: Vec::new(),
+            random,
+        };
         let state = Arc::new(Mutex::new(state));
         let server = {
             let state = Arc::clone(&state);
@@ -138,6 +152,16 @@ impl FakeProvider {
 
     pub fn clear_rules(&self) {
         lock(&self.state).rules.clear();
+    }
+
+    /// From here on only these keys are good.
+    pub fn accept(&self, keys: &[&str]) {
+        lock(&self.state).keys = Some(keys.iter().map(|key| (*key).to_string()).collect());
+    }
+
+    /// The keys that were asked about for free, in order.
+    pub fn probed(&self) -> Vec<String> {
+        lock(&self.state).probed.clone()
     }
 
     /// How long an ordinary answer takes, at random between the two.
@@ -170,6 +194,17 @@ impl FakeProvider {
 }
 
 fn handle(state: &Mutex<State>, request: &Request) -> Answer {
+    let key = request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let is_good = lock(state).keys.as_ref().is_none_or(|keys| keys.iter().any(|good| good == key));
+    if request.method == "GET" {
+        lock(state).probed.push(key.to_string());
+        let is_known = request.path.ends_with("/models");
+        return if !is_good {
+            refused(key)
+        } else {
+            Answer::json(if is_known { 200 } else { 404 }, &json!({ "data": [] }))
+        };
+    }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let text = last_user_text(&body);
     let mut state = lock(state);
@@ -192,6 +227,9 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     };
     state.replies.push(full.clone());
     drop(state);
+    if !is_good {
+        return refused(key);
+    }
     if request.method != "POST" || !request.path.ends_with("/chat/completions") {
         return Answer::new(404, "no such path");
     }
@@ -237,6 +275,13 @@ fn shaped(reply: &Reply, full: &str) -> Answer {
             }
         }
     }
+}
+
+/// Real servers repeat the key, or a part of it.
+fn refused(key: &str) -> Answer {
+    let message = format!("Incorrect API key provided: {key}. {UPSTREAM_CANARY}");
+    let error = json!({ "error": { "message": message, "type": "invalid_request_error", "code": "invalid_api_key" } });
+    Answer::json(401, &error)
 }
 
 fn completion(text: &str) -> Value {

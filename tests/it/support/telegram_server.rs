@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::checker::MARK;
 use crate::support::fake_http::{Answer, Shape};
 use crate::support::fake_http_request::Request;
-use crate::support::fake_telegram::{BOT_ID, Call, Posted, Sent, TOKEN};
+use crate::support::fake_telegram::{BOT_ID, Call, Posted, Sent};
 use crate::support::telegram_script::{Effect, Script};
 use crate::support::waiting::{lock, now};
 
@@ -48,6 +48,8 @@ pub struct State {
     /// By chat. Asked often, so not counted anew each time.
     pub counts: HashMap<i64, Counts>,
     pub script: Script,
+    /// The one that is valid.
+    pub token: String,
 }
 
 /// Called, before the answer, with the ids a `getUpdates` made the server forget.
@@ -109,7 +111,7 @@ impl Shared {
     }
 
     pub fn handle(&self, request: &Request) -> Answer {
-        let method = request.path.strip_prefix(&format!("/bot{TOKEN}/")).map(str::to_string);
+        let method = request.path.strip_prefix(&format!("/bot{}/", self.lock().token)).map(str::to_string);
         let Some(method) = method else {
             return refusal(401, "Unauthorized");
         };
