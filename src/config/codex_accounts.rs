@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::codex_environment::{key_variable, value_of};
-use crate::config::keys::{KeyError, Reader};
+use crate::config::keys::{KeyError, Reader, Source};
 use crate::config::live_secret::LiveSecret;
 use crate::config::secret::Secret;
 
@@ -19,6 +19,8 @@ pub struct Account {
     pub key_variable: Option<String>,
     /// Its key, in the place that all copies of this account share.
     pub key: Option<LiveSecret>,
+    /// Where its key came from.
+    pub key_source: Source,
     /// Whether it may use the login that `codex login` has left in its folder.
     pub own_login: bool,
     /// Requests in one window; at least 1.
@@ -49,6 +51,7 @@ fn one(reader: &Reader<'_>, text: &str, requests_max: u64) -> Account {
     Account {
         id,
         key: key_variable.as_ref().and_then(|name| key(reader, name)),
+        key_source: key_variable.as_ref().map_or(Source::Default, |name| source(reader, name)),
         own_login: key_variable.is_none(),
         key_variable,
         requests_max: next().and_then(|count| count.parse().ok()).unwrap_or(requests_max),
@@ -66,6 +69,7 @@ fn implicit(reader: &Reader<'_>, requests_max: u64) -> Account {
         id: IMPLICIT.to_owned(),
         own_login: key.is_none(),
         key,
+        key_source: source(reader, &name),
         key_variable: named.then_some(name),
         requests_max,
         model: reader.text("RUSTY_PINCH_CODEX_ACCOUNT_MODEL").map(|(model, _)| model),
@@ -79,6 +83,10 @@ fn key(reader: &Reader<'_>, name: &str) -> Option<LiveSecret> {
     (!value.is_empty()).then(|| LiveSecret::new(Secret::new(value.to_owned())))
 }
 
+fn source(reader: &Reader<'_>, name: &str) -> Source {
+    reader.0.get(name).map_or(Source::Default, |(_, source)| source.clone())
+}
+
 /// The variables that hold keys of accounts, for those who check their values.
 pub fn key_variables(reader: &Reader<'_>) -> Vec<String> {
     let accounts = read(reader).unwrap_or_default();
@@ -88,7 +96,7 @@ pub fn key_variables(reader: &Reader<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::{Environment, Source};
+    use crate::config::keys::Environment;
 
     #[track_caller]
     fn check(pairs: &[(&str, &str)], want: &str) {

@@ -13,6 +13,8 @@ pub enum Receiver {
     Telegram(Endpoint),
     /// A server of chat completions.
     Http(ProviderKind, Endpoint),
+    /// The Codex program.
+    Codex,
 }
 
 /// A secret in use, and where.
@@ -20,6 +22,8 @@ pub enum Receiver {
 pub struct Slot {
     /// Who uses it, in a word: `telegram`, or the provider.
     pub user: String,
+    /// Which place in the chain of providers that is.
+    pub place: usize,
     /// Who gets it.
     pub receiver: Receiver,
     /// Its variable.
@@ -31,9 +35,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn new(user: &str, receiver: Receiver, credential: &Credential) -> Slot {
+    fn new(user: &str, place: usize, receiver: Receiver, credential: &Credential) -> Slot {
         let Credential { secret, name, source } = credential.clone();
-        Slot { user: user.to_owned(), receiver, name: name.to_owned(), source, secret }
+        Slot { user: user.to_owned(), place, receiver, name: name.to_owned(), source, secret }
     }
 }
 
@@ -52,16 +56,27 @@ pub enum Step<'a> {
 pub fn slots(config: &Config) -> Vec<Slot> {
     let telegram = &config.telegram;
     let token = telegram.token.iter();
-    let token = token.map(|token| Slot::new("telegram", Receiver::Telegram(telegram.base.clone()), token));
-    let provider = &config.provider;
-    let key = provider.key.iter().zip(&provider.base);
-    let key = key.map(|(key, base)| Slot::new(&provider.name, Receiver::Http(provider.kind, base.clone()), key));
-    token.chain(key).collect()
+    let token = token.map(|token| Slot::new("telegram", 0, Receiver::Telegram(telegram.base.clone()), token));
+    let keys = config.chain().enumerate().filter_map(|(place, settings)| {
+        let (key, base) = settings.key.as_ref().zip(settings.base.clone())?;
+        Some(Slot::new(&settings.name, place, Receiver::Http(settings.kind, base), key))
+    });
+    let accounts = config.codex.accounts.iter().filter(|_| config.uses_codex());
+    let of_codex = accounts.filter_map(|account| {
+        let (name, secret) = (account.key_variable.clone()?, account.key.clone()?);
+        let (user, source) = (format!("codex account {}", account.id), account.key_source.clone());
+        Some(Slot { user, place: 0, receiver: Receiver::Codex, name, source, secret })
+    });
+    token.chain(keys).chain(of_codex).collect()
+}
+
+fn is_same(one: &Slot, other: &Slot) -> bool {
+    one.user == other.user && one.place == other.place
 }
 
 /// What to do about `used`, now that the sources say `found`.
 pub fn step<'a>(used: &Slot, found: &'a [Slot]) -> Step<'a> {
-    let Some(new) = found.iter().find(|slot| slot.user == used.user) else {
+    let Some(new) = found.iter().find(|slot| is_same(slot, used)) else {
         return Step::Keep("the settings hold no such secret any more; restart the worker");
     };
     let (old_value, new_value) = (used.secret.current(), new.secret.current());
@@ -84,7 +99,7 @@ pub fn step<'a>(used: &Slot, found: &'a [Slot]) -> Step<'a> {
 
 /// The secrets that nobody used when the worker started.
 pub fn added<'a>(used: &[Slot], found: &'a [Slot]) -> Vec<&'a Slot> {
-    found.iter().filter(|slot| used.iter().all(|other| other.user != slot.user)).collect()
+    found.iter().filter(|slot| !used.iter().any(|other| is_same(other, slot))).collect()
 }
 
 #[cfg(test)]
@@ -111,6 +126,29 @@ mod tests {
         let told: Vec<String> = told.collect();
         assert!(told.len() == 2 && told.iter().zip(want).all(|(told, want)| told.contains(want)), "{told:?}");
         assert_eq!(added(&used, &found).len(), new);
+    }
+
+    #[test]
+    fn each_place_of_a_chain_has_a_secret_of_its_own() {
+        let chain = ("PROVIDER_CHAIN", "openrouter:a,openai,openrouter:b");
+        let used = slots(&config(&[chain, ("API_KEY", "1"), ("OPENROUTER_API_KEY", "2"), ("OPENAI_API_KEY", "3")]));
+        let found = slots(&config(&[chain, ("API_KEY", "1"), ("OPENROUTER_API_KEY", "4"), ("OPENAI_API_KEY", "3")]));
+        let tried = used.iter().filter(|slot| matches!(step(slot, &found), Step::Try(_))).map(|slot| slot.place);
+        assert_eq!(tried.collect::<Vec<_>>(), [0, 2]);
+        let turned = [("PROVIDER_CHAIN", "openai,openrouter"), ("OPENROUTER_API_KEY", "2"), ("OPENAI_API_KEY", "3")];
+        assert!(used.iter().all(|slot| matches!(step(slot, &slots(&config(&turned))), Step::Keep(_))));
+    }
+
+    #[test]
+    fn each_account_of_codex_has_a_secret_of_its_own() {
+        let with = |value: &str| {
+            let accounts = ("CODEX_ACCOUNTS", "a|RUSTY_PINCH_API_KEY;b|RUSTY_PINCH_GROQ_API_KEY;c");
+            slots(&config(&[accounts, ("API_KEY", "1"), ("GROQ_API_KEY", value)]))
+        };
+        let (used, found) = (with("2"), with("3"));
+        let tried = used.iter().filter(|slot| matches!(step(slot, &found), Step::Try(_)));
+        assert_eq!(tried.map(|slot| slot.user.as_str()).collect::<Vec<_>>(), ["codex account b"]);
+        assert_eq!(used.len(), 2);
     }
 
     #[test]

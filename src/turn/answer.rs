@@ -125,7 +125,7 @@ impl Answerer {
             user_chars: question.text.chars().count() as u64,
             response_chars: if answered.error.is_some() { 0 } else { answered.text.chars().count() as u64 },
             error: answered.error.map(str::to_owned),
-            error_detail: failure.map(|error: ProviderError| error.detail),
+            error_detail: failure.map(|error: ProviderError| self.redactor.clean(&error.detail)),
             queue_ms: Some(u64::try_from(queued.as_millis()).unwrap_or(u64::MAX)),
             input_tokens: effort.input_tokens,
             output_tokens: effort.output_tokens,

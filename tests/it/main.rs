@@ -37,6 +37,8 @@ mod outbox;
 mod panic;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
+/// Where secrets come from, how they change, and that nobody sees them.
+mod secrets;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Limits of spending: who is refused, and what is counted.

@@ -108,6 +108,9 @@ struct State {
     keys: Option<Vec<String>>,
     /// Keys that were asked about for free.
     probed: Vec<String>,
+    /// What such a question is answered with, and the key that is excepted.
+    probe_status: Option<(u16, Option<String>)>,
+    probe_wait: Wait,
     random: Random,
 }
 
@@ -126,6 +129,8 @@ impl FakeProvider {
             replies: Vec::new(),
             keys: None,
             probed: Vec::new(),
+            probe_status: None,
+            probe_wait: Wait::No,
             random,
         };
         let state = Arc::new(Mutex::new(state));
@@ -157,6 +162,15 @@ impl FakeProvider {
     /// From here on only these keys are good.
     pub fn accept(&self, keys: &[&str]) {
         lock(&self.state).keys = Some(keys.iter().map(|key| (*key).to_string()).collect());
+    }
+
+    /// Free questions are answered like this, whatever the key, but for one.
+    pub fn answer_probes(&self, status: u16, except: Option<&str>) {
+        lock(&self.state).probe_status = Some((status, except.map(str::to_string)));
+    }
+
+    pub fn delay_probes(&self, wait: Wait) {
+        lock(&self.state).probe_wait = wait;
     }
 
     /// The keys that were asked about for free, in order.
@@ -197,13 +211,7 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     let key = request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     let is_good = lock(state).keys.as_ref().is_none_or(|keys| keys.iter().any(|good| good == key));
     if request.method == "GET" {
-        lock(state).probed.push(key.to_string());
-        let is_known = request.path.ends_with("/models");
-        return if !is_good {
-            refused(key)
-        } else {
-            Answer::json(if is_known { 200 } else { 404 }, &json!({ "data": [] }))
-        };
+        return probed(&mut lock(state), key, is_good, request.path.ends_with("/models"));
     }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let text = last_user_text(&body);
@@ -233,7 +241,7 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     if request.method != "POST" || !request.path.ends_with("/chat/completions") {
         return Answer::new(404, "no such path");
     }
-    shaped(&reply, &full).after(wait)
+    shaped(&reply, &full, key).after(wait)
 }
 
 impl State {
@@ -260,14 +268,15 @@ impl State {
     }
 }
 
-fn shaped(reply: &Reply, full: &str) -> Answer {
+fn shaped(reply: &Reply, full: &str, key: &str) -> Answer {
     match reply {
         Reply::Usual | Reply::Long(_) | Reply::Text(_) => Answer::json(200, &completion(full)),
         Reply::Spoil(shape) => Answer::json(200, &completion(full)).shaped(*shape),
         Reply::Malformed(body) => Answer::new(200, body.as_str()).header("Content-Type", "application/json"),
         Reply::Oversize(bytes) => Answer::json(200, &completion(&"x".repeat(*bytes))),
         Reply::Status { status, retry_after } => {
-            let error = json!({ "error": { "message": UPSTREAM_CANARY, "type": "scripted", "code": null } });
+            let message = format!("{UPSTREAM_CANARY} {key}");
+            let error = json!({ "error": { "message": message, "type": "scripted", "code": null } });
             let answer = Answer::json(*status, &error);
             match retry_after {
                 Some(value) => answer.header("Retry-After", value),
@@ -275,6 +284,17 @@ fn shaped(reply: &Reply, full: &str) -> Answer {
             }
         }
     }
+}
+
+fn probed(state: &mut State, key: &str, is_good: bool, is_known: bool) -> Answer {
+    state.probed.push(key.to_string());
+    let scripted = state.probe_status.as_ref().filter(|(_, except)| except.as_deref() != Some(key));
+    let answer = match scripted {
+        Some((status, _)) => Answer::json(*status, &json!({ "error": { "message": key } })),
+        None if !is_good => refused(key),
+        None => Answer::json(if is_known { 200 } else { 404 }, &json!({ "data": [] })),
+    };
+    answer.after(state.probe_wait.clone())
 }
 
 /// Real servers repeat the key, or a part of it.

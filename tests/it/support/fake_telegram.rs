@@ -163,7 +163,6 @@ impl FakeTelegram {
     /// As BotFather's /revoke: from here on this is the token, and no other.
     pub fn revoke(&self, token: &str) {
         self.shared.lock().token = token.to_string();
-        self.interrupt_polls();
     }
 
     pub fn set_webhook(&self, url: Option<&str>) {

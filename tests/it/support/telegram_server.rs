@@ -151,8 +151,9 @@ impl Shared {
         match method {
             "getMe" => success(json!({ "id": BOT_ID, "is_bot": true, "first_name": "Pinch", "username": "pinch_bot" })),
             "getWebhookInfo" => {
-                let url = self.lock().webhook.clone().unwrap_or_default();
-                success(json!({ "url": url, "has_custom_certificate": false, "pending_update_count": 0 }))
+                let state = self.lock();
+                let (url, pending) = (state.webhook.clone().unwrap_or_default(), state.queue.len());
+                success(json!({ "url": url, "has_custom_certificate": false, "pending_update_count": pending }))
             }
             "getUpdates" => self.get_updates(body),
             "sendMessage" => self.send_message(body, is_answer_lost),
