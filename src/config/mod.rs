@@ -12,6 +12,8 @@ pub mod endpoint;
 pub mod env_file;
 /// Every variable, declared once.
 pub mod keys;
+/// How much may be asked and spent.
+pub mod limits;
 /// Credentials that change while they are in use, and all that is secret.
 pub mod live_secret;
 /// Settings that fit and still surprise.

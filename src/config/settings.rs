@@ -7,6 +7,7 @@ use crate::base::message::Mode;
 use crate::config::chain::Entry;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::limits::SpendingLimits;
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
 use crate::config::{chain, codex_environment, surroundings};
@@ -66,6 +67,8 @@ pub struct ProviderSettings {
     pub deadline: Duration,
     /// Sampling temperature, if one is to be sent.
     pub temperature: Option<f64>,
+    /// Whether answers are read as they come.
+    pub streams: bool,
 }
 
 /// Settings of the Codex program.
@@ -128,6 +131,8 @@ pub struct Config {
     pub delivery: Mode,
     /// Prompt building.
     pub history: HistoryLimits,
+    /// What may be asked and spent.
+    pub spending: SpendingLimits,
     /// Sessions, journal, telemetry.
     pub data: PathBuf,
     /// The operator's files.
@@ -221,6 +226,7 @@ impl Config {
                 lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
                 bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),
             },
+            spending: SpendingLimits::load(&reader)?,
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
             telemetry_file,

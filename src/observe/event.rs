@@ -164,6 +164,14 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<String>,
     },
+    /// A limit of spending was reached: of one sender, or of all. Once for a sender and window.
+    LimitReached {
+        limit: &'static str,
+        most: u64,
+        channel: Option<ChannelId>,
+        sender_id: Option<String>,
+        retry_ms: u64,
+    },
     /// What a start found on disk.
     Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
     /// The journal was damaged; the files were kept.
@@ -210,6 +218,7 @@ impl Event {
             | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
             | Event::ProviderState { .. }
+            | Event::LimitReached { .. }
             | Event::SessionRepaired { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
+use crate::base::id::TurnId;
 use crate::base::retry::{Retry, Times};
 use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderSettings};
@@ -16,6 +17,8 @@ use crate::observe::event::{Event, Log};
 use crate::provider::breaker::Pass;
 use crate::provider::chain::{Link, PROVIDERS_MAX};
 use crate::provider::class::{Again, Class};
+use crate::provider::spending::Refusal;
+use crate::provider::spending_file::{Asker, Spending};
 use crate::provider::standing::{Rest, Standing};
 use crate::provider::{Attempt, Completion, Prompt, ProviderError};
 use crate::sys::stop::Stop;
@@ -62,6 +65,8 @@ enum Given {
 pub struct Caller {
     links: Vec<Link>,
     standing: Arc<Standing>,
+    /// `None`: asking costs nothing.
+    spending: Option<Arc<Spending>>,
     policy: Policy,
     rng: Rng,
     clock: Arc<dyn Clock>,
@@ -70,16 +75,19 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The configured providers.
+    /// The configured providers. All callers of the process share `spending`; an echo does not use it.
     pub fn new(
         config: &Config,
+        spending: Arc<Spending>,
         standing: Arc<Standing>,
         rng: Rng,
         clock: Arc<dyn Clock>,
         stop: Stop,
         log: Arc<dyn Log>,
     ) -> Caller {
-        Caller::over(Link::all(config, &clock), &config.provider, standing, rng, clock, stop, log)
+        let links = Link::all(config, &spending, &clock);
+        let spending = Some(spending).filter(|_| links.iter().any(|link| !link.is_echo()));
+        Caller { spending, ..Caller::over(links, &config.provider, standing, rng, clock, stop, log) }
     }
 
     /// Any providers, in order, with the patience of `settings`.
@@ -93,7 +101,12 @@ impl Caller {
         log: Arc<dyn Log>,
     ) -> Caller {
         let policy = Policy { attempts_max: settings.attempts, base: settings.backoff, cap: settings.backoff_max };
-        Caller { links, standing, policy, rng, clock, stop, log }
+        Caller { links, standing, spending: None, policy, rng, clock, stop, log }
+    }
+
+    /// Whether a turn may begin to ask; it is counted then, once.
+    pub fn begin(&self, turn: TurnId, asker: Option<Asker<'_>>) -> Result<(), Refusal> {
+        self.spending.as_ref().map_or(Ok(()), |spending| spending.admit(turn, asker))
     }
 
     /// Asks until there is an answer, or no more sense in asking. Counts into `effort` either way.
@@ -241,7 +254,8 @@ impl Caller {
         // No channel shows an answer before it is whole.
         let mut attempt = Attempt { deadline: bounds.deadline, cancel: bounds.cancel, deltas: &mut |_| () };
         let outcome = link.provider.complete(prompt, &mut attempt);
-        let counted = !outcome.as_ref().is_err_and(|error| error.class == Class::NotConfigured);
+        let is_unasked = |error: &ProviderError| matches!(error.class, Class::NotConfigured | Class::TokenLimit);
+        let counted = !outcome.as_ref().is_err_and(is_unasked);
         effort.attempts += u32::from(counted && !link.is_echo());
         if let Some(pass) = pass {
             // What fails while it is cancelled says nothing about the provider.

@@ -10,7 +10,9 @@ use crate::net::http_client::HttpClient;
 use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
-use crate::provider::openai::OpenAi;
+use crate::provider::metered::Metered;
+use crate::provider::openai::{OpenAi, Streams};
+use crate::provider::spending_file::Spending;
 use crate::provider::standing::Who;
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 
@@ -50,8 +52,16 @@ impl Link {
     }
 
     /// Everyone of the configuration, in order.
-    pub fn all(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Link> {
-        config.chain().map(|settings| build(config, settings, Arc::clone(clock))).collect()
+    pub fn all(config: &Config, spending: &Arc<Spending>, clock: &Arc<dyn Clock>) -> Vec<Link> {
+        let links = config.chain().map(|settings| build(config, settings, Arc::clone(clock)));
+        links.map(|link| if link.is_echo() { link } else { link.metered(Arc::clone(spending)) }).collect()
+    }
+
+    /// Every request is checked and counted.
+    fn metered(self, spending: Arc<Spending>) -> Link {
+        let Link { provider, name, .. } = self;
+        let provider = Box::new(Metered { provider, name: name.clone(), spending });
+        Link { provider, name, ..self }
     }
 
     /// An echo is no attempt at anything, and has no standing.
@@ -144,6 +154,7 @@ fn over_http(settings: &ProviderSettings, clock: Arc<dyn Clock>) -> OpenAi {
         vendor_headers,
         silence: settings.silence,
         temperature: settings.temperature,
+        streams: if settings.streams { Streams::Counted } else { Streams::No },
         transport: Box::new(HttpClient::new(base.is_some_and(|base| base.is_secure()))),
         clock,
     }

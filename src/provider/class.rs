@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use crate::base::retry::{Retry, Times};
-use crate::net::http::{Phase, TransportError};
 
 /// A class that is waited for patiently is not asked again before this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -44,6 +43,8 @@ pub enum Class {
     SpawnTransient,
     Exit,
     NotConfigured,
+    SenderLimit,
+    TokenLimit,
     Cancelled,
 }
 
@@ -127,7 +128,8 @@ impl Class {
         Class::Dns, Class::Connect, Class::Tls, Class::TimeoutFirstByte, Class::TimeoutIdle, Class::Deadline, Class::StreamCut,
         Class::Server, Class::Overloaded, Class::RateLimited, Class::Quota, Class::Auth, Class::Forbidden, Class::ModelNotFound,
         Class::ContextLength, Class::ContentFilter, Class::InvalidRequest, Class::Malformed, Class::TooLarge, Class::Spawn,
-        Class::SpawnTransient, Class::Exit, Class::NotConfigured, Class::Cancelled,
+        Class::SpawnTransient, Class::Exit, Class::NotConfigured, Class::SenderLimit, Class::TokenLimit,
+        Class::Cancelled,
     ];
 
     /// The table.
@@ -164,6 +166,8 @@ impl Class {
             Class::SpawnTransient => row("spawn", Again::Once, Fallback::Yes, Effect::Count, TROUBLE),
             Class::Exit => row("exit", Again::No, Fallback::Yes, Effect::Count, TROUBLE),
             Class::NotConfigured => row("not_configured", Again::No, Fallback::Yes, Effect::None, SETUP),
+            Class::SenderLimit => row("sender_limit", Again::No, Fallback::No, Effect::None, "you have asked as many questions as you may for now. Please try again later."),
+            Class::TokenLimit => row("token_limit", Again::No, Fallback::No, Effect::None, "all tokens that I may use in a day are used up. Please try again tomorrow."),
             Class::Cancelled => row("cancelled", Again::No, Fallback::No, Effect::None, "I was stopped before I could answer."),
         }
     }
@@ -214,100 +218,11 @@ impl Class {
     pub fn sets_not_before(self) -> bool {
         self.row().sets_not_before
     }
-
-    /// Whether the other side was waited for in vain: the retry budget counts that twice.
-    pub fn is_timeout(self) -> bool {
-        self.row().again == Again::OnceSlow
-    }
-
-    /// From how far an exchange came. The body of a response is not streamed, so a cut or a stop in it is the same as
-    /// at its beginning: nothing of it is used.
-    pub fn of_transport(error: &TransportError) -> Class {
-        match error.phase {
-            Phase::Resolve => Class::Dns,
-            Phase::Connect => Class::Connect,
-            Phase::Tls => Class::Tls,
-            Phase::FirstByte => Class::TimeoutFirstByte,
-            Phase::Idle => Class::TimeoutIdle,
-            Phase::Total => Class::Deadline,
-            Phase::Cut => Class::StreamCut,
-            Phase::Malformed => Class::Malformed,
-            Phase::TooLarge | Phase::Refused => Class::TooLarge,
-            Phase::Cancelled => Class::Cancelled,
-        }
-    }
-
-    /// From a status that is not 2xx and the error codes of the body's error object, if it has one.
-    pub fn of_status(status: u16, codes: &[&str]) -> Class {
-        let says = |words: &[&str]| codes.iter().any(|code| words.iter().any(|word| code.contains(word)));
-        match status {
-            401 => Class::Auth,
-            402 => Class::Quota,
-            403 if says(&["authentication", "api_key"]) => Class::Auth,
-            403 => Class::Forbidden,
-            404 if says(&["model"]) => Class::ModelNotFound,
-            408 | 409 | 425 => Class::Server,
-            413 if says(&["context_length"]) => Class::ContextLength,
-            429 if says(&["insufficient_quota", "usage_limit_reached", "usage_not_included", "billing"]) => {
-                Class::Quota
-            }
-            429 => Class::RateLimited,
-            503 | 529 if says(&["overloaded", "slow_down"]) => Class::Overloaded,
-            500.. => Class::Server,
-            _ => Class::of_codes(codes).unwrap_or(Class::InvalidRequest),
-        }
-    }
-
-    /// From error codes alone: an error object inside a 2xx response, or a 400.
-    pub fn of_codes(codes: &[&str]) -> Option<Class> {
-        let says = |words: &[&str]| codes.iter().any(|code| words.iter().any(|word| code.contains(word)));
-        let table: [(&[&str], Class); 8] = [
-            (&["context_length"], Class::ContextLength),
-            (&["content_filter", "cyber_policy", "content_policy"], Class::ContentFilter),
-            (&["insufficient_quota", "usage_limit", "billing"], Class::Quota),
-            (&["rate_limit"], Class::RateLimited),
-            (&["overloaded", "slow_down"], Class::Overloaded),
-            (&["server_error", "internal"], Class::Server),
-            (&["invalid_api_key", "authentication"], Class::Auth),
-            (&["model_not_found"], Class::ModelNotFound),
-        ];
-        table.into_iter().find(|(words, _)| says(words)).map(|(_, class)| class)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(status: u16, codes: &[&str], want: Class) {
-        assert_eq!(Class::of_status(status, codes), want, "{status} {codes:?}");
-    }
-
-    #[test]
-    fn statuses_map_to_classes() {
-        check(400, &[], Class::InvalidRequest);
-        check(400, &["context_length_exceeded"], Class::ContextLength);
-        check(400, &["content_filter"], Class::ContentFilter);
-        check(401, &["insufficient_quota"], Class::Auth);
-        check(402, &[], Class::Quota);
-        check(403, &[], Class::Forbidden);
-        check(403, &["invalid_api_key"], Class::Auth);
-        check(404, &[], Class::InvalidRequest);
-        check(404, &["model_not_found"], Class::ModelNotFound);
-        check(405, &[], Class::InvalidRequest);
-        check(408, &[], Class::Server);
-        check(413, &["context_length_exceeded"], Class::ContextLength);
-        check(422, &[], Class::InvalidRequest);
-        check(429, &[], Class::RateLimited);
-        check(429, &["insufficient_quota"], Class::Quota);
-        check(500, &[], Class::Server);
-        check(503, &[], Class::Server);
-        check(503, &["overloaded_error"], Class::Overloaded);
-        check(529, &["overloaded"], Class::Overloaded);
-        check(302, &[], Class::InvalidRequest);
-        check(599, &[], Class::Server);
-    }
 
     #[test]
     fn a_servers_wish_is_kept_and_a_hopeless_case_is_not_repeated() {

@@ -22,18 +22,34 @@ pub mod caller;
 pub mod chain;
 /// What can go wrong, and what each kind of wrong means.
 pub mod class;
+/// From evidence to a class.
+pub mod classify;
 /// The Codex program.
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// What a request costs.
+pub mod cost;
+/// The table of classes in docs/providers.md.
+pub mod document;
 /// What is known of a provider from one process to the next.
 pub mod kept;
 /// An echo.
 pub mod local;
+/// A provider whose requests are counted, up to a limit.
+pub mod metered;
 /// Chat completions over HTTP.
 pub mod openai;
+/// What a chat completions server answers.
+pub mod openai_answer;
 /// Whether a key is accepted, for free.
 pub mod probe;
+/// What was asked and spent, and whether more may be.
+pub mod spending;
+/// The file of what was spent, shared by processes.
+pub mod spending_file;
+/// Server-sent events.
+pub mod sse;
 /// What is known of every provider, shared by all turns.
 pub mod standing;
 /// The file of what is known, shared by processes.

@@ -13,11 +13,12 @@ use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
 use crate::provider::caller::{Caller, Effort};
 use crate::provider::class::Class;
+use crate::provider::spending_file::Asker;
 use crate::provider::{Prompt, ProviderError};
 use crate::store::sessions::{self, History};
 use crate::store::storage::Storage;
 use crate::tool::{self, Context, Tail, TailLine};
-use crate::turn::machine::{Answered, Step, Turn, expired, given_up};
+use crate::turn::machine::{Answered, Step, Turn, expired, given_up, refused};
 use crate::turn::prompt;
 
 /// Attempts that the end of a process cut off, before a message is given up.
@@ -53,6 +54,8 @@ pub struct Question<'a> {
     pub waited: Option<Duration>,
     /// Attempts that the end of a process cut off.
     pub interrupted: u32,
+    /// Whose limit of questions it falls under; `None`: nobody's.
+    pub asker: Option<Asker<'a>>,
 }
 
 /// Answers questions, one at a time.
@@ -154,6 +157,11 @@ impl Answerer {
                 Step::Reply(answered) => return Some(answered),
                 Step::Run { name, arguments } => turn.on_tool(self.run_tool(question, &name, &arguments)),
                 Step::Ask => {
+                    // A question is admitted once; what a model asks for in answering it belongs to it.
+                    let is_first = turn.follow_up().is_empty();
+                    if is_first && let Err(refusal) = self.caller.begin(question.turn, question.asker) {
+                        return Some(unanswered(refused(&refusal, &reference), refusal.class().name()));
+                    }
                     let outcome = self.ask(question, turn.follow_up(), deadline, effort, cancel);
                     *failure = outcome.as_ref().err().cloned();
                     if outcome.as_ref().is_err_and(|error| error.class == Class::Cancelled) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::message::{Inbound, Message, Path, Reply, Role, Summary};
 use crate::provider::class::Class;
+use crate::provider::spending::Refusal;
 use crate::tool::command::{self, ToolCall};
 
 /// Tools a model may run in one turn; then it must answer.
@@ -138,6 +139,12 @@ pub fn apology(class: Class, wait: Option<Duration>, reference: &str) -> String 
             format!("Sorry, {what}{AGAIN} in about {}. (ref {reference})", in_words(wait))
         }
     }
+}
+
+/// What a person is told when a model is not asked because a limit is reached.
+pub fn refused(refusal: &Refusal, reference: &str) -> String {
+    let (what, wait) = (refusal.sentence(), in_words(refusal.wait));
+    format!("Sorry, {what} Please try again in about {wait}. (ref {reference})")
 }
 
 /// Rounded up: a person who comes back then is not too early.

@@ -39,6 +39,8 @@ mod provider;
 mod secrets;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
+/// Limits of spending: who is refused, and what is counted.
+mod spending;
 /// Recovery from every crash image of a scripted run.
 mod storage;
 /// The Bot API as the worker speaks it.

@@ -1,6 +1,13 @@
 //! The HTTP client and the chat completions provider against a loopback server that misbehaves: how far an exchange
 //! came, whether anything may have been sent, and how often it is tried again.
 
+mod cells;
+/// A chain of providers, and what is known of each after a restart.
+mod chain;
+mod matrix;
+/// The same in one process, with clocks and providers from a script.
+mod standing;
+
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::time::Duration;
