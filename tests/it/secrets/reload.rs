@@ -146,6 +146,27 @@ fn a_new_token_of_the_same_bot_ends_the_parking_and_loses_nothing() {
     assert!(scene.world.all_lines().iter().all(|line| !line.contains("anaryToken")));
 }
 
+/// A key that others know: it is withdrawn first, and turns fail without asking until the new one is there.
+#[test]
+fn a_new_key_is_asked_at_once_although_the_old_one_is_left_alone() {
+    let mut scene = Scene::new("withdrawn");
+    let file = in_file(&mut scene.world, KEY, API_KEY);
+    let process = scene.start_polling();
+    smoke(&scene, 1);
+    scene.provider.accept(&[NEW_KEY]);
+    for (number, text) in ["rejected", "left alone"].iter().enumerate() {
+        scene.telegram.say(2, text);
+        scene.telegram.until_sent_to(2, number + 1);
+    }
+    assert_eq!((scene.provider.asked_about("rejected"), scene.provider.asked_about("left alone")), (1, 0));
+    put(&file, NEW_KEY);
+    assert_eq!(reload(&process, KEY)["status"], "ok");
+    smoke(&scene, 1);
+    scene.stop(process);
+    let errors: Vec<_> = scene.world.all_events("turn").iter().map(|turn| turn["error"].clone()).collect();
+    assert_eq!(errors, [serde_json::Value::Null, "auth".into(), "auth".into(), serde_json::Value::Null]);
+}
+
 /// There is no free question about a key of Codex: it is used from the next run on.
 #[test]
 fn a_key_of_codex_is_replaced_for_the_next_run() {
