@@ -1,5 +1,5 @@
-//! The runbook of docs/key-rotation.md, step by step and command by command, while people write. Seen to fail: a key that is read
-//! once at the start (its old value is refused after step 5), a refused key put to use all the same.
+//! The runbook of docs/key-rotation.md, step by step and command by command, while people write. Seen to fail: a swap that does
+//! nothing, a refused key that is put to use all the same.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
