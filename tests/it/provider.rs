@@ -3,6 +3,7 @@
 
 mod cells;
 mod matrix;
+mod tls;
 
 use std::net::TcpListener;
 use std::ops::ControlFlow;
