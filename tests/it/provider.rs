@@ -2,6 +2,8 @@
 //! came, whether anything may have been sent, and how often it is tried again.
 
 mod cells;
+mod corpus;
+mod limits;
 mod matrix;
 mod tls;
 
