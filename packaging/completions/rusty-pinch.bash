@@ -30,7 +30,7 @@ _rusty_pinch() {
         'channels all') offers='--max-messages' ;;
         'channels telegram') offers='--max-messages' ;;
         'channels whatsapp') offers='--max-messages' ;;
-        'doctor') offers='--json --quiet --strict' ;;
+        'doctor') offers='--json --quiet --strict --probe --secrets' ;;
         'journal') offers='verify' ;;
         'journal verify') offers='--channel' ;;
         'outbox') offers='list show retry drop' ;;

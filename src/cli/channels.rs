@@ -25,6 +25,8 @@ use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
 use crate::observe::sink::Way;
 use crate::provider::caller::Caller;
+use crate::provider::spending_file::{BELIEVED_AFTER, Spending};
+use crate::provider::standing::Standing;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
@@ -146,9 +148,14 @@ struct Orders {
 fn plan(setup: &Setup, token: &LiveSecret, ledger: Ledger, opening: Opening, orders: &Orders, limits: Limits) -> Plan {
     let config = &setup.config;
     let mut rng = setup.rng.clone();
+    let spending = Spending::new(config, BELIEVED_AFTER, Arc::clone(&setup.clock), Arc::clone(&setup.log));
+    let spending = Arc::new(spending);
+    let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
+    let standing = Arc::new(Standing::new(&config.data, rng.split(), clock, log));
     let answerers = orders.calls.iter().map(|cancel| {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        let caller = Caller::new(config, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
+        let (spending, standing) = (Arc::clone(&spending), Arc::clone(&standing));
+        let caller = Caller::new(config, spending, standing, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
         (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
     });

@@ -139,6 +139,8 @@ pub const COMMANDS: &[Command] = &[
         flag("json", "print the report as JSON"),
         flag("quiet", "print problems only"),
         flag("strict", "exit 1 for warnings too"),
+        flag("probe", "ask the servers, too"),
+        flag("secrets", "print where each secret comes from instead"),
     ] },
     Command { id: Id::Run, words: &["run"], about: "Answer one message.", options: &[
         SESSION,

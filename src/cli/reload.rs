@@ -19,7 +19,7 @@ use crate::cli::setup::Setup;
 use crate::config::live_secret::LiveSecret;
 use crate::config::rotation::{self, Receiver, Slot, Step};
 use crate::config::secret::Secret;
-use crate::config::settings::{Config, Credential};
+use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::{Event, Log};
@@ -77,41 +77,40 @@ impl Reload {
                 used.iter().for_each(|slot| self.look(slot, &found));
                 for slot in rotation::added(&used, &found) {
                     let reason = "nobody used it when the worker started; restart the worker".to_owned();
-                    self.tell("rejected", &slot.credential, None, Some(reason));
+                    self.tell("rejected", slot, None, Some(reason));
                 }
             }
             // Half of a change is no change: what is wrong may be what this secret was to go with.
             Err(reason) => {
-                used.iter().for_each(|slot| self.tell("rejected", &slot.credential, None, Some(reason.clone())));
+                used.iter().for_each(|slot| self.tell("rejected", slot, None, Some(reason.clone())));
             }
         }
     }
 
     /// Every output keeps silent about what is set now and what is in use.
     fn learn(&self, found: &Surroundings, used: &[Slot]) {
-        let in_use = used.iter().map(|slot| slot.credential.secret.current().as_ref().clone());
+        let in_use = used.iter().map(|slot| slot.secret.current().as_ref().clone());
         self.config.secrets.learn(found.secrets().into_iter().chain(in_use).collect());
     }
 
     fn look(&self, slot: &Slot, found: &[Slot]) {
         let new = match rotation::step(slot, found) {
-            Step::Unchanged => return self.tell("unchanged", &slot.credential, None, None),
-            Step::Keep(reason) => return self.tell("rejected", &slot.credential, None, Some(reason.to_owned())),
+            Step::Unchanged => return self.tell("unchanged", slot, None, None),
+            Step::Keep(reason) => return self.tell("rejected", slot, None, Some(reason.to_owned())),
             Step::Try(new) => new,
         };
         let secret = new.secret.current();
         let (probe, reason) = match ask(slot, &secret) {
-            Asked::Refused(reason) => return self.tell("rejected", &new, Some("refused"), Some(reason)),
+            Asked::Refused(reason) => return self.tell("rejected", new, Some("refused"), Some(reason)),
             Asked::Accepted => ("ok", None),
             Asked::Failed(reason) => ("failed", Some(reason)),
         };
-        slot.credential.secret.replace(secret.as_ref().clone());
-        self.tell("ok", &new, Some(probe), reason);
+        slot.secret.replace(secret.as_ref().clone());
+        self.tell("ok", new, Some(probe), reason);
     }
 
-    fn tell(&self, status: &'static str, credential: &Credential, probe: Option<&'static str>, reason: Option<String>) {
-        let Credential { secret, name, source } = credential;
-        let (name, source, fp) = ((*name).to_owned(), source.to_string(), secret.current().fingerprint());
+    fn tell(&self, status: &'static str, slot: &Slot, probe: Option<&'static str>, reason: Option<String>) {
+        let (name, source, fp) = (slot.name.clone(), slot.source.to_string(), slot.secret.current().fingerprint());
         self.log.emit(self.clock.wall(), &Event::Reload { status, name, source, fp, probe, reason });
     }
 }
@@ -136,7 +135,7 @@ fn ask(slot: &Slot, new: &Secret) -> Asked {
             let answer = ask(new);
             match answer {
                 // A key may be good for answers only. Then the one in use may not ask this, either, and nothing is known.
-                Answer::Refused(403) if ask(&slot.credential.secret.current()) == answer => {
+                Answer::Refused(403) if ask(&slot.secret.current()) == answer => {
                     Asked::Failed("status 403, as with the one in use".to_owned())
                 }
                 Answer::Accepted => Asked::Accepted,

@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment, replacing};
 use crate::config::live_secret::KnownSecrets;
-use crate::config::settings::{Config, ProviderKind};
+use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
@@ -71,7 +71,7 @@ impl Setup {
 
     /// Ends what a killed process left running. Only Codex starts programs.
     pub fn end_orphans(&self) {
-        if self.config.provider.kind != ProviderKind::Codex {
+        if !self.config.uses_codex() {
             return;
         }
         let processes = children::end_orphans(&self.config.children_folder());

@@ -64,8 +64,8 @@ pub enum Kind {
     Words,
     /// One of a few words, in any case.
     Choice(&'static [&'static str]),
-    /// Some of a few words, separated by commas.
-    Choices(&'static [&'static str]),
+    /// Some of a few words, separated by commas, each with a colon and a model behind it, if one is named.
+    Chain(&'static [&'static str]),
     /// The base URL of an HTTP server.
     Url,
     /// The URL of a websocket.
@@ -168,10 +168,10 @@ pub const KEYS: &[Key] = &[
     unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV", Kind::Variable, "Variable whose value Codex gets as CODEX_API_KEY."),
     key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "A part of a reply that may have arrived is sent again, marked, or replaced by a notice."),
     key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come."),
-    later(unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::Choices(PROVIDERS), "Providers to fall back to, in order.")),
-    later(key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Turns of one sender in a minute; 0 is no limit.")),
-    later(key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Turns of one sender in a day; 0 is no limit.")),
-    later(key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens of all turns in a day; 0 is no limit.")),
+    unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::Chain(PROVIDERS), "Everyone who may be asked, in order, as `name` or `name:model`; the common model, base and key are those of the first."),
+    key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Questions that one sender of a channel may ask a model in any minute; 0 is no limit."),
+    key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Questions that one sender of a channel may ask a model in a day (UTC); 0 is no limit."),
+    key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens that all may use in a day (UTC), over all processes of the data folder; 0 is no limit."),
     later(unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Address of the health endpoint.")),
     later(unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "Token of the health endpoint.")),
     later(unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File for the metrics.")),

@@ -1,5 +1,7 @@
 //! What the operator decided, checked once at start. The environment arrives as a value; nothing here reads the world.
 
+/// Who is asked, in which order.
+pub mod chain;
 /// What Codex gets of our environment.
 pub mod codex_environment;
 /// Documents made from the table of variables.
@@ -10,6 +12,8 @@ pub mod endpoint;
 pub mod env_file;
 /// Every variable, declared once.
 pub mod keys;
+/// How much may be asked and spent.
+pub mod limits;
 /// Credentials that change while they are in use, and all that is secret.
 pub mod live_secret;
 /// Settings that fit and still surprise.

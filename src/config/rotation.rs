@@ -2,6 +2,8 @@
 //! old. Pure; asking the other side and replacing is `cli/reload.rs`.
 
 use crate::config::endpoint::Endpoint;
+use crate::config::keys::Source;
+use crate::config::live_secret::LiveSecret;
 use crate::config::settings::{Config, Credential, ProviderKind};
 
 /// Who a secret is sent to.
@@ -18,46 +20,58 @@ pub enum Receiver {
 pub struct Slot {
     /// Who uses it, in a word: `telegram`, or the provider.
     pub user: String,
+    /// Which place in the chain of providers that is.
+    pub place: usize,
     /// Who gets it.
     pub receiver: Receiver,
+    /// Its variable.
+    pub name: String,
+    /// Where its value came from.
+    pub source: Source,
     /// The value, shared with those who send it.
-    pub credential: Credential,
+    pub secret: LiveSecret,
+}
+
+impl Slot {
+    fn new(user: &str, place: usize, receiver: Receiver, credential: &Credential) -> Slot {
+        let Credential { secret, name, source } = credential.clone();
+        Slot { user: user.to_owned(), place, receiver, name: name.to_owned(), source, secret }
+    }
 }
 
 /// What to do about a secret in use.
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<'a> {
     /// It is the same.
     Unchanged,
     /// It is another one, and the old is kept: why, and what mends it.
     Keep(&'static str),
     /// It is another one, and fits.
-    Try(Credential),
+    Try(&'a Slot),
 }
 
 /// Every secret that is sent to somebody with this configuration.
 pub fn slots(config: &Config) -> Vec<Slot> {
     let telegram = &config.telegram;
-    let token = telegram.token.iter().map(|credential| Slot {
-        user: "telegram".to_owned(),
-        receiver: Receiver::Telegram(telegram.base.clone()),
-        credential: credential.clone(),
+    let token = telegram.token.iter();
+    let token = token.map(|token| Slot::new("telegram", 0, Receiver::Telegram(telegram.base.clone()), token));
+    let keys = config.chain().enumerate().filter_map(|(place, settings)| {
+        let (key, base) = settings.key.as_ref().zip(settings.base.clone())?;
+        Some(Slot::new(&settings.name, place, Receiver::Http(settings.kind, base), key))
     });
-    let provider = &config.provider;
-    let key = provider.key.iter().zip(&provider.base).map(|(credential, base)| Slot {
-        user: provider.name.clone(),
-        receiver: Receiver::Http(provider.kind, base.clone()),
-        credential: credential.clone(),
-    });
-    token.chain(key).collect()
+    token.chain(keys).collect()
+}
+
+fn is_same(one: &Slot, other: &Slot) -> bool {
+    one.user == other.user && one.place == other.place
 }
 
 /// What to do about `used`, now that the sources say `found`.
-pub fn step(used: &Slot, found: &[Slot]) -> Step {
-    let Some(new) = found.iter().find(|slot| slot.user == used.user) else {
+pub fn step<'a>(used: &Slot, found: &'a [Slot]) -> Step<'a> {
+    let Some(new) = found.iter().find(|slot| is_same(slot, used)) else {
         return Step::Keep("the settings hold no such secret any more; restart the worker");
     };
-    let (old_value, new_value) = (used.credential.secret.current(), new.credential.secret.current());
+    let (old_value, new_value) = (used.secret.current(), new.secret.current());
     if old_value.reveal() == new_value.reveal() {
         return Step::Unchanged;
     }
@@ -71,19 +85,18 @@ pub fn step(used: &Slot, found: &[Slot]) -> Step {
         Receiver::Telegram(_) if bot(old_value.reveal()) != bot(new_value.reveal()) => {
             Step::Keep("it is the token of another bot; restart the worker if that is meant")
         }
-        _ => Step::Try(new.credential.clone()),
+        _ => Step::Try(new),
     }
 }
 
 /// The secrets that nobody used when the worker started.
 pub fn added<'a>(used: &[Slot], found: &'a [Slot]) -> Vec<&'a Slot> {
-    found.iter().filter(|slot| used.iter().all(|other| other.user != slot.user)).collect()
+    found.iter().filter(|slot| !used.iter().any(|other| is_same(other, slot))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::Source;
 
     fn config(pairs: &[(&str, &str)]) -> Config {
         let own = |(name, value): &(&str, &str)| (format!("RUSTY_PINCH_{name}"), ((*value).to_owned(), Source::File));
@@ -100,11 +113,22 @@ mod tests {
         let told = used.iter().map(|slot| match step(slot, &found) {
             Step::Unchanged => "same".to_owned(),
             Step::Keep(why) => why.to_owned(),
-            Step::Try(credential) => credential.secret.current().reveal().to_owned(),
+            Step::Try(new) => new.secret.current().reveal().to_owned(),
         });
         let told: Vec<String> = told.collect();
         assert!(told.len() == 2 && told.iter().zip(want).all(|(told, want)| told.contains(want)), "{told:?}");
         assert_eq!(added(&used, &found).len(), new);
+    }
+
+    #[test]
+    fn each_place_of_a_chain_has_a_secret_of_its_own() {
+        let chain = ("PROVIDER_CHAIN", "openrouter:a,openai,openrouter:b");
+        let used = slots(&config(&[chain, ("API_KEY", "1"), ("OPENROUTER_API_KEY", "2"), ("OPENAI_API_KEY", "3")]));
+        let found = slots(&config(&[chain, ("API_KEY", "1"), ("OPENROUTER_API_KEY", "4"), ("OPENAI_API_KEY", "3")]));
+        let tried = used.iter().filter(|slot| matches!(step(slot, &found), Step::Try(_))).map(|slot| slot.place);
+        assert_eq!(tried.collect::<Vec<_>>(), [0, 2]);
+        let turned = [("PROVIDER_CHAIN", "openai,openrouter"), ("OPENROUTER_API_KEY", "2"), ("OPENAI_API_KEY", "3")];
+        assert!(used.iter().all(|slot| matches!(step(slot, &slots(&config(&turned))), Step::Keep(_))));
     }
 
     #[test]

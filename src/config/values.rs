@@ -47,9 +47,11 @@ pub fn misfit(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
         // It becomes part of a header or a URL.
         Kind::Secret if value.bytes().all(|byte| byte.is_ascii_graphic()) => None,
         Kind::Secret => Some("must be one word of ASCII characters, as keys and tokens are".to_owned()),
-        Kind::Choices(words) => value.split(',').find_map(|item| match item.trim() {
-            "" => None,
-            item => misfit(Kind::Choice(words), item, allow_insecure),
+        Kind::Chain(words) => value.split(',').map(str::trim).filter(|item| !item.is_empty()).find_map(|item| {
+            let (name, model) = item.split_once(':').unwrap_or((item, ""));
+            let misfit = misfit(Kind::Choice(words), name.trim(), allow_insecure);
+            let spaced = || model.trim().contains(char::is_whitespace).then(|| "has a space in a model".to_owned());
+            misfit.or_else(spaced)
         }),
         Kind::Flag if flag(value).is_some() => None,
         Kind::Flag => Some("must be true or false (also 1, yes, on, 0, no, off)".to_owned()),

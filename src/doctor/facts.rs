@@ -59,6 +59,17 @@ pub struct JournalFacts {
     pub damage: Option<String>,
 }
 
+/// A provider that is left alone.
+#[derive(Clone, Debug)]
+pub struct Resting {
+    /// Kind, place and fingerprint of the credential.
+    pub who: String,
+    /// Why.
+    pub class: &'static str,
+    /// Until when; in the past, if it is tried with the next question.
+    pub until: Wall,
+}
+
 /// All that was found.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -80,6 +91,8 @@ pub struct Facts {
     pub disk_free: Option<u64>,
     /// Only if Codex is the provider.
     pub codex: Option<CodexFacts>,
+    /// Providers that are left alone.
+    pub resting: Vec<Resting>,
     /// Channels that have a journal.
     pub journals: Vec<JournalFacts>,
     /// Damaged lines near the ends of the session files.
@@ -94,6 +107,10 @@ pub struct Facts {
     pub dead_letters: usize,
     /// Files that we have to write to and cannot, with the reason.
     pub locked_out: Vec<String>,
+    /// Tokens that were spent today.
+    pub spent_tokens: u64,
+    /// Why that cannot be read, and whether the next request mends that.
+    pub spending_error: Option<(String, bool)>,
     /// Why the counters cannot be read, and whether the next turn mends that.
     pub telemetry_error: Option<(String, bool)>,
 }

@@ -11,9 +11,12 @@ use std::{env, fs};
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
-use crate::config::settings::{CodexSettings, Config, ProviderKind};
-use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::config::settings::{CodexSettings, Config};
+use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::observe::telemetry_file;
+use crate::provider::kept::Moment;
+use crate::provider::spending_file;
+use crate::provider::standing_file;
 use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
@@ -32,6 +35,7 @@ const LOGIN_GRACE: Duration = Duration::from_millis(100);
 pub fn facts(config: &Config) -> Facts {
     let clock = SystemClock::new();
     let found = inspect::session_damage(&Directory::reading(&config.data.join("sessions")));
+    let spent = spending_file::read(&config.data);
     let session_error = found.as_ref().err().map(|error| error.to_string());
     let sessions = found.unwrap_or_default();
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -50,7 +54,8 @@ pub fn facts(config: &Config) -> Facts {
             folder(&config.run, "RUSTY_PINCH_RUN_DIR"),
         ],
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
-        codex: (config.provider.kind == ProviderKind::Codex).then(|| codex(&config.codex, &clock)),
+        codex: config.uses_codex().then(|| codex(&config.codex, &clock)),
+        resting: resting(&config.data, &clock),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,
@@ -58,10 +63,21 @@ pub fn facts(config: &Config) -> Facts {
         session_error,
         locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
+        spent_tokens: spent.as_ref().map_or(0, |spent| spent.tokens(clock.wall())),
+        spending_error: spent.err().map(|error| (error.to_string(), spending_file::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
     }
+}
+
+fn resting(data: &Path, clock: &dyn Clock) -> Vec<Resting> {
+    let (now, book) = (Moment::now(clock), standing_file::read(&standing_file::path(data)).unwrap_or_default());
+    let resting = book.into_iter().filter_map(|(who, kept)| {
+        let (class, left) = kept.rest(&now)?;
+        Some(Resting { who, class: class.name(), until: now.date(left) })
+    });
+    resting.collect()
 }
 
 fn access(path: &Path) -> Option<Access> {
@@ -83,12 +99,14 @@ fn refusal(folder: &Path) -> Option<String> {
 /// Folders and locks inside the data folder that somebody else may have made.
 fn locked_out(config: &Config) -> Vec<String> {
     let data = &config.data;
-    let folders = ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp"];
+    let folders =
+        ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp", "provider"];
     let folders = folders.map(|folder| data.join(folder)).into_iter().filter(|folder| folder.exists());
     let refused = folders.filter_map(|folder| files::probe(&folder).err().map(|error| (folder, error)));
     let mut lock = config.telemetry_file.clone().into_os_string();
     lock.push(".lock");
-    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK"].map(|lock| data.join(lock));
+    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK", "provider/spending.lock"];
+    let locks = locks.map(|lock| data.join(lock));
     let locks = locks.into_iter().chain([PathBuf::from(lock)]);
     let locks = locks.filter_map(|lock| files::may_write(&lock).err().map(|error| (lock, error)));
     refused.chain(locks).map(|(path, error)| format!("{} ({error})", path.display())).collect()
@@ -96,7 +114,10 @@ fn locked_out(config: &Config) -> Vec<String> {
 
 fn codex(settings: &CodexSettings, clock: &dyn Clock) -> CodexFacts {
     let found = program_exists(settings);
-    CodexFacts { found, login: if found && settings.enabled { login(settings, clock) } else { Login::Unknown } }
+    CodexFacts {
+        found,
+        login: if found && settings.enabled { login(settings, clock, LOGIN_PATIENCE) } else { Login::Unknown },
+    }
 }
 
 fn program_exists(settings: &CodexSettings) -> bool {
@@ -110,7 +131,7 @@ fn program_exists(settings: &CodexSettings) -> bool {
 
 /// `codex login status` exits 0 if there is an account. Asked of the program itself only: what else an operator runs in
 /// its place may not know the question.
-fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
+pub fn login(settings: &CodexSettings, clock: &dyn Clock, patience: Duration) -> Login {
     if settings.environment.iter().any(|(name, _)| name == "CODEX_API_KEY") {
         return Login::Yes;
     }
@@ -125,7 +146,7 @@ fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
         registry: None,
         grace: LOGIN_GRACE,
     };
-    let deadline = clock.mono().after(LOGIN_PATIENCE);
+    let deadline = clock.mono().after(patience);
     let finished = child::run(&program, b"", deadline, clock, &Cancel::new(), &mut |_| ControlFlow::Continue(()));
     match finished.map(|finished| finished.end) {
         Ok(End::Exited(0)) => Login::Yes,

@@ -81,7 +81,7 @@ mod tests {
             "Sun, 29 Nov 2026 12:00:30",
             "Sun, 29 Nov 2026 12:00:30 CET",
             "Sun, 29 Nov 2026 12:00:30 GMT GMT",
-            "Sun, 29 anF 2026 12:00:30 GMT",
+            "Sun, 29 ovD 2026 12:00:30 GMT",
             "Sun, 29 No 2026 12:00:30 GMT",
             "Sun, 31 Nov 2026 12:00:30 GMT",
             "Sun, 29 Nov 2026 25:00:30 GMT",

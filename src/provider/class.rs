@@ -43,6 +43,8 @@ pub enum Class {
     SpawnTransient,
     Exit,
     NotConfigured,
+    SenderLimit,
+    TokenLimit,
     Cancelled,
 }
 
@@ -126,7 +128,8 @@ impl Class {
         Class::Dns, Class::Connect, Class::Tls, Class::TimeoutFirstByte, Class::TimeoutIdle, Class::Deadline, Class::StreamCut,
         Class::Server, Class::Overloaded, Class::RateLimited, Class::Quota, Class::Auth, Class::Forbidden, Class::ModelNotFound,
         Class::ContextLength, Class::ContentFilter, Class::InvalidRequest, Class::Malformed, Class::TooLarge, Class::Spawn,
-        Class::SpawnTransient, Class::Exit, Class::NotConfigured, Class::Cancelled,
+        Class::SpawnTransient, Class::Exit, Class::NotConfigured, Class::SenderLimit, Class::TokenLimit,
+        Class::Cancelled,
     ];
 
     /// The table.
@@ -163,6 +166,8 @@ impl Class {
             Class::SpawnTransient => row("spawn", Again::Once, Fallback::Yes, Effect::Count, TROUBLE),
             Class::Exit => row("exit", Again::No, Fallback::Yes, Effect::Count, TROUBLE),
             Class::NotConfigured => row("not_configured", Again::No, Fallback::Yes, Effect::None, SETUP),
+            Class::SenderLimit => row("sender_limit", Again::No, Fallback::No, Effect::None, "you have asked as many questions as you may for now. Please try again later."),
+            Class::TokenLimit => row("token_limit", Again::No, Fallback::No, Effect::None, "all tokens that I may use in a day are used up. Please try again tomorrow."),
             Class::Cancelled => row("cancelled", Again::No, Fallback::No, Effect::None, "I was stopped before I could answer."),
         }
     }
@@ -212,11 +217,6 @@ impl Class {
     /// Whether the provider is left alone, by every turn and over a restart, until the time it named.
     pub fn sets_not_before(self) -> bool {
         self.row().sets_not_before
-    }
-
-    /// Whether the other side was waited for in vain: the retry budget counts that twice.
-    pub fn is_timeout(self) -> bool {
-        self.row().again == Again::OnceSlow
     }
 }
 

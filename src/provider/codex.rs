@@ -12,6 +12,7 @@ use crate::base::clock::Clock;
 use crate::base::message::{Message, Role};
 use crate::config::settings::CodexSettings;
 use crate::provider::class::Class;
+use crate::provider::classify::{Ending, Evidence, classify};
 use crate::provider::codex_events::Events;
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use crate::sys::child::{self, End, Program};
@@ -57,24 +58,20 @@ impl Provider for Codex {
         let (program, cancel) = (self.program(), attempt.cancel);
         let outcome = child::run(&program, input.as_bytes(), deadline, self.clock.as_ref(), cancel, &mut sink);
         let finished = outcome.map_err(|error| spawn_error(&error))?;
+        let failed = |ending, what: &str| Err(ProviderError::new(classify(Evidence::Codex(ending)), what));
         match finished.end {
             End::Exited(code) => events.finish(code, &finished.stderr),
-            End::Signalled(signal) => Err(ProviderError::new(Class::Exit, format!("codex ended by signal {signal}"))),
-            End::Deadline => Err(ProviderError::new(Class::Deadline, "codex was stopped at its deadline")),
-            End::Cancelled => Err(ProviderError::new(Class::Cancelled, "codex was stopped")),
-            End::Refused => Err(ProviderError::new(Class::TooLarge, "codex printed more than we accept")),
+            End::Signalled(signal) => failed(Ending::Exited, &format!("codex ended by signal {signal}")),
+            End::Deadline => failed(Ending::Deadline, "codex was stopped at its deadline"),
+            End::Cancelled => failed(Ending::Cancelled, "codex was stopped"),
+            End::Refused => failed(Ending::Flooded, "codex printed more than we accept"),
         }
     }
 }
 
 fn spawn_error(error: &io::Error) -> ProviderError {
-    let class = match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory | io::ErrorKind::ExecutableFileBusy => {
-            Class::SpawnTransient
-        }
-        _ => Class::Spawn,
-    };
-    ProviderError::new(class, format!("the codex program could not be started: {}", error.kind()))
+    let kind = error.kind();
+    ProviderError::new(classify(Evidence::Spawn(kind)), format!("the codex program could not be started: {kind}"))
 }
 
 /// The operator's arguments, then the model, then what we need, unless the operator has said it already: an option
@@ -178,7 +175,7 @@ mod tests {
             say(Role::User, "--four"),
         ];
         let turn = crate::base::id::TurnId::parse("rp-00000000000000000000000001").expect("an id");
-        let text = input(&Prompt { turn, system: "Be brief.", messages: &messages, ordinal: 2 });
+        let text = input(&Prompt { turn, system: "Be brief.", messages: &messages, history: 3, ordinal: 2 });
         let wanted =
             ["Be brief.", "## User\none", "## Assistant\ntwo", "## System\n[tool:x]\nthree", "# Answer this\n--four"];
         let places: Vec<_> = wanted.iter().map(|part| text.find(part)).collect();

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use serde::Deserialize;
 
 use crate::provider::class::Class;
+use crate::provider::classify::{Ending, Evidence, classify};
 use crate::provider::{Completion, ProviderError};
 
 /// Largest output accepted.
@@ -113,15 +114,14 @@ impl Events {
             self.end_line();
         }
         if let Some(message) = &self.failed {
-            let class = class_of(message);
-            return Err(ProviderError::new(class, format!("codex reported a failed turn, exit code {code}")));
+            return failed(Ending::Failed(message), &format!("codex reported a failed turn, exit code {code}"));
         }
         if code != 0 && !self.any_event {
-            let class = class_of_stderr(&String::from_utf8_lossy(stderr));
-            return Err(ProviderError::new(class, format!("codex exited with code {code} before it began")));
+            let stderr = String::from_utf8_lossy(stderr);
+            return failed(Ending::NotBegun(&stderr), &format!("codex exited with code {code} before it began"));
         }
         if code != 0 {
-            return Err(ProviderError::new(Class::Exit, format!("codex exited with code {code}")));
+            return failed(Ending::Exited, &format!("codex exited with code {code}"));
         }
         if !self.any_event {
             return self.plain_answer();
@@ -132,18 +132,22 @@ impl Events {
                 input_tokens: usage.input_tokens,
                 output_tokens: usage.output_tokens,
             }),
-            (_, None) => Err(ProviderError::new(Class::StreamCut, "codex ended without completing the turn")),
-            (_, Some(_)) => Err(ProviderError::new(Class::Malformed, "codex completed the turn without a message")),
+            (_, None) => failed(Ending::Unfinished, "codex ended without completing the turn"),
+            (_, Some(_)) => failed(Ending::Silent, "codex completed the turn without a message"),
         }
     }
 
     fn plain_answer(self) -> Result<Completion, ProviderError> {
         let text = String::from_utf8_lossy(&self.plain).trim().to_owned();
         if text.is_empty() {
-            return Err(ProviderError::new(Class::Malformed, "codex printed nothing"));
+            return failed(Ending::Silent, "codex printed nothing");
         }
         Ok(Completion { text, input_tokens: None, output_tokens: None })
     }
+}
+
+fn failed(ending: Ending<'_>, what: &str) -> Result<Completion, ProviderError> {
+    Err(ProviderError::new(classify(Evidence::Codex(ending)), what))
 }
 
 /// The class of a failed turn's message, from the phrases that codex 0.169 itself makes (never from what a server may

@@ -18,6 +18,8 @@ pub mod breaker;
 pub mod budget;
 /// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
+/// Everyone who may be asked.
+pub mod chain;
 /// What can go wrong, and what each kind of wrong means.
 pub mod class;
 /// From evidence to a class.
@@ -26,16 +28,32 @@ pub mod classify;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// What a request costs.
+pub mod cost;
+/// The table of classes in docs/providers.md.
+pub mod document;
+/// What is known of a provider from one process to the next.
+pub mod kept;
 /// An echo.
 pub mod local;
+/// A provider whose requests are counted, up to a limit.
+pub mod metered;
 /// Chat completions over HTTP.
 pub mod openai;
 /// What a chat completions server answers.
 pub mod openai_answer;
 /// Whether a key is accepted, for free.
 pub mod probe;
+/// What was asked and spent, and whether more may be.
+pub mod spending;
+/// The file of what was spent, shared by processes.
+pub mod spending_file;
 /// Server-sent events.
 pub mod sse;
+/// What is known of every provider, shared by all turns.
+pub mod standing;
+/// The file of what is known, shared by processes.
+pub mod standing_file;
 
 /// What the model is asked.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +64,22 @@ pub struct Prompt<'a> {
     pub system: &'a str,
     /// The conversation; the last one is what is asked now.
     pub messages: &'a [Message],
+    /// How many of the messages were said before, and may be left out if there are too many.
+    pub history: usize,
     /// How many lines the session has.
     pub ordinal: u64,
+}
+
+/// Two turns: what is never left out.
+const HISTORY_MIN: usize = 4;
+
+impl Prompt<'_> {
+    /// With half of what was said before, and the last two turns at least; `None`: there is no more than that.
+    pub fn shorter(&self) -> Option<Self> {
+        let kept = self.history.div_ceil(2).max(HISTORY_MIN);
+        let left_out = self.history.checked_sub(kept).filter(|count| *count > 0)?;
+        Some(Prompt { messages: &self.messages[left_out..], history: kept, ..*self })
+    }
 }
 
 /// What the model answered.
@@ -100,4 +132,26 @@ pub struct Attempt<'a> {
 pub trait Provider: Send {
     /// Asks, and waits for the answer until the attempt's deadline at most.
     fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_prompt_keeps_two_turns_and_everything_that_is_asked_now() {
+        let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
+        let role = crate::base::message::Role::User;
+        let messages: Vec<Message> = (0..22).map(|at| Message { role, content: at.to_string() }).collect();
+        let left = |history: usize| {
+            let prompt = Prompt { turn, system: "", messages: &messages[..history + 2], history, ordinal: 0 };
+            prompt.shorter().map(|shorter| {
+                assert_eq!(shorter.messages.last().map(|last| &last.content), Some(&(history + 1).to_string()));
+                assert_eq!(shorter.messages.len(), shorter.history + 2);
+                shorter.history
+            })
+        };
+        assert_eq!([left(20), left(9), left(6), left(5)], [Some(10), Some(5), Some(4), Some(4)]);
+        assert_eq!([left(4), left(1), left(0)], [None; 3]);
+    }
 }

@@ -31,13 +31,13 @@ const LAYERS: [(&str, &str); 14] = [
     ("channel", "base sys config observe net"),
     ("turn", "base sys config observe store provider tool"),
     ("runtime", "base sys config observe net store provider tool channel turn"),
-    ("doctor", "base sys config observe store provider"),
+    ("doctor", "base sys config observe net store provider channel"),
     ("monitor", "base sys config observe"),
     ("cli", "base sys config observe net store provider tool channel turn runtime doctor monitor"),
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 28] = [
+const SHELLS: [&str; 32] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -58,6 +58,9 @@ const SHELLS: [&str; 28] = [
     "store/writer.rs",
     "provider/codex.rs",
     "provider/caller.rs",
+    "provider/standing.rs", // what all turns share, behind one lock
+    "provider/standing_file.rs",
+    "provider/spending_file.rs",
     "channel/telegram_worker.rs",
     "channel/telegram_sender.rs",
     "channel/ends.rs", // the queue ends that a channel holds, and nothing else
@@ -66,6 +69,7 @@ const SHELLS: [&str; 28] = [
     "runtime/topology.rs",
     "runtime/supervise.rs",
     "doctor/gather.rs",
+    "doctor/probe.rs", // asks servers, each on a thread
 ];
 /// In `cli` it is the other way round.
 const CLI_CORES: [&str; 4] = ["cli/document.rs", "cli/editor.rs", "cli/flags.rs", "cli/help.rs"];

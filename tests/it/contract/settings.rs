@@ -167,10 +167,10 @@ pub const ROWS: &[Row] = &[
     row("16", "RUSTY_PINCH_HISTORY_BYTES", "65536", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TEMPERATURE", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_STREAM", "true", Stays, Check(key)),
-    row("16", "RUSTY_PINCH_PROVIDER_CHAIN", "", Later("§13 with the fallback chain and the breaker"), Check(key)),
-    row("16", "RUSTY_PINCH_TURNS_PER_MINUTE", "20", Later("§13 with the limits of spending"), Check(key)),
-    row("16", "RUSTY_PINCH_TURNS_PER_DAY", "300", Later("§13 with the limits of spending"), Check(key)),
-    row("16", "RUSTY_PINCH_TOKENS_PER_DAY", "2000000", Later("§13 with the limits of spending"), Check(key)),
+    row("16", "RUSTY_PINCH_PROVIDER_CHAIN", "", Stays, Check(key)),
+    row("16", "RUSTY_PINCH_TURNS_PER_MINUTE", "20", Stays, Check(key)),
+    row("16", "RUSTY_PINCH_TURNS_PER_DAY", "300", Stays, Check(key)),
+    row("16", "RUSTY_PINCH_TOKENS_PER_DAY", "2000000", Stays, Check(key)),
     row("16", "RUSTY_PINCH_HEALTH_ADDR", "", Later("§13 with observation"), Check(key)),
     row("16", "RUSTY_PINCH_HEALTH_TOKEN", "", Later("§13 with observation"), Check(key)),
     row("16", "RUSTY_PINCH_METRICS_FILE", "", Later("§13 with observation"), Check(key)),
@@ -385,7 +385,7 @@ pub fn sample(kind: Kind) -> String {
         Kind::Count { min, .. } => min.max(1).to_string(),
         Kind::Decimal { max, .. } => max.to_string(),
         Kind::List => "7".to_owned(),
-        Kind::Choice(words) | Kind::Choices(words) => words[words.len() - 1].to_owned(),
+        Kind::Choice(words) | Kind::Chain(words) => words[words.len() - 1].to_owned(),
     }
 }
 

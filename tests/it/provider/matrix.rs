@@ -51,7 +51,7 @@ pub fn attempt(url: &str, streams: Streams, silence: Duration, total: Duration) 
     };
     let messages = [Message { role: Role::User, content: "Hello?".to_owned() }];
     let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
-    let prompt = Prompt { turn, system: "Be brief.", messages: &messages, ordinal: 1 };
+    let prompt = Prompt { turn, system: "Be brief.", messages: &messages, history: 0, ordinal: 1 };
     let (begun, mut heard) = (now(), String::new());
     let mut deltas = |text: &str| heard.push_str(text);
     let result = provider.complete(&prompt, &mut Attempt { deadline, cancel: &Cancel::new(), deltas: &mut deltas });
