@@ -24,7 +24,8 @@ use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
 use crate::observe::sink::Way;
-use crate::provider::caller::Caller;
+use crate::provider::caller::{Caller, Shared};
+use crate::provider::pool::{Looks, Pool};
 use crate::provider::spending_file::{BELIEVED_AFTER, Spending};
 use crate::provider::standing::Standing;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
@@ -102,7 +103,9 @@ fn work(
     let orders = Orders { poll: Cancel::new(), calls, stop };
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let Opened { lock: _lock, ledger, opening } = opened;
-    let started = start(plan(&setup, token, ledger, opening, &orders, limits), &exits);
+    let pool = Arc::new(Pool::new(&setup.config, Arc::clone(&setup.clock), Arc::clone(&setup.log)));
+    let looks = (setup.config.uses_codex() && setup.config.codex.enabled).then(|| Looks::start(&pool));
+    let started = start(plan(&setup, token, &pool, ledger, opening, &orders, limits), &exits);
     let supervised = Supervised {
         channel,
         exits: exits_out,
@@ -115,6 +118,7 @@ fn work(
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
+    drop(looks);
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
@@ -145,17 +149,24 @@ struct Orders {
     stop: Stop,
 }
 
-fn plan(setup: &Setup, token: &LiveSecret, ledger: Ledger, opening: Opening, orders: &Orders, limits: Limits) -> Plan {
+fn plan(
+    setup: &Setup,
+    token: &LiveSecret,
+    pool: &Arc<Pool>,
+    ledger: Ledger,
+    opening: Opening,
+    orders: &Orders,
+    limits: Limits,
+) -> Plan {
     let config = &setup.config;
     let mut rng = setup.rng.clone();
     let spending = Spending::new(config, BELIEVED_AFTER, Arc::clone(&setup.clock), Arc::clone(&setup.log));
-    let spending = Arc::new(spending);
     let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-    let standing = Arc::new(Standing::new(&config.data, rng.split(), clock, log));
+    let standing = Standing::new(&config.data, rng.split(), clock, log);
+    let shared = Shared { spending: Arc::new(spending), standing: Arc::new(standing), pool: Arc::clone(pool) };
     let answerers = orders.calls.iter().map(|cancel| {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        let (spending, standing) = (Arc::clone(&spending), Arc::clone(&standing));
-        let caller = Caller::new(config, spending, standing, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
+        let caller = Caller::new(config, &shared, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
         (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
     });

@@ -15,6 +15,8 @@ use crate::sys::panic;
 pub mod backup;
 /// `channels`.
 pub mod channels;
+/// `codex` and its commands.
+pub mod codex;
 /// `doctor`.
 pub mod doctor;
 /// The man page, the completions and docs/cli.md, from `flags.rs`.
@@ -133,6 +135,9 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Backup => backup::run(parsed),
         Id::Restore => restore::run(parsed),
         Id::Stats => stats::run(),
+        Id::CodexStatus => codex::status(),
+        Id::CodexHealthcheck => codex::healthcheck(),
+        Id::CodexGenerate => codex::generate(parsed),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),

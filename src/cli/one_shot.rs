@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
@@ -15,9 +14,7 @@ use crate::cli::setup::Setup;
 use crate::observe::event::{Event, Log, TurnRecord};
 use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
-use crate::provider::caller::Caller;
-use crate::provider::spending_file::Spending;
-use crate::provider::standing::Standing;
+use crate::provider::caller::{Caller, Shared};
 use crate::store::directory::Directory;
 use crate::store::sessions::Sessions;
 use crate::store::transcript::Line;
@@ -55,10 +52,8 @@ impl OneShot {
         let folder = config.data.join("sessions");
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
-        let spending = Spending::new(&config, Duration::ZERO, Arc::clone(&clock), Arc::clone(&log));
-        let spending = Arc::new(spending);
-        let standing = Arc::new(Standing::new(&config.data, rng.split(), Arc::clone(&clock), Arc::clone(&log)));
-        let caller = Caller::new(&config, spending, standing, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
+        let shared = Shared::new(&config, &mut rng, &clock, &log);
+        let caller = Caller::new(&config, &shared, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let reading = Box::new(Directory::reading(&folder));
         let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
         let sessions = Sessions::new(Box::new(storage));

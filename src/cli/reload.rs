@@ -129,6 +129,7 @@ fn ask(slot: &Slot, new: &Secret) -> Asked {
                 Err((_, reason)) => Asked::Failed(reason),
             }
         }
+        Receiver::Codex => Asked::Failed("codex has no free question for a key: the next turn will tell".to_owned()),
         Receiver::Http(kind, base) => {
             let mut transport = HttpClient::new(base.is_secure());
             let mut ask = |key: &Secret| probe::ask(&mut transport, *kind, base.as_str(), Some(key), PROBE_PATIENCE);

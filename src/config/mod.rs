@@ -2,8 +2,12 @@
 
 /// Who is asked, in which order.
 pub mod chain;
+/// The accounts that Codex may use.
+pub mod codex_accounts;
 /// What Codex gets of our environment.
 pub mod codex_environment;
+/// What the operator decided about Codex.
+pub mod codex_settings;
 /// Documents made from the table of variables.
 pub mod document;
 /// `http://` and `https://` bases, and where plain HTTP is allowed.

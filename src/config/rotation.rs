@@ -13,6 +13,8 @@ pub enum Receiver {
     Telegram(Endpoint),
     /// A server of chat completions.
     Http(ProviderKind, Endpoint),
+    /// The Codex program.
+    Codex,
 }
 
 /// A secret in use, and where.
@@ -59,7 +61,13 @@ pub fn slots(config: &Config) -> Vec<Slot> {
         let (key, base) = settings.key.as_ref().zip(settings.base.clone())?;
         Some(Slot::new(&settings.name, place, Receiver::Http(settings.kind, base), key))
     });
-    token.chain(keys).collect()
+    let accounts = config.codex.accounts.iter().filter(|_| config.uses_codex());
+    let of_codex = accounts.filter_map(|account| {
+        let (name, secret) = (account.key_variable.clone()?, account.key.clone()?);
+        let (user, source) = (format!("codex account {}", account.id), account.key_source.clone());
+        Some(Slot { user, place: 0, receiver: Receiver::Codex, name, source, secret })
+    });
+    token.chain(keys).chain(of_codex).collect()
 }
 
 fn is_same(one: &Slot, other: &Slot) -> bool {
@@ -129,6 +137,18 @@ mod tests {
         assert_eq!(tried.collect::<Vec<_>>(), [0, 2]);
         let turned = [("PROVIDER_CHAIN", "openai,openrouter"), ("OPENROUTER_API_KEY", "2"), ("OPENAI_API_KEY", "3")];
         assert!(used.iter().all(|slot| matches!(step(slot, &slots(&config(&turned))), Step::Keep(_))));
+    }
+
+    #[test]
+    fn each_account_of_codex_has_a_secret_of_its_own() {
+        let with = |value: &str| {
+            let accounts = ("CODEX_ACCOUNTS", "a|RUSTY_PINCH_API_KEY;b|RUSTY_PINCH_GROQ_API_KEY;c");
+            slots(&config(&[accounts, ("API_KEY", "1"), ("GROQ_API_KEY", value)]))
+        };
+        let (used, found) = (with("2"), with("3"));
+        let tried = used.iter().filter(|slot| matches!(step(slot, &found), Step::Try(_)));
+        assert_eq!(tried.map(|slot| slot.user.as_str()).collect::<Vec<_>>(), ["codex account b"]);
+        assert_eq!(used.len(), 2);
     }
 
     #[test]

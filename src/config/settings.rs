@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::base::message::Mode;
 use crate::config::chain::Entry;
+use crate::config::codex_settings::CodexSettings;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::limits::SpendingLimits;
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
-use crate::config::{chain, codex_environment, surroundings};
+use crate::config::{chain, codex_accounts, codex_environment, codex_settings, surroundings};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,25 +70,6 @@ pub struct ProviderSettings {
     pub temperature: Option<f64>,
     /// Whether answers are read as they come.
     pub streams: bool,
-}
-
-/// Settings of the Codex program.
-#[derive(Clone, Debug)]
-pub struct CodexSettings {
-    /// Whether it may run at all.
-    pub enabled: bool,
-    /// The program.
-    pub binary: String,
-    /// Its first arguments.
-    pub arguments: Vec<String>,
-    /// The flag before the model; empty: the model stands alone.
-    pub model_flag: String,
-    /// The model, if one is to be named.
-    pub model: Option<String>,
-    /// Time for one run.
-    pub timeout: Duration,
-    /// Its whole environment.
-    pub environment: Vec<(String, String)>,
 }
 
 /// Settings of the Telegram worker.
@@ -168,8 +150,8 @@ pub fn problems(environment: &Environment) -> Vec<KeyError> {
     });
     let uses_codex = entries.iter().any(|entry| entry.kind == ProviderKind::Codex);
     let set = |name: &&'static str| reader.text(name).is_some();
-    let key_variable = codex_environment::key_variable(&reader);
-    let of_codex = Some(key_variable).filter(|name| uses_codex || name != codex_environment::KEY);
+    let of_codex = codex_accounts::key_variables(&reader).into_iter();
+    let of_codex = of_codex.filter(|name| uses_codex || name != codex_environment::KEY);
     let used = |entry: &Entry| [entry.key_names().find(set), entry.base_names().find(set)];
     let of_providers = entries.iter().flat_map(used).flatten().map(str::to_owned);
     for name in of_providers.chain(of_codex) {
@@ -214,7 +196,7 @@ impl Config {
         let of_codex = entries.iter().find(|entry| entry.kind == ProviderKind::Codex);
         Ok(Config {
             run,
-            codex: codex(&reader, of_codex, &provider)?,
+            codex: codex_settings::read(&reader, of_codex, &provider)?,
             provider,
             fallbacks,
             telegram: telegram(&reader, insecure)?,
@@ -346,27 +328,6 @@ pub fn default_model(kind: ProviderKind) -> &'static str {
         ProviderKind::OpenAi => "gpt-4o-mini",
         _ => "openrouter/qwen/qwen3-coder",
     }
-}
-
-/// `entry`: where Codex stands in the chain, if it does.
-fn codex(reader: &Reader<'_>, entry: Option<&Entry>, first: &ProviderSettings) -> Result<CodexSettings, KeyError> {
-    let own = |name| reader.text(name).map(|(value, _)| value);
-    let model = entry.and_then(|entry| entry.model.clone()).or_else(|| own("RUSTY_PINCH_CODEX_MODEL"));
-    let usual =
-        || entry.map(|entry| if entry.is_first { first.model.clone() } else { default_model(entry.kind).to_owned() });
-    Ok(CodexSettings {
-        enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
-        binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
-        arguments: own("RUSTY_PINCH_CODEX_CLI_ARGS")
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
-        model: model.or_else(usual),
-        timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment::read(reader),
-    })
 }
 
 fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, KeyError> {

@@ -4,8 +4,8 @@ use crate::base::clock::WALL_FLOOR;
 use crate::config::remarks::remarks;
 use crate::config::settings::{Config, ProviderSettings, key_names};
 use crate::config::surroundings::Surroundings;
-use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
-use crate::doctor::report::Check;
+use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
+use crate::doctor::report::{Check, Level};
 use crate::doctor::{names, secrets};
 use crate::provider::chain::missing;
 use crate::store::commit_log::FREE_BYTES_MIN;
@@ -25,7 +25,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(config.chain().map(provider));
     checks.extend((!config.fallbacks.is_empty()).then(|| chain(config)));
     checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));
-    checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));
+    checks.extend(facts.codex.iter().flat_map(|found| codex(config, found)));
     checks.extend(telegram(config));
     checks.extend(proxies(surroundings));
     checks.extend(facts.data.as_ref().and_then(data_folder));
@@ -101,7 +101,7 @@ fn standing(resting: &Resting, facts: &Facts) -> Check {
     Check::warning("provider.standing", format!("{who} {until} ({class})"), remedy)
 }
 
-fn codex(config: &Config, found: CodexFacts) -> Vec<Check> {
+fn codex(config: &Config, found: &CodexFacts) -> Vec<Check> {
     let binary = &config.codex.binary;
     if !config.codex.enabled {
         let sentence = "the provider is codex, but RUSTY_PINCH_CODEX_ENABLED is false";
@@ -116,15 +116,35 @@ fn codex(config: &Config, found: CodexFacts) -> Vec<Check> {
                       RUSTY_PINCH_PROVIDER";
         return vec![Check::error("provider.codex", format!("the program '{binary}' is not in PATH"), remedy)];
     }
-    let login = match found.login {
-        Login::Yes => Check::ok("provider.codex_login", "codex has an account"),
-        Login::Unknown => Check::ok("provider.codex_login", "codex was not asked, or did not say in time"),
-        Login::No => {
-            let remedy = format!("run '{binary} login' as the user of the service, or set CODEX_API_KEY");
-            Check::error("provider.codex_login", "codex is not logged in", remedy)
-        }
+    let mut checks = vec![Check::ok("provider.codex", format!("the program '{binary}' is there"))];
+    checks.extend(found.accounts.iter().map(codex_account));
+    // A turn that finds no account fails; one that is out of order is only a loss.
+    let is_bad = |check: &Check| check.level == Level::Error;
+    if checks.iter().skip(1).any(|check| !is_bad(check)) {
+        checks.iter_mut().filter(|check| is_bad(check)).for_each(|check| check.level = Level::Warning);
+    }
+    let damaged = |error: &String| {
+        let remedy = "the next turn keeps it aside and counts anew, if it is damaged";
+        Check::warning("provider.codex_login", format!("what is kept of the accounts cannot be read: {error}"), remedy)
     };
-    vec![Check::ok("provider.codex", format!("the program '{binary}' is there")), login]
+    checks.extend(found.file_error.iter().map(damaged));
+    checks
+}
+
+fn codex_account(account: &AccountFacts) -> Check {
+    let AccountFacts { id, login, refused, remedy } = account;
+    match (refused, login) {
+        (Some(why), _) => {
+            Check::error("provider.codex_login", format!("codex account {id} is not used: {why}"), remedy)
+        }
+        (None, Login::No) => {
+            Check::error("provider.codex_login", format!("codex account {id} is not logged in"), remedy)
+        }
+        (None, Login::Yes) => Check::ok("provider.codex_login", format!("codex account {id} has a login or a key")),
+        (None, Login::Unknown) => {
+            Check::ok("provider.codex_login", format!("codex was not asked about account {id}, or did not say in time"))
+        }
+    }
 }
 
 fn telegram(config: &Config) -> Vec<Check> {

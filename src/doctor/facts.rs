@@ -38,12 +38,27 @@ pub enum Login {
 }
 
 /// The Codex program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodexFacts {
     /// An executable file of its name is in PATH.
     pub found: bool,
-    /// Its account.
+    /// Its accounts.
+    pub accounts: Vec<AccountFacts>,
+    /// Why what is kept of them cannot be read.
+    pub file_error: Option<String>,
+}
+
+/// An account of the Codex program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountFacts {
+    /// Its id.
+    pub id: String,
+    /// What the program says of it.
     pub login: Login,
+    /// Why turns do not use it.
+    pub refused: Option<String>,
+    /// What to do about a missing login, or about the refusal.
+    pub remedy: String,
 }
 
 /// The journal of a channel.

@@ -10,14 +10,16 @@ use crate::base::clock::Clock;
 use crate::channel::telegram::PollFailure;
 use crate::channel::telegram_api::{self as api, Me, Webhook};
 use crate::channel::telegram_client::TelegramClient;
+use crate::config::codex_accounts::Account;
+use crate::config::codex_settings::CodexSettings;
 use crate::config::keys::Reader;
-use crate::config::settings::{CodexSettings, Config, ProviderKind, ProviderSettings, TelegramSettings};
+use crate::config::settings::{Config, ProviderKind, ProviderSettings, TelegramSettings};
 use crate::config::surroundings::Surroundings;
-use crate::doctor::facts::Login;
-use crate::doctor::gather;
 use crate::doctor::report::Check;
 use crate::net::http::{BODY_BYTES_MAX, Method, Phase, Request, TransportError, collect};
 use crate::net::http_client::HttpClient;
+use crate::provider::accounts::Reason;
+use crate::provider::codex_home;
 use crate::provider::probe::{self, Answer};
 use crate::sys::system_clock::SystemClock;
 use crate::sys::thread::spawn;
@@ -35,7 +37,7 @@ pub fn checks(config: &Config, surroundings: &Surroundings) -> Vec<Check> {
     let mut jobs: Vec<Job> = Vec::new();
     for settings in config.chain() {
         let (settings, codex) = (settings.clone(), config.codex.clone());
-        jobs.push(("probe.provider", Box::new(move || vec![provider(&settings, &codex)])));
+        jobs.push(("probe.provider", Box::new(move || provider(&settings, &codex))));
     }
     if config.telegram.enabled {
         let telegram = config.telegram.clone();
@@ -67,11 +69,16 @@ fn all(jobs: Vec<Job>) -> Vec<Check> {
     found.into_iter().zip(ids).flat_map(|(checks, id)| checks.unwrap_or_else(|| late(id))).collect()
 }
 
-fn provider(settings: &ProviderSettings, codex: &CodexSettings) -> Check {
+fn provider(settings: &ProviderSettings, codex: &CodexSettings) -> Vec<Check> {
+    if settings.kind == ProviderKind::Codex {
+        let clock = SystemClock::new();
+        let end = clock.mono().after(ALL_PATIENCE);
+        let asked = |account| login(codex, account, PATIENCE.min(clock.mono().until(end)), &clock);
+        return codex.accounts.iter().map(asked).collect();
+    }
     let key = settings.key.as_ref();
-    match (settings.kind, &settings.base) {
+    vec![match (settings.kind, &settings.base) {
         (ProviderKind::Local, _) => Check::ok("probe.provider", "the provider is local, and nobody is asked"),
-        (ProviderKind::Codex, _) => login(gather::login(codex, &SystemClock::new(), PATIENCE), &codex.binary),
         (_, None) => Check::ok("probe.provider", "without a base nobody can be asked"),
         (kind, Some(base)) => {
             let mut transport = HttpClient::new(base.is_secure());
@@ -79,18 +86,20 @@ fn provider(settings: &ProviderSettings, codex: &CodexSettings) -> Check {
             let answer = probe::ask(&mut transport, kind, base.as_str(), current.as_deref(), PATIENCE);
             accepts(&settings.name, key.map(|key| format!("{} ({})", key.name, key.source)), answer)
         }
-    }
+    }]
 }
 
-fn login(login: Login, binary: &str) -> Check {
-    match login {
-        Login::Yes => Check::ok("probe.provider", "codex has an account"),
-        Login::No => {
-            let remedy = format!("run '{binary} login' as the user of the service, or set CODEX_API_KEY");
-            Check::error("probe.provider", "codex is not logged in", remedy)
+fn login(codex: &CodexSettings, account: &Account, patience: Duration, clock: &SystemClock) -> Check {
+    let id = &account.id;
+    match codex_home::is_logged_in(codex, account, patience, clock) {
+        Some(true) => Check::ok("probe.provider", format!("codex account {id} has a login or a key")),
+        Some(false) => {
+            let remedy = codex_home::remedy(codex, account, Reason::Auth);
+            Check::error("probe.provider", format!("codex account {id} is not logged in"), remedy)
         }
-        Login::Unknown => {
-            Check::warning("probe.provider", "codex did not say whether it has an account", "run 'codex login status'")
+        None => {
+            let sentence = format!("codex did not say whether account {id} has a login");
+            Check::warning("probe.provider", sentence, "run 'codex login status'")
         }
     }
 }

@@ -19,7 +19,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("provider.chain", "who is asked, in which order"),
     ("provider.standing", "a provider is left alone after what it did"),
     ("provider.codex", "the Codex program is there"),
-    ("provider.codex_login", "the Codex program has an account"),
+    ("provider.codex_login", "each account of the Codex program can be used"),
     ("channel.telegram", "Telegram has its token and people to answer"),
     ("channel.everyone", "an allowlist that lets everyone in"),
     ("network.proxy", "a proxy is used"),

@@ -172,6 +172,8 @@ pub enum Event {
         sender_id: Option<String>,
         retry_ms: u64,
     },
+    /// An account of Codex begins to be refused for another reason than before, or is used again.
+    CodexAccount { account: String, state: &'static str, remedy: String },
     /// What a start found on disk.
     Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
     /// The journal was damaged; the files were kept.
@@ -220,6 +222,7 @@ impl Event {
             | Event::ProviderState { .. }
             | Event::LimitReached { .. }
             | Event::SessionRepaired { .. }
+            | Event::CodexAccount { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
             | Event::SessionReadError { .. }

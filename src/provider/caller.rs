@@ -17,6 +17,7 @@ use crate::observe::event::{Event, Log};
 use crate::provider::breaker::Pass;
 use crate::provider::chain::{Link, PROVIDERS_MAX};
 use crate::provider::class::{Again, Class};
+use crate::provider::pool::Pool;
 use crate::provider::spending::Refusal;
 use crate::provider::spending_file::{Asker, Spending};
 use crate::provider::standing::{Rest, Standing};
@@ -61,6 +62,30 @@ enum Given {
     Up(ProviderError),
 }
 
+/// What all callers of a process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// What was spent.
+    pub spending: Arc<Spending>,
+    /// What is known of the providers.
+    pub standing: Arc<Standing>,
+    /// The accounts that Codex may use.
+    pub pool: Arc<Pool>,
+}
+
+impl Shared {
+    /// For a command that asks once.
+    pub fn new(config: &Config, rng: &mut Rng, clock: &Arc<dyn Clock>, log: &Arc<dyn Log>) -> Shared {
+        let with = || (Arc::clone(clock), Arc::clone(log));
+        let ((clock, log), (spending_clock, spending_log), (pool_clock, pool_log)) = (with(), with(), with());
+        Shared {
+            spending: Arc::new(Spending::new(config, Duration::ZERO, spending_clock, spending_log)),
+            standing: Arc::new(Standing::new(&config.data, rng.split(), clock, log)),
+            pool: Arc::new(Pool::new(config, pool_clock, pool_log)),
+        }
+    }
+}
+
 /// The providers, with patience.
 pub struct Caller {
     links: Vec<Link>,
@@ -75,18 +100,19 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The configured providers. All callers of the process share `spending`; an echo does not use it.
+    /// The configured providers. An echo does not use what is shared.
     pub fn new(
         config: &Config,
-        spending: Arc<Spending>,
-        standing: Arc<Standing>,
+        shared: &Shared,
         rng: Rng,
         clock: Arc<dyn Clock>,
         stop: Stop,
         log: Arc<dyn Log>,
     ) -> Caller {
-        let links = Link::all(config, &spending, &clock);
-        let spending = Some(spending).filter(|_| links.iter().any(|link| !link.is_echo()));
+        let links = Link::all(config, shared, &clock);
+        let costs = links.iter().any(|link| !link.is_echo());
+        let spending = costs.then(|| Arc::clone(&shared.spending));
+        let standing = Arc::clone(&shared.standing);
         Caller { spending, ..Caller::over(links, &config.provider, standing, rng, clock, stop, log) }
     }
 

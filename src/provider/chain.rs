@@ -1,17 +1,17 @@
 //! [`Link`]: one of those who may be asked, built from its settings, and by which name its standing is known.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
-use crate::config::secret::Secret;
 use crate::config::settings::{Config, ProviderKind, ProviderSettings};
 use crate::net::http_client::HttpClient;
+use crate::provider::caller::Shared;
 use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
 use crate::provider::metered::Metered;
 use crate::provider::openai::{OpenAi, Streams};
+use crate::provider::pool::Pool;
 use crate::provider::spending_file::Spending;
 use crate::provider::standing::Who;
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
@@ -52,9 +52,9 @@ impl Link {
     }
 
     /// Everyone of the configuration, in order.
-    pub fn all(config: &Config, spending: &Arc<Spending>, clock: &Arc<dyn Clock>) -> Vec<Link> {
-        let links = config.chain().map(|settings| build(config, settings, Arc::clone(clock)));
-        links.map(|link| if link.is_echo() { link } else { link.metered(Arc::clone(spending)) }).collect()
+    pub fn all(config: &Config, shared: &Shared, clock: &Arc<dyn Clock>) -> Vec<Link> {
+        let links = config.chain().map(|settings| build(config, settings, &shared.pool, Arc::clone(clock)));
+        links.map(|link| if link.is_echo() { link } else { link.metered(Arc::clone(&shared.spending)) }).collect()
     }
 
     /// Every request is checked and counted.
@@ -91,13 +91,10 @@ fn none() -> String {
     "-".to_owned()
 }
 
-fn build(config: &Config, settings: &ProviderSettings, clock: Arc<dyn Clock>) -> Link {
+fn build(config: &Config, settings: &ProviderSettings, pool: &Arc<Pool>, clock: Arc<dyn Clock>) -> Link {
     let provider: Box<dyn Provider> = match settings.kind {
         ProviderKind::Local => Box::new(Local { name: settings.name.clone(), model: settings.model.clone() }),
-        ProviderKind::Codex => {
-            let (workspace, registry) = (config.workspace.clone(), config.children_folder());
-            Box::new(Codex::new(config.codex.clone(), workspace, registry, clock))
-        }
+        ProviderKind::Codex => Box::new(Codex::new(Arc::clone(pool), config.workspace.clone(), clock)),
         ProviderKind::OpenRouter
         | ProviderKind::OpenAi
         | ProviderKind::Groq
@@ -110,22 +107,11 @@ fn build(config: &Config, settings: &ProviderSettings, clock: Arc<dyn Clock>) ->
     let link = Link::new(provider, settings);
     match settings.kind {
         ProviderKind::Codex => {
-            let environment = config.codex.environment.clone();
-            Link { credential: Box::new(move || login(&environment)), ..link }
+            let pool = Arc::clone(pool);
+            Link { credential: Box::new(move || pool.fingerprint()), ..link }
         }
         _ => link,
     }
-}
-
-/// The fingerprint of Codex's key, or of its login: whoever logs in again is asked again at once.
-fn login(environment: &[(String, String)]) -> String {
-    let value = |wanted: &str| environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-    if let Some(key) = value("CODEX_API_KEY") {
-        return Secret::new(key).fingerprint();
-    }
-    let home = value("HOME").map(|home| Path::new(&home).join(".codex"));
-    let Some(home) = value("CODEX_HOME").map(Into::into).or(home) else { return none() };
-    crate::provider::standing_file::fingerprint(&home.join("auth.json")).unwrap_or_else(none)
 }
 
 /// What an HTTP provider lacks.

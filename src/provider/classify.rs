@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::net::http::Phase;
 use crate::provider::class::Class;
-use crate::provider::codex_events;
+use crate::provider::codex_failure;
 
 /// More of a code or a text is not looked at.
 const TEXT_CHARS_MAX: usize = 1000;
@@ -56,8 +56,8 @@ pub enum Content<'a> {
 pub enum Ending<'a> {
     /// It reported a failed turn, with this message.
     Failed(&'a str),
-    /// It exited without any event; this is its standard error.
-    NotBegun(&'a str),
+    /// It exited without any event: its exit code and its standard error.
+    NotBegun(i32, &'a str),
     /// It exited with a failure, or by a signal, and did not say why.
     Exited,
     /// It was stopped at the deadline.
@@ -154,8 +154,8 @@ fn of_phase(phase: Phase) -> Class {
 
 fn of_ending(ending: Ending<'_>) -> Class {
     match ending {
-        Ending::Failed(message) => codex_events::class_of(message),
-        Ending::NotBegun(stderr) => codex_events::class_of_stderr(stderr),
+        Ending::Failed(message) => codex_failure::class_of(message),
+        Ending::NotBegun(code, stderr) => codex_failure::class_of_stderr(code, stderr),
         Ending::Exited => Class::Exit,
         Ending::Deadline => Class::Deadline,
         Ending::Cancelled => Class::Cancelled,
@@ -397,7 +397,7 @@ mod tests {
         (Evidence::Response { status: 200, content: Content::TooLarge }, TooLarge), (Evidence::Response { status: 200, content: Content::Other }, Malformed),
         (Evidence::Response { status: 500, content: Content::Withheld }, Server), (Evidence::Response { status: 401, content: Content::Unfinished }, Auth),
         (Evidence::Response { status: 429, content: Content::TooLarge }, RateLimited),
-        (Evidence::Codex(Ending::Failed("unexpected status 401 Unauthorized")), Auth), (Evidence::Codex(Ending::NotBegun("Error finding codex home")), NotConfigured),
+        (Evidence::Codex(Ending::Failed("unexpected status 401 Unauthorized")), Auth), (Evidence::Codex(Ending::NotBegun(1, "Error finding codex home")), NotConfigured),
         (Evidence::Codex(Ending::Exited), Exit), (Evidence::Codex(Ending::Deadline), Deadline), (Evidence::Codex(Ending::Cancelled), Cancelled),
         (Evidence::Codex(Ending::Flooded), TooLarge), (Evidence::Codex(Ending::Unfinished), StreamCut), (Evidence::Codex(Ending::Silent), Malformed),
         (Evidence::Spawn(io::ErrorKind::NotFound), Spawn), (Evidence::Spawn(io::ErrorKind::PermissionDenied), Spawn), (Evidence::Spawn(io::ErrorKind::ArgumentListTooLong), Spawn),

@@ -12,6 +12,10 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
+/// What is known of the accounts of Codex, and which one a turn takes.
+pub mod accounts;
+/// The file that it is kept in.
+pub mod accounts_file;
 /// Whether a provider is asked at all.
 pub mod breaker;
 /// How many further attempts a credential has.
@@ -28,6 +32,10 @@ pub mod classify;
 pub mod codex;
 /// The Codex program's events.
 pub mod codex_events;
+/// What a failed run of the Codex program means.
+pub mod codex_failure;
+/// An account of Codex on this machine.
+pub mod codex_home;
 /// What a request costs.
 pub mod cost;
 /// The table of classes in docs/providers.md.
@@ -42,6 +50,8 @@ pub mod metered;
 pub mod openai;
 /// What a chat completions server answers.
 pub mod openai_answer;
+/// The accounts of Codex that all workers share.
+pub mod pool;
 /// Whether a key is accepted, for free.
 pub mod probe;
 /// What was asked and spent, and whether more may be.

@@ -11,6 +11,8 @@ mod backup;
 mod campaign;
 /// Commands as an operator types them.
 mod cli;
+/// The accounts of Codex, and programs in its place that misbehave.
+mod codex;
 /// Bad settings, each told in one sentence.
 mod configuration;
 /// What earlier deployments rely on, row by row.

@@ -37,7 +37,7 @@ const LAYERS: [(&str, &str); 14] = [
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 32] = [
+const SHELLS: [&str; 35] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -57,6 +57,9 @@ const SHELLS: [&str; 32] = [
     "store/directory.rs",
     "store/writer.rs",
     "provider/codex.rs",
+    "provider/codex_home.rs",
+    "provider/accounts_file.rs",
+    "provider/pool.rs",
     "provider/caller.rs",
     "provider/standing.rs", // what all turns share, behind one lock
     "provider/standing_file.rs",

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::contract::Decision::{Changed, Gone, Later, Stays};
+use crate::contract::Decision::{Changed, Gone, Stays};
 use crate::contract::Proof::{Check, Tests};
 use crate::contract::{Row, row};
 use crate::support::cases::Random;
@@ -73,7 +73,7 @@ pub const ROWS: &[Row] = &[
     row("7", "another exit", "", Changed("§15.3 fails with a class, in our words"), Check(other_exit)),
     row("7", "no time limit", "", Changed("§16 CODEX_TIMEOUT_SECS is the deadline"), Check(deadline)),
     row("7", "no limit of the output", "", Changed("weakness: memory without bound"), Tests(&["a_flood_is_noticed"])),
-    row("7", "pool: health checks, round robin, window of requests", "", Later("§16 limits of the account pool"), Check(pool_is_later)),
+    row("7", "pool: health checks, round robin, window of requests", "", Changed("§16 the account with the largest share left, counted over restarts"), Tests(&["the_account_with_the_largest_share_left_is_used_over_processes", "a_failed_account_is_left_alone_and_told_once"])),
     row("7", "queue: [codex:queued] replies", "", Gone("§15.3 a turn is answered or fails"), Check(other_exit)),
 ];
 
@@ -300,10 +300,4 @@ fn deadline(_: &Row) {
     let finished = world.run(&["run", "--message", "hello"]);
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert_eq!(world.all_events("turn")[0]["error"], "deadline");
-}
-
-fn pool_is_later(_: &Row) {
-    let world = codex("echo fine", &[("RUSTY_PINCH_CODEX_ACCOUNTS", "a|A_KEY|10|m;b")]);
-    let told = world.run(&["doctor"]).stdout;
-    assert!(told.lines().any(|line| line.contains("CODEX_ACCOUNTS ") && line.contains("not heed")), "{told}");
 }
