@@ -107,6 +107,7 @@ fn read(head: &Head, body: &[u8], now: Option<Wall>) -> Result<Completion, Provi
         class: classify(Evidence::Response { status: head.status, content }),
         retry_after: retry_after(head, now),
         detail: format!("{detail}{what}"),
+        unasked: false,
     };
     let malformed = |what: &str| failed(Content::Other, what);
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
