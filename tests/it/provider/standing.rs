@@ -300,3 +300,28 @@ fn a_conversation_that_is_too_long_is_halved_once() {
         assert_eq!((outcome.is_ok(), lock(&seen).clone()), (want.last() <= Some(&accepted), want));
     }
 }
+
+/// Two processes of one data folder: what one finds out, good or bad, the other knows; what it found itself it keeps.
+#[test]
+fn what_one_process_finds_out_the_other_knows_until_it_is_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let (one, other) = (standing(folder.path(), clock.clone()), standing(folder.path(), clock.clone()));
+    let is_free = |standing: &Standing| {
+        standing.refresh();
+        standing.is_free(KEY, Duration::ZERO)
+    };
+    for round in 0..3 {
+        fail(&one, Class::Auth, None);
+        assert!(!is_free(&other), "round {round}");
+        clock.advance(Duration::from_secs(6 * 3600));
+        let probe = one.admit(KEY).expect("the rest is over");
+        one.settle(KEY, probe, None);
+        assert!(is_free(&other), "round {round}");
+        // The other way round, and a time that was named.
+        fail(&other, Class::RateLimited, Some(60));
+        assert!(!is_free(&other) && !is_free(&one), "round {round}");
+        clock.advance(Duration::from_secs(60));
+        assert!(is_free(&other) && is_free(&one), "round {round}");
+    }
+}
