@@ -7,9 +7,12 @@ pub const DEPTH_MAX: usize = 64;
 /// Longest string, in bytes as written.
 pub const STRING_BYTES_MAX: usize = 1 << 20;
 
-/// Whether `json` stays within both limits.
+/// Most values and keys of a document. A tree of values takes a hundred times the bytes of a hostile text.
+pub const VALUES_MAX: usize = 20_000;
+
+/// Whether `json` stays within all limits.
 pub fn holds(json: &[u8]) -> bool {
-    let (mut depth, mut string, mut is_escaped) = (0_usize, None, false);
+    let (mut depth, mut values, mut string, mut is_escaped) = (0_usize, 1_usize, None, false);
     for byte in json {
         match (string, byte) {
             (Some(length), _) if length > STRING_BYTES_MAX => return false,
@@ -19,11 +22,12 @@ pub fn holds(json: &[u8]) -> bool {
                 string = Some(length + 1);
             }
             (None, b'"') => string = Some(0),
-            (None, b'[' | b'{') => depth += 1,
+            (None, b'[' | b'{') => (depth, values) = (depth + 1, values + 1),
             (None, b']' | b'}') => depth = depth.saturating_sub(1),
+            (None, b',' | b':') => values += 1,
             (None, _) => {}
         }
-        if depth > DEPTH_MAX {
+        if depth > DEPTH_MAX || values > VALUES_MAX {
             return false;
         }
     }
@@ -45,7 +49,7 @@ mod tests {
         check(&nested(DEPTH_MAX), true);
         check(&nested(DEPTH_MAX + 1), false);
         check(&"{\"a\":".repeat(DEPTH_MAX + 1), false);
-        check(&"[]{}".repeat(10_000), true);
+        check(&"[]{}".repeat(5_000), true);
         check(&format!("\"{}\"", "[{".repeat(500)), true);
         check(&format!(r#"["\"","\\",{}]"#, nested(DEPTH_MAX - 1)), true);
         check(&format!(r#"["\"","\\",{}]"#, nested(DEPTH_MAX)), false);
@@ -57,5 +61,13 @@ mod tests {
         check(&string(STRING_BYTES_MAX), true);
         check(&string(STRING_BYTES_MAX + 1), false);
         check(&format!("[{},{}]", string(STRING_BYTES_MAX), string(STRING_BYTES_MAX)), true);
+    }
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        let array = |count: usize| format!("[{}0]", "0,".repeat(count - 3));
+        check(&array(VALUES_MAX), true);
+        check(&array(VALUES_MAX + 2), false);
+        check(&format!("[{}{{}}]", "{},".repeat(VALUES_MAX / 2)), false);
+        check(&format!("\"{}\"", ",".repeat(VALUES_MAX * 2)), true);
     }
 }

@@ -70,6 +70,7 @@ impl Entry {
             backoff_max: reader.millis("RUSTY_PINCH_RETRY_MAX_BACKOFF_MS")?.max(backoff),
             deadline: reader.seconds("RUSTY_PINCH_TURN_DEADLINE_SECS")?,
             temperature: reader.decimal("RUSTY_PINCH_TEMPERATURE")?,
+            streams: reader.flag("RUSTY_PINCH_STREAM")?,
         })
     }
 }

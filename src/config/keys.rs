@@ -174,7 +174,7 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_CODEX_HEALTHCHECK_INTERVAL_SECS", count(1, 31_536_000), "300", "Seconds until an account that was rejected is looked at again; they double, up to six hours."),
     key("RUSTY_PINCH_CODEX_HEALTHCHECK_ARGS", Kind::Words, "--version", "Arguments with which Codex shows that it works; `login status` is asked beside it."),
     key("RUSTY_PINCH_DELIVERY", Kind::Choice(&["at_least_once", "at_most_once"]), "at_least_once", "A part of a reply that may have arrived is sent again, marked, or replaced by a notice."),
-    later(key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come.")),
+    key("RUSTY_PINCH_STREAM", Kind::Flag, "true", "Whether answers are read as they come."),
     unset("RUSTY_PINCH_PROVIDER_CHAIN", Kind::Chain(PROVIDERS), "Everyone who may be asked, in order, as `name` or `name:model`; the common model, base and key are those of the first."),
     key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Questions that one sender of a channel may ask a model in any minute; 0 is no limit."),
     key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Questions that one sender of a channel may ask a model in a day (UTC); 0 is no limit."),

@@ -68,6 +68,8 @@ pub struct ProviderSettings {
     pub deadline: Duration,
     /// Sampling temperature, if one is to be sent.
     pub temperature: Option<f64>,
+    /// Whether answers are read as they come.
+    pub streams: bool,
 }
 
 /// Settings of the Telegram worker.

@@ -2,9 +2,9 @@
 
 use crate::base::clock::WALL_FLOOR;
 use crate::config::remarks::remarks;
-use crate::config::settings::{Config, key_names};
+use crate::config::settings::{Config, ProviderSettings, key_names};
 use crate::config::surroundings::Surroundings;
-use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::doctor::report::{Check, Level};
 use crate::doctor::{names, secrets};
 use crate::provider::chain::missing;
@@ -22,7 +22,9 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     let remarks = remarks(&surroundings.variables, config);
     checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
     checks.extend(secrets::checks(surroundings, config.provider.kind));
-    checks.push(provider(config));
+    checks.extend(config.chain().map(provider));
+    checks.extend((!config.fallbacks.is_empty()).then(|| chain(config)));
+    checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, found)));
     checks.extend(telegram(config));
     checks.extend(proxies(surroundings));
@@ -67,16 +69,36 @@ fn restoring() -> Check {
     Check::error("path.restoring", "an archive is only half in place, and nothing works until it is", remedy)
 }
 
-fn provider(config: &Config) -> Check {
-    let name = &config.provider.name;
-    match missing(&config.provider) {
+fn provider(settings: &ProviderSettings) -> Check {
+    let name = &settings.name;
+    match missing(settings) {
         None => Check::ok("provider.ready", format!("provider {name} has what it needs")),
         Some(what) => {
-            let key = key_names(config.provider.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
+            let key = key_names(settings.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
             let remedy = format!("set {key} and, if the server is your own, RUSTY_PINCH_API_BASE");
             Check::error("provider.ready", format!("provider {name}: {what}"), remedy)
         }
     }
+}
+
+fn chain(config: &Config) -> Check {
+    let order = config.chain().map(|settings| format!("{} ({})", settings.name, settings.model));
+    Check::ok("provider.chain", format!("asked in this order: {}", order.collect::<Vec<_>>().join(", ")))
+}
+
+fn standing(resting: &Resting, facts: &Facts) -> Check {
+    let Resting { who, class, until } = resting;
+    let until = match *until > facts.now {
+        true => format!("is not asked before {}", until.rfc3339()),
+        false => "is tried with the next question".to_owned(),
+    };
+    let remedy = match *class {
+        "auth" => "give it another key, or log in again: that is noticed at once",
+        "quota" => "raise its limit, or name another provider in RUSTY_PINCH_PROVIDER_CHAIN",
+        "forbidden" => "look at what its operator allows: region, policy, model",
+        _ => "nothing: it is tried again by itself",
+    };
+    Check::warning("provider.standing", format!("{who} {until} ({class})"), remedy)
 }
 
 fn codex(config: &Config, found: &CodexFacts) -> Vec<Check> {

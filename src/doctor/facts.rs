@@ -74,6 +74,17 @@ pub struct JournalFacts {
     pub damage: Option<String>,
 }
 
+/// A provider that is left alone.
+#[derive(Clone, Debug)]
+pub struct Resting {
+    /// Kind, place and fingerprint of the credential.
+    pub who: String,
+    /// Why.
+    pub class: &'static str,
+    /// Until when; in the past, if it is tried with the next question.
+    pub until: Wall,
+}
+
 /// All that was found.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -95,6 +106,8 @@ pub struct Facts {
     pub disk_free: Option<u64>,
     /// Only if Codex is the provider.
     pub codex: Option<CodexFacts>,
+    /// Providers that are left alone.
+    pub resting: Vec<Resting>,
     /// Channels that have a journal.
     pub journals: Vec<JournalFacts>,
     /// Damaged lines near the ends of the session files.

@@ -12,10 +12,11 @@ use crate::base::id::ChannelId;
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
 use crate::config::settings::Config;
-use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::observe::telemetry_file;
 use crate::provider::accounts::{Reason, Standing};
-use crate::provider::{accounts_file, codex_home, pool, spending_file};
+use crate::provider::kept::Moment;
+use crate::provider::{accounts_file, codex_home, pool, spending_file, standing_file};
 use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
@@ -50,6 +51,7 @@ pub fn facts(config: &Config) -> Facts {
         ],
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
         codex: config.uses_codex().then(|| codex(config, &clock)),
+        resting: resting(&config.data, &clock),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,
@@ -63,6 +65,15 @@ pub fn facts(config: &Config) -> Facts {
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
     }
+}
+
+fn resting(data: &Path, clock: &dyn Clock) -> Vec<Resting> {
+    let (now, book) = (Moment::now(clock), standing_file::read(&standing_file::path(data)).unwrap_or_default());
+    let resting = book.into_iter().filter_map(|(who, kept)| {
+        let (class, left) = kept.rest(&now)?;
+        Some(Resting { who, class: class.name(), until: now.date(left) })
+    });
+    resting.collect()
 }
 
 fn access(path: &Path) -> Option<Access> {

@@ -16,6 +16,8 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("config.env_file", "who can read and write the env file"),
     ("secret.shadowed", "a secret that another source of a different value hides"),
     ("provider.ready", "the provider has its key and its base"),
+    ("provider.chain", "who is asked, in which order"),
+    ("provider.standing", "a provider is left alone after what it did"),
     ("provider.codex", "the Codex program is there"),
     ("provider.codex_login", "each account of the Codex program can be used"),
     ("channel.telegram", "Telegram has its token and people to answer"),

@@ -21,10 +21,12 @@ use crate::base::cancel::Cancel;
 use crate::net::http::{
     BODY_BYTES_MAX, CONNECT_TIMEOUT, HEADER_BYTES_MAX, Head, Method, Phase, Request, Transport, TransportError,
 };
-use crate::net::http_wire::{Dial, Lookup, Progress, Watch, failed};
+use crate::net::http_wire::{Dial, Lookup, Progress, Reached, Watch, failed};
 
-/// Buffers of a connection, each way. ureq's own default suits servers, not a Pi.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// Buffers of a connection. ureq's own default suits servers, not a Pi; but a header over the limit is only known as
+/// such if more of it than the limit fits in.
+const OUTPUT_BYTES: usize = 16 * 1024;
+const INPUT_BYTES: usize = HEADER_BYTES_MAX + 1024;
 
 /// Idle connections kept, and for how long: as long as servers commonly keep theirs.
 const IDLE_CONNECTIONS_MAX: usize = 4;
@@ -90,8 +92,8 @@ fn new_agent(secure: bool, progress: Arc<Progress>) -> Agent {
         .accept("application/json")
         .accept_encoding("identity")
         .max_response_header_size(HEADER_BYTES_MAX)
-        .input_buffer_size(BUFFER_BYTES)
-        .output_buffer_size(BUFFER_BYTES)
+        .input_buffer_size(INPUT_BYTES)
+        .output_buffer_size(OUTPUT_BYTES)
         .max_idle_connections(IDLE_CONNECTIONS_MAX)
         .max_idle_age(IDLE_AGE_MAX)
         .timeout_resolve(Some(CONNECT_TIMEOUT))
@@ -140,6 +142,7 @@ fn send(
         }
     };
     let response = response.map_err(|error| failed(&error, progress, Phase::FirstByte))?;
+    progress.reach(Reached::Answered);
     let (parts, body) = response.into_parts();
     if header(&parts.headers, "content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(TransportError { phase: Phase::Malformed, sent: true });

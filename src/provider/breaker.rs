@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::rng::Rng;
+use crate::provider::class::Class;
 
 /// Failures in a row that open it.
 pub const FAILURES_MAX: u32 = 5;
@@ -73,6 +74,16 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The class of failure that it stands for; failures of any class stand for the most usual one.
+    pub fn class(self) -> Class {
+        match self {
+            Cause::Failures => Class::Server,
+            Cause::Auth => Class::Auth,
+            Cause::Quota => Class::Quota,
+            Cause::Forbidden => Class::Forbidden,
+        }
+    }
+
     /// The shortest rest and the longest; every opening doubles it.
     fn rests(self) -> (Duration, Duration) {
         let minutes = |count: u64| Duration::from_secs(60 * count);

@@ -10,7 +10,7 @@ use crate::provider::class::Class;
 use crate::provider::codex::Codex;
 use crate::provider::local::Local;
 use crate::provider::metered::Metered;
-use crate::provider::openai::OpenAi;
+use crate::provider::openai::{OpenAi, Streams};
 use crate::provider::pool::Pool;
 use crate::provider::spending_file::Spending;
 use crate::provider::standing::Who;
@@ -140,6 +140,7 @@ fn over_http(settings: &ProviderSettings, clock: Arc<dyn Clock>) -> OpenAi {
         vendor_headers,
         silence: settings.silence,
         temperature: settings.temperature,
+        streams: if settings.streams { Streams::Counted } else { Streams::No },
         transport: Box::new(HttpClient::new(base.is_some_and(|base| base.is_secure()))),
         clock,
     }

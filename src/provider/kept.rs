@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, WALL_FLOOR, Wall};
 use crate::provider::breaker::{Cause, Opening, REST_MAX};
+use crate::provider::class::Class;
 
 /// Providers that are kept: those of a chain, with keys of the last day.
 pub const KEYS_MAX: usize = 64;
@@ -99,6 +100,13 @@ impl Kept {
     /// What is left of the time in which it does not want to be asked.
     pub fn not_before(&self, now: &Moment) -> Duration {
         self.left(self.not_before, now)
+    }
+
+    /// Why it is left alone, and for how long; `None`: it is not.
+    pub fn rest(&self, now: &Moment) -> Option<(Class, Duration)> {
+        let limit = if self.is_overloaded { Class::Overloaded } else { Class::RateLimited };
+        let named = Some((limit, self.not_before(now))).filter(|(_, left)| !left.is_zero());
+        self.opening(now).map(|opening| (opening.cause.class(), opening.left)).or(named)
     }
 
     /// Whether a reader could still learn something from it.

@@ -48,6 +48,8 @@ pub mod local;
 pub mod metered;
 /// Chat completions over HTTP.
 pub mod openai;
+/// What a chat completions server answers.
+pub mod openai_answer;
 /// The accounts of Codex that all workers share.
 pub mod pool;
 /// Whether a key is accepted, for free.
@@ -56,6 +58,8 @@ pub mod probe;
 pub mod spending;
 /// The file of what was spent, shared by processes.
 pub mod spending_file;
+/// Server-sent events.
+pub mod sse;
 /// What is known of every provider, shared by all turns.
 pub mod standing;
 /// The file of what is known, shared by processes.

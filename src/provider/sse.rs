@@ -177,11 +177,11 @@ mod tests {
         let mut rng = Rng::from_seed(seed);
         let words = ["data: ", "data:", "x", "\u{e9}", "\n", "\r", "\r\n", "\n\n", ":", "[DONE]", "\u{feff}", "id: "];
         for case in 0..500 {
-            let stream: String = (0..60).map(|_| words[(rng.next() % words.len() as u64) as usize]).collect();
+            let stream: String = (0..60).map(|_| words[rng.up_to(words.len() as u64 - 1) as usize]).collect();
             let bytes = stream.as_bytes();
             let (mut chunks, mut rest) = (Vec::new(), bytes);
             while !rest.is_empty() {
-                let (chunk, after) = rest.split_at((1 + rng.next() as usize % 9).min(rest.len()));
+                let (chunk, after) = rest.split_at((1 + rng.up_to(8) as usize).min(rest.len()));
                 chunks.push(chunk);
                 rest = after;
             }

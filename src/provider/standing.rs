@@ -87,9 +87,7 @@ impl Entry {
     fn reason(&self) -> Class {
         match self.breaker.cause() {
             Cause::Failures => self.class,
-            Cause::Auth => Class::Auth,
-            Cause::Quota => Class::Quota,
-            Cause::Forbidden => Class::Forbidden,
+            cause => cause.class(),
         }
     }
 

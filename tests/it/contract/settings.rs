@@ -166,7 +166,7 @@ pub const ROWS: &[Row] = &[
     row("16", "RUSTY_PINCH_HISTORY_LINES", "20", Stays, Check(key)),
     row("16", "RUSTY_PINCH_HISTORY_BYTES", "65536", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TEMPERATURE", "", Stays, Check(key)),
-    row("16", "RUSTY_PINCH_STREAM", "true", Later("§13 with streaming"), Check(key)),
+    row("16", "RUSTY_PINCH_STREAM", "true", Stays, Check(key)),
     row("16", "RUSTY_PINCH_PROVIDER_CHAIN", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TURNS_PER_MINUTE", "20", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TURNS_PER_DAY", "300", Stays, Check(key)),

@@ -1,7 +1,7 @@
 //! An OpenAI-compatible chat completions server on loopback.
 //!
 //! It answers `reply #<nonce> to <the user's text>` with a nonce of its own for every call, so that a message for which
-//! the provider was asked twice shows by its text. A long reply goes on with counted words that carry the nonce, so
+//! the provider was asked twice shows by its text. Whoever asks for a stream gets one. A long reply goes on with counted words that carry the nonce, so
 //! that every part of it can be told and missing parts are noticed.
 //!
 //! Every key is good, until `accept` names those that are. `GET /models` is the free question about a key.
@@ -217,6 +217,7 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     let text = last_user_text(&body);
     let mut state = lock(state);
     let nonce = state.asked.len();
+    let streams = body["stream"] == true;
     state.asked.push(Asked {
         text: text.clone(),
         nonce,
@@ -241,7 +242,7 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     if request.method != "POST" || !request.path.ends_with("/chat/completions") {
         return Answer::new(404, "no such path");
     }
-    shaped(&reply, &full, key).after(wait)
+    shaped(&reply, &full, key, streams).after(wait)
 }
 
 impl State {
@@ -268,10 +269,10 @@ impl State {
     }
 }
 
-fn shaped(reply: &Reply, full: &str, key: &str) -> Answer {
+fn shaped(reply: &Reply, full: &str, key: &str, streams: bool) -> Answer {
     match reply {
-        Reply::Usual | Reply::Long(_) | Reply::Text(_) => Answer::json(200, &completion(full)),
-        Reply::Spoil(shape) => Answer::json(200, &completion(full)).shaped(*shape),
+        Reply::Usual | Reply::Long(_) | Reply::Text(_) => answer(full, streams),
+        Reply::Spoil(shape) => answer(full, streams).shaped(*shape),
         Reply::Malformed(body) => Answer::new(200, body.as_str()).header("Content-Type", "application/json"),
         Reply::Oversize(bytes) => Answer::json(200, &completion(&"x".repeat(*bytes))),
         Reply::Status { status, retry_after } => {
@@ -304,7 +305,33 @@ fn refused(key: &str) -> Answer {
     Answer::json(401, &error)
 }
 
-fn completion(text: &str) -> Value {
+fn answer(text: &str, streams: bool) -> Answer {
+    match streams {
+        true => Answer::new(200, stream(text)).header("Content-Type", "text/event-stream; charset=utf-8"),
+        false => Answer::json(200, &completion(text)),
+    }
+}
+
+/// As `stream` and `include_usage` have it: pieces, a reason to end, the usage, and the word that ends it.
+pub fn stream(text: &str) -> String {
+    const PIECE_CHARS: usize = 40;
+    let chunk = |delta: Value, reason: Value| {
+        json!({
+            "id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1_790_000_000, "model": "fake-model",
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }], "usage": null,
+        })
+    };
+    let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null)];
+    let letters: Vec<char> = text.chars().collect();
+    let pieces = letters.chunks(PIECE_CHARS).map(|piece| piece.iter().collect::<String>());
+    events.extend(pieces.map(|piece| chunk(json!({ "content": piece }), Value::Null)));
+    events.push(chunk(json!({}), json!("stop")));
+    events.push(json!({ "choices": [], "usage": { "prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12 } }));
+    let lines: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    lines + "data: [DONE]\n\n"
+}
+
+pub fn completion(text: &str) -> Value {
     json!({
         "id": "chatcmpl-fake", "object": "chat.completion", "created": 1_790_000_000, "model": "fake-model",
         "choices": [{ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }],

@@ -69,7 +69,10 @@ impl Model {
             return Err(ProviderError::new(Class::Cancelled, "ended"));
         }
         if town.chance(50) {
-            return Err(ProviderError::new(if town.chance(500) { Class::Server } else { Class::Auth }, "planned"));
+            return Err(ProviderError::new(
+                if town.chance(500) { Class::Server } else { Class::InvalidRequest },
+                "planned",
+            ));
         }
         let words = if town.chance(150) { MANY_WORDS } else { WORDS };
         let mut seen = town.seen();

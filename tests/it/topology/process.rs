@@ -276,7 +276,7 @@ impl Outside<'_> {
             let (clock, log) = (Arc::clone(self.clock), Arc::clone(self.log));
             let model = Box::new(Model(self.citizen.clone()));
             let links = vec![Link::new(model, &config.provider)];
-            let standing = Standing::new(Path::new("/nowhere"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
+            let standing = Standing::new(Path::new("/dev/null"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
             let (settings, stop) = (&config.provider, self.stop.clone());
             let caller = Caller::over(links, settings, Arc::new(standing), rng.split(), Arc::clone(&clock), stop, log);
             let sessions = self.citizen.disk.folder("sessions");
