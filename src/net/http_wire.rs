@@ -128,7 +128,8 @@ impl Progress {
     ) -> Result<T, Error> {
         let (done, result) = bounded(1);
         let (exits, _) = bounded(1);
-        spawn("dial", exits, move || {
+        // Where the system has no thread to give, nobody will answer, and that is no connection.
+        let _ = spawn("dial", exits, move || {
             let _ = done.try_send(work());
             Ok(())
         });

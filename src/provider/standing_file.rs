@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::config::secret::Secret;
 use crate::provider::kept::{Book, Kept, Moment, parse, render};
 use crate::sys::files;
 
@@ -63,10 +62,4 @@ pub fn update(path: &Path, key: &str, kept: Kept, clock: &dyn Clock) -> io::Resu
 /// Keeps a damaged file for whoever wants to know; the last one only.
 pub fn set_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, path.with_extension("json.damaged"))
-}
-
-/// The fingerprint of a file that holds a credential; `None`: there is no such file.
-pub fn fingerprint(path: &Path) -> Option<String> {
-    let (bytes, _) = files::read_bounded(path, FILE_BYTES_MAX).ok()?;
-    Some(Secret::new(String::from_utf8_lossy(&bytes).into_owned()).fingerprint())
 }

@@ -1,12 +1,20 @@
 //! The HTTP client and the chat completions provider against a loopback server that misbehaves: how far an exchange
 //! came, whether anything may have been sent, and how often it is tried again.
 
+/// The table of `matrix`.
 mod cells;
 /// A chain of providers, and what is known of each after a restart.
 mod chain;
+/// Streams as servers write them.
+mod corpus;
+/// What a server can cost us.
+mod limits;
+/// Every fault of a network.
 mod matrix;
 /// The same in one process, with clocks and providers from a script.
 mod standing;
+/// Who is trusted, and through which proxy.
+mod tls;
 
 use std::net::TcpListener;
 use std::ops::ControlFlow;

@@ -56,7 +56,7 @@ pub const ROWS: &[Row] = &[
     row("6", "exits of curl: no connection, a cut, a timeout", "", Changed("§14 the same failures of our own client"), Tests(&["what_may_pass_is_tried_again_and_what_cannot_is_not", "every_failure_names_how_far_it_came"])),
     row("6", "200 with an error object", "", Changed("weakness: words of the message decided; now its codes do"), Tests(&["answers_are_read_tolerantly"])),
     row("6", "200 that is no JSON", "", Changed("weakness: never retried; a proxy's page may pass, so once"), Tests(&["what_may_pass_is_tried_again_and_what_cannot_is_not"])),
-    row("6", "the delay doubles from the base to its limit", "", Changed("weakness: no jitter"), Tests(&["delays_stay_under_a_ceiling_that_doubles_and_use_all_of_it"])),
+    row("6", "the delay doubles from the base to its limit", "", Changed("weakness: no jitter"), Tests(&["delays_are_spread_evenly_below_a_ceiling_that_doubles"])),
     row("6", "Retry-After", "", Changed("weakness: was ignored"), Tests(&["a_server_that_asks_for_patience_gets_it"])),
     row("6", "no circuit breaker", "", Changed("§13 a breaker and PROVIDER_CHAIN"), Tests(&["a_dead_provider_costs_few_requests", "a_failing_provider_is_followed_by_the_next_and_the_turn_says_so"])),
     row("6", "an error's text", "", Changed("§14 in our words, with the reference"), Tests(&["a_failing_provider_is_told_in_our_words", "upstream_text_is_not_part_of_an_error"])),

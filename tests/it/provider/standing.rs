@@ -16,8 +16,6 @@ use rusty_pinch::observe::event::{Event, Log};
 use rusty_pinch::provider::caller::{Caller, Effort, Shared};
 use rusty_pinch::provider::chain::Link;
 use rusty_pinch::provider::class::Class;
-use rusty_pinch::provider::pool::Pool;
-use rusty_pinch::provider::spending_file::Spending;
 use rusty_pinch::provider::standing::{Standing, Who};
 use rusty_pinch::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use rusty_pinch::sys::stop;
@@ -115,13 +113,11 @@ fn a_dead_provider_costs_few_requests() {
     let clock = Arc::new(ManualClock::starting_at(START));
     let shared: Arc<dyn Clock> = clock.clone();
     let log: Arc<dyn Log> = Arc::new(Heard::default());
-    let standing = Arc::new(standing(folder.path(), shared.clone()));
     let (_stopper, stop) = stop::pair();
     let mut config = config(&server.url());
     config.data = folder.path().to_owned();
-    let spending = Arc::new(Spending::new(&config, Duration::ZERO, shared.clone(), log.clone()));
-    let common = Shared { spending, standing, pool: Arc::new(Pool::new(&config, shared.clone(), log.clone())) };
-    let mut caller = Caller::new(&config, &common, Rng::from_seed(1), shared, stop, log);
+    let of_process = Shared::new(&config, &mut Rng::from_seed(5), &shared, &log);
+    let mut caller = Caller::new(&config, &of_process, Rng::from_seed(1), shared, stop, log);
     let mut slowest = Duration::ZERO;
     for _ in 0..100 {
         let before = server.asked_count();
