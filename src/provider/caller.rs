@@ -195,6 +195,7 @@ impl Caller {
         }
         let resting = soonest.map(|rest| ProviderError {
             retry_after: Some(rest.wait),
+            unasked: true,
             ..ProviderError::new(rest.class, "not asked: it is left alone for a while")
         });
         Err(failure.or(resting).expect("somebody was asked or is left alone"))
