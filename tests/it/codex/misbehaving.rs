@@ -36,7 +36,7 @@ const CASES: [(&str, &str, &str); 21] = [
     ("hold-pipe-elsewhere", "setsid sleep 600 &\nanswer ok", ""),
     ("daemon", "setsid sleep 600 < /dev/null > /dev/null 2>&1 &\nanswer ok", ""),
     ("flood", "head -c 1073741824 /dev/zero | tr '\\0' x", "too_large"),
-    ("flood-lines", "yes \"{\\\"type\\\":\\\"item.updated\\\",\\\"x\\\":\\\"$(printf %4000s)\\\"}\"", "too_large"),
+    ("flood-lines", "yes \"$(printf %4000s | tr ' ' x)\"", "too_large"),
     ("no-newline", "printf '%s' \"$(answer ok)\"", ""),
     ("no-answer", "exit 0", "malformed"),
     ("half-an-event", "printf '{\"type\":\"turn.comple'", "stream_cut"),
@@ -101,7 +101,10 @@ fn programs_that_misbehave_are_bounded_and_leave_nothing() {
         let results = Arc::new(Mutex::new(Vec::new()));
         let threads = CASES.map(|case| {
             let results = Arc::clone(&results);
-            spawn(case.0, move || lock(&results).push(misbehave(case)))
+            spawn(case.0, move || {
+                let result = misbehave(case);
+                lock(&results).push(result);
+            })
         });
         for thread in threads {
             report.problems.extend(thread.join().err().map(|_| "a case panicked".to_owned()));

@@ -129,6 +129,8 @@ fn the_runbook_of_key_rotation_costs_no_turn_and_a_refused_key_changes_nothing()
     scene.until_answered();
     let elapsed = since(started);
     scene.stop(process);
+    let unsent = scene.world.all_events("channel_send_error");
+    assert!(unsent.is_empty(), "{unsent:#?}");
     let verdict = scene.judge(Rules::CALM);
     let failed = scene.world.all_events("turn").iter().filter(|turn| !turn["error"].is_null()).count();
     assert_eq!((verdict.notices, failed), (0, 0), "no turn fails");
