@@ -244,7 +244,7 @@ pub struct Watched {
     inner: Box<dyn Wire>,
     progress: Arc<Progress>,
     is_to_proxy: bool,
-    /// Read since the last body.
+    /// Read since the last request or body.
     head_bytes: usize,
 }
 
@@ -257,6 +257,8 @@ impl Wire for Watched {
         if !self.is_to_proxy {
             self.progress.reach(Reached::Sent);
         }
+        // Another request, and another head.
+        self.head_bytes = 0;
         self.inner.transmit_output(amount, timeout)
     }
 
