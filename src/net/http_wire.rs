@@ -286,3 +286,35 @@ impl Wire for Watched {
         self.inner.is_tls()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(after: Duration) -> NextTimeout {
+        NextTimeout { after: after.into(), reason: Timeout::Resolve, ..NextTimeout::default() }
+    }
+
+    const AMPLE: Duration = Duration::from_secs(20);
+
+    /// A lookup that hangs: it ends when the test does.
+    #[test]
+    fn what_cannot_be_interrupted_is_left_alone() {
+        let progress = Progress::default();
+        let (end, hangs) = bounded::<()>(0);
+        let hang = || {
+            let hangs = hangs.clone();
+            move || Ok(hangs.recv().is_ok())
+        };
+        let timed_out = progress.beside(limit(Duration::from_millis(1)), hang());
+        assert!(matches!(timed_out, Err(Error::Timeout(Timeout::Resolve))), "{timed_out:?}");
+        // Said before the wait begins, as a cancel is that came early; a new exchange does not hear it.
+        progress.interrupt();
+        let interrupted = progress.beside(limit(AMPLE), hang());
+        assert!(matches!(interrupted, Err(Error::ConnectionFailed)), "{interrupted:?}");
+        progress.interrupt();
+        progress.reset();
+        assert!(matches!(progress.beside(limit(AMPLE), || Ok(7)), Ok(7)));
+        drop(end);
+    }
+}

@@ -447,6 +447,12 @@ impl Proxy {
         rest.split(' ').next()?.parse().ok()
     }
 
+    /// Calls that the proxy has answered.
+    fn request_count(&self) -> u64 {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        log.matches("\"POST /v1/chat/completions").count() as u64
+    }
+
     /// A product whose provider is this proxy.
     fn world(&self, model: &str) -> World {
         let mut world = World::new();
@@ -472,19 +478,38 @@ impl Drop for Proxy {
     }
 }
 
-/// `canned` is answered by the proxy itself, `relayed` by our fake provider through it. It retries nothing.
+/// Faults that the proxy makes by itself: its word for each, the class, and how often one turn may ask.
+const PROXY_FAULTS: [(&str, &str, u64); 5] = [
+    ("litellm.RateLimitError", "rate_limited", 3),
+    ("litellm.InternalServerError", "server", 3),
+    ("litellm.ContextWindowExceededError", "context_length", 3),
+    ("Exception: content_filter_policy", "content_filter", 1),
+    ("Exception: mock_streaming_error", "server", 3),
+];
+
+/// `canned` is answered by the proxy itself, `relayed` by our fake provider through it, and a model with the name of a
+/// fault fails with it. It retries nothing.
 fn proxy_settings(upstream: &str) -> Value {
     let canned = json!({"model": "openai/any", "api_key": "none", "mock_response": "four words of answer"});
     let relayed = json!({"model": "openai/fake-model", "api_key": "none", "api_base": upstream});
+    let mut models = vec![
+        json!({"model_name": "canned", "litellm_params": canned}),
+        json!({"model_name": "relayed", "litellm_params": relayed}),
+    ];
+    models.extend(PROXY_FAULTS.map(|(fault, _, _)| {
+        let faulty = json!({"model": "openai/any", "api_key": "none", "mock_response": fault});
+        json!({"model_name": fault_name(fault), "litellm_params": faulty})
+    }));
     json!({
-        "model_list": [
-            {"model_name": "canned", "litellm_params": canned},
-            {"model_name": "relayed", "litellm_params": relayed},
-        ],
+        "model_list": models,
         "general_settings": {"master_key": PROXY_KEY},
         "litellm_settings": {"telemetry": false, "num_retries": 0},
         "router_settings": {"num_retries": 0, "disable_cooldowns": true},
     })
+}
+
+fn fault_name(fault: &str) -> String {
+    fault.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
 /// One test, because every start of the proxy takes as long as all its claims together.
@@ -495,6 +520,8 @@ fn an_independent_openai_compatible_server_serves_the_same_turns() {
     let upstream = FakeProvider::start(&mut Random::for_test(test));
     let proxy = Proxy::start(&python, &upstream.url());
     the_proxys_own_answer_arrives(&proxy);
+    the_proxys_own_faults_make_no_storm(&proxy);
+    a_stream_cut_behind_the_proxy_is_no_answer(&proxy, &upstream);
     the_proxy_is_told_the_history(&proxy, &upstream);
     the_proxys_failures_are_told_in_fixed_words(&proxy, &upstream);
     a_failure_that_passes_is_tried_again(&proxy, &upstream);
@@ -508,11 +535,46 @@ fn run(world: &World, message: &str) -> Finished {
 }
 
 fn the_proxys_own_answer_arrives(proxy: &Proxy) {
-    let world = proxy.world("canned");
-    succeeded(&run(&world, "Say four words."), "four words of answer");
-    let turn = world.all_events("turn").swap_remove(0);
-    assert_eq!((&turn["status"], &turn["attempts"]), (&json!("ok"), &json!(1)), "{turn:#}");
-    assert!(turn["gen_ai.usage.output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{turn:#}");
+    for streams in ["true", "false"] {
+        let mut world = proxy.world("canned");
+        world.set("RUSTY_PINCH_STREAM", streams);
+        succeeded(&run(&world, "Say four words."), "four words of answer");
+        let turn = world.all_events("turn").swap_remove(0);
+        assert_eq!((&turn["status"], &turn["attempts"]), (&json!("ok"), &json!(1)), "{turn:#}");
+        assert!(turn["gen_ai.usage.output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{turn:#}");
+    }
+}
+
+/// Requests are counted by the proxy's own log. It names no time to wait, not even one that its upstream named.
+fn the_proxys_own_faults_make_no_storm(proxy: &Proxy) {
+    for (fault, class, most) in PROXY_FAULTS {
+        for streams in ["true", "false"] {
+            let before = proxy.request_count();
+            let mut world = proxy.world(&fault_name(fault));
+            world.set("RUSTY_PINCH_STREAM", streams);
+            world.set("RUSTY_PINCH_REQUEST_RETRIES", "2");
+            let finished = run(&world, "Fail.");
+            failed_politely(&world, &finished, class, "litellm.");
+            let turn = world.all_events("turn").swap_remove(0);
+            let asked = proxy.request_count() - before;
+            assert_eq!(turn["attempts"].as_u64(), Some(asked), "{fault}, stream {streams}: {turn:#}");
+            assert!(asked <= most, "{fault}, stream {streams}: asked {asked} times");
+        }
+    }
+}
+
+/// The proxy's upstream ends in the middle: whatever the proxy makes of that, it is no answer.
+fn a_stream_cut_behind_the_proxy_is_no_answer(proxy: &Proxy, upstream: &FakeProvider) {
+    for (question, shape) in [("Cut it.", Shape::ResetHalfway), ("Close it.", Shape::ResetBefore)] {
+        upstream.rule(Rule::when(question).reply(Reply::Spoil(shape)));
+        let mut world = proxy.world("relayed");
+        world.set("RUSTY_PINCH_REQUEST_RETRIES", "2");
+        let finished = run(&world, question);
+        let turn = world.all_events("turn").swap_remove(0);
+        assert_eq!((finished.code, finished.stdout.contains("reply #")), (Some(1), false), "{finished:#?}");
+        assert!(turn["attempts"].as_u64().is_some_and(|attempts| attempts <= 3), "{turn:#}");
+        assert!(upstream.asked_about(question) <= 3, "{}", upstream.asked_about(question));
+    }
 }
 
 fn the_proxy_is_told_the_history(proxy: &Proxy, upstream: &FakeProvider) {
