@@ -17,6 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rusty_pinch::base::clock::Clock;
+use rusty_pinch::sys::system_clock::SystemClock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -261,6 +263,95 @@ fn a_failure_that_codex_reports_in_upstreams_words_alone_is_not_repeated() {
             assert_upstream_is_nowhere(&scene.world, "upstream-bare-c0ffee");
         }
     }
+}
+
+/// The credentials of each run, as the server saw them.
+fn credentials(scene: &CodexScene) -> Vec<String> {
+    scene.server.turns().iter().filter_map(|turn| turn.header("authorization").map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_rejected_account_of_codex_gives_way_to_the_next_in_the_same_turn() {
+    let Some(program) = codex_program() else { return };
+    let text = |text: &str| Answer::Text(text.to_owned());
+    let answers = vec![refused(401, "invalid_api_key", "upstream-c0ffee"), text("The second."), text("Again.")];
+    let mut scene = CodexScene::new(&program, answers);
+    scene.world.set("RUSTY_PINCH_CODEX_ACCOUNTS", "first|KEY_OF_FIRST;second|KEY_OF_SECOND");
+    scene.world.set("KEY_OF_FIRST", "sk-first-0123456789");
+    scene.world.set("KEY_OF_SECOND", "sk-second-0123456789");
+    succeeded(&scene.run("main", "A question."), "The second.");
+    succeeded(&scene.run("main", "Another."), "Again.");
+    let [first, second] = ["Bearer sk-first-0123456789", "Bearer sk-second-0123456789"];
+    assert_eq!(credentials(&scene), [first, second, second]);
+}
+
+#[test]
+fn a_usage_limit_of_codex_lasts_as_long_as_it_says_in_whatever_time_zone() {
+    let Some(program) = codex_program() else { return };
+    for zone in ["UTC", "UTC-5:30", "UTC+9"] {
+        let now = || SystemClock::new().wall().0 / 1000;
+        let error =
+            json!({"type": "usage_limit_reached", "plan_type": "pro", "message": "x", "resets_at": now() + 7200});
+        let mut scene = CodexScene::new(&program, vec![Answer::Status(429, None, json!({ "error": error }))]);
+        scene.world.set("TZ", zone);
+        for _ in 0..2 {
+            assert_eq!(scene.run("main", "A question.").code, Some(1));
+        }
+        let turns = scene.world.all_events("turn");
+        assert!(turns.iter().all(|turn| turn["error"] == "quota"), "{turns:#?}");
+        assert_eq!(scene.server.turns().len(), 1, "an account without quota is left alone");
+        let kept = std::fs::read(scene.world.data().join("provider/codex.json")).expect("it is kept");
+        let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+        let left = kept["default"]["refusal"]["until"].as_u64().expect("a time").saturating_sub(now() * 1000) / 60_000;
+        assert!((118..=121).contains(&left), "{zone}: {left} minutes: {kept}");
+    }
+}
+
+#[test]
+fn a_model_that_codex_cannot_have_has_a_class_of_its_own() {
+    let Some(program) = codex_program() else { return };
+    let answer = refused(404, "model_not_found", "The model 'upstream-c0ffee' does not exist");
+    let scene = CodexScene::new(&program, vec![answer]);
+    let finished = scene.run("main", "A question.");
+    failed_politely(&scene.world, &finished, "model_not_found", "upstream-c0ffee");
+}
+
+/// How often codex itself tries again is the operator's to say.
+#[test]
+fn codex_tries_again_as_often_as_its_arguments_say_and_we_do_not() {
+    let Some(program) = codex_program() else { return };
+    let mut scene = CodexScene::new(&program, vec![refused(500, "server_error", "upstream-c0ffee")]);
+    let retries = "exec --skip-git-repo-check -c model_providers.fake.request_max_retries=1";
+    scene.world.set("RUSTY_PINCH_CODEX_CLI_ARGS", retries);
+    let finished = scene.run("main", "A question.");
+    assert_eq!(scene.server.turns().len(), 2);
+    failed_politely(&scene.world, &finished, "server", "upstream-c0ffee");
+}
+
+#[test]
+fn a_login_of_codex_is_missed_told_and_used() {
+    let Some(program) = codex_program() else { return };
+    let mut scene = CodexScene::new(&program, vec![Answer::Text("Hello.".to_owned())]);
+    let config = scene.world.path("codex-home").join("config.toml");
+    let settings = std::fs::read_to_string(&config).expect("it was written");
+    let settings = settings.replace("env_key = \"CODEX_API_KEY\"", "requires_openai_auth = true");
+    std::fs::write(&config, settings).expect("a file in our own folder");
+    scene.world.unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV");
+    let look = || -> Value { serde_json::from_str(&scene.world.run(&["codex", "healthcheck"]).stdout).expect("JSON") };
+    assert_eq!(look()["checks"][0]["message"], "codex is not logged in");
+    let told = scene.world.all_events("codex_account");
+    let home = format!("CODEX_HOME={}", scene.world.path("codex-home").display());
+    assert!(told.len() == 1 && told[0]["remedy"].as_str().is_some_and(|remedy| remedy.contains(&home)), "{told:#?}");
+    assert_eq!(scene.run("main", "A question.").code, Some(1));
+    assert!(scene.server.turns().is_empty(), "an account without a login is not tried");
+
+    let mut login = scene.world.command_of(&program, &["login", "--with-api-key"]).stdin(Stdio::piped()).spawn();
+    let login = login.as_mut().expect("codex starts");
+    login.stdin.take().expect("a pipe").write_all(CODEX_KEY.as_bytes()).expect("it reads");
+    assert!(login.wait().expect("it ends").success());
+    assert_eq!(look()["checks"][0]["message"], "ok");
+    succeeded(&scene.run("main", "A question."), "Hello.");
+    assert_eq!(credentials(&scene), [format!("Bearer {CODEX_KEY}")]);
 }
 
 #[test]

@@ -101,7 +101,10 @@ fn programs_that_misbehave_are_bounded_and_leave_nothing() {
         let results = Arc::new(Mutex::new(Vec::new()));
         let threads = CASES.map(|case| {
             let results = Arc::clone(&results);
-            spawn(case.0, move || lock(&results).push(misbehave(case)))
+            spawn(case.0, move || {
+                let result = misbehave(case);
+                lock(&results).push(result);
+            })
         });
         for thread in threads {
             report.problems.extend(thread.join().err().map(|_| "a case panicked".to_owned()));

@@ -93,6 +93,14 @@ impl World {
         command
     }
 
+    /// Another program, in the environment of the product.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.environment).current_dir(self.path("home"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
     pub fn start(&self, arguments: &[&str]) -> Process {
         self.start_through(&[], arguments)
     }
