@@ -132,7 +132,8 @@ impl Progress {
         let _ = spawn("dial", exits, move || {
             let _ = done.try_send(work());
             Ok(())
-        });
+        })
+        .map_err(Error::Io)?;
         select! {
             recv(result) -> result => result.unwrap_or(Err(Error::ConnectionFailed)),
             recv(self.interrupt.1) -> _ => Err(Error::ConnectionFailed),
@@ -244,7 +245,7 @@ pub struct Watched {
     inner: Box<dyn Wire>,
     progress: Arc<Progress>,
     is_to_proxy: bool,
-    /// Read since the last body.
+    /// Read since the last request or body.
     head_bytes: usize,
 }
 
@@ -257,6 +258,8 @@ impl Wire for Watched {
         if !self.is_to_proxy {
             self.progress.reach(Reached::Sent);
         }
+        // Another request, and another head.
+        self.head_bytes = 0;
         self.inner.transmit_output(amount, timeout)
     }
 

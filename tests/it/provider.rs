@@ -104,6 +104,18 @@ fn a_connection_is_used_again_and_a_reader_may_hang_up() {
     assert_eq!(refused, Err(TransportError { phase: Phase::Refused, sent: true }));
 }
 
+/// The limit of heads is one of a response, and not of a connection, which may serve for days.
+#[test]
+fn a_connection_that_is_kept_serves_any_number_of_responses() {
+    let server = FakeHttp::start("scripted", |_| Answer::new(200, vec![b'x'; 4_000]));
+    let (mut client, url) = (HttpClient::new(false), server.url());
+    for number in 0..200 {
+        let outcome = collect(&mut client, &request(&url, 10_000, 10_000), &Cancel::new(), BODY_BYTES_MAX);
+        assert_eq!(outcome.map(|(_, body)| body.len()), Ok(4_000), "response {number}");
+    }
+    assert_eq!(server.connection_count(), 1);
+}
+
 #[test]
 fn a_cancel_ends_an_exchange_at_once_and_the_client_works_on() {
     let server = FakeHttp::start("stall once", {
