@@ -105,7 +105,7 @@ fn work(
     let Opened { lock: _lock, ledger, opening } = opened;
     let pool = Arc::new(Pool::new(&setup.config, Arc::clone(&setup.clock), Arc::clone(&setup.log)));
     let looks = (setup.config.uses_codex() && setup.config.codex.enabled).then(|| Looks::start(&pool));
-    let started = start(plan(&setup, token, &pool, ledger, opening, &orders, limits), &exits);
+    let started = start(plan(&setup, token, &pool, ledger, opening, &orders, limits), &exits).map_err(no_thread)?;
     let supervised = Supervised {
         channel,
         exits: exits_out,
@@ -114,7 +114,7 @@ fn work(
         stopper,
         poll: orders.poll,
         calls: orders.calls,
-        reload: reload::start(&setup, started.reload),
+        reload: reload::start(&setup, started.reload).map_err(no_thread)?,
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
@@ -126,6 +126,10 @@ fn work(
     };
     setup.log.flush(LOG_PATIENCE);
     outcome
+}
+
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }
 
 fn announce(setup: &Setup, messages_max: Option<u64>) {

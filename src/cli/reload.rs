@@ -4,6 +4,7 @@
 //! Runs on a thread of its own, so that no turn waits for a server that does not answer. Every output knows a new secret
 //! before anything else is done with it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,10 @@ struct Reload {
 
 /// Starts the `reload` thread. A message on the returned queue makes it look again; when it is done, `then` gets one. A wish that
 /// comes while it is at work is kept, and one is as good as several. The thread ends with the queue and reports nothing.
-pub fn start(setup: &Setup, then: Sender<()>) -> Sender<()> {
+///
+/// # Errors
+/// When the system has no thread left to give.
+pub fn start(setup: &Setup, then: Sender<()>) -> io::Result<Sender<()>> {
     let (config, clock, log) = (setup.config.clone(), Arc::clone(&setup.clock), Arc::clone(&setup.log));
     let reload = Reload { config, clock, log };
     let (wishes, wishes_out) = bounded(1);
@@ -50,8 +54,8 @@ pub fn start(setup: &Setup, then: Sender<()>) -> Sender<()> {
             let _ = then.try_send(());
         }
         Ok(())
-    });
-    wishes
+    })?;
+    Ok(wishes)
 }
 
 /// What the other side says of a new secret.

@@ -103,7 +103,7 @@ impl Spinner {
     /// Nothing turns where nobody looks, or where the person asked for plain output.
     pub fn start() -> Spinner {
         let is_wanted = io::stderr().is_terminal() && can_move() && is_blank("NO_COLOR");
-        Spinner { running: is_wanted.then(turning) }
+        Spinner { running: is_wanted.then(turning).flatten() }
     }
 }
 
@@ -116,8 +116,8 @@ impl Drop for Spinner {
     }
 }
 
-/// Each frame ends at the start of the line, so that a line of the log just covers it.
-fn turning() -> (Stopper, JoinHandle<()>) {
+/// Each frame ends at the start of the line, so that a line of the log just covers it. `None`: no thread to be had.
+fn turning() -> Option<(Stopper, JoinHandle<()>)> {
     let (stopper, stop) = stop::pair();
     let (exits, _) = bounded(1);
     let thread = spawn("spinner", exits, move || {
@@ -132,7 +132,7 @@ fn turning() -> (Stopper, JoinHandle<()>) {
         let _ = io::stderr().write_all(end);
         Ok(())
     });
-    (stopper, thread)
+    Some((stopper, thread.ok()?))
 }
 
 fn can_move() -> bool {

@@ -126,7 +126,8 @@ impl Progress {
         let _ = spawn("dial", exits, move || {
             let _ = done.try_send(work());
             Ok(())
-        });
+        })
+        .map_err(Error::Io)?;
         select! {
             recv(result) -> result => result.unwrap_or(Err(Error::ConnectionFailed)),
             recv(self.interrupt.1) -> _ => Err(Error::ConnectionFailed),

@@ -49,7 +49,7 @@ struct Inner {
 impl Sink {
     /// Installs the backend, with what RUST_LOG says, and a panic hook that writes an event instead of a page of text.
     pub fn install(redactor: Redactor, clock: Arc<dyn Clock>, way: Way, rust_log: &str) -> Sink {
-        let waiting = (way == Way::Queued).then(start_thread);
+        let waiting = (way == Way::Queued).then(start_thread).flatten();
         let sink = Sink(Arc::new(Inner { waiting, dropped: AtomicU64::new(0), redactor, clock }));
         let (levels, ignored) = levels(rust_log);
         let mut builder = Builder::new();
@@ -94,7 +94,8 @@ impl Sink {
 }
 
 /// The `log` thread: the only one that waits for whoever reads standard error. Ends with the last sink that has its queue.
-fn start_thread() -> Sender<Vec<u8>> {
+/// `None`: the system has no thread left to give, and lines go straight out.
+fn start_thread() -> Option<Sender<Vec<u8>>> {
     let (lines, waiting) = bounded::<Vec<u8>>(LINES_WAITING_MAX);
     let (exits, _) = bounded(1);
     spawn("log", exits, move || {
@@ -103,8 +104,9 @@ fn start_thread() -> Sender<Vec<u8>> {
             let _ = std::io::stderr().write_all(&line);
         }
         Ok(())
-    });
-    lines
+    })
+    .is_ok()
+    .then_some(lines)
 }
 
 impl Log for Sink {

@@ -281,7 +281,8 @@ impl Looks {
             pool.look_at_all(&ended);
             Ok(())
         });
-        Looks { cancel, thread: Some(thread) }
+        // Without a thread the first refusal tells instead.
+        Looks { cancel, thread: thread.ok() }
     }
 }
 

@@ -10,6 +10,7 @@
 //!                             senders
 //! ```
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -54,6 +55,9 @@ pub const BOUNDS: Bounds = Bounds { inbox: 16, appends: 16, deliveries: 64, typi
 
 /// Open turns of one channel.
 pub const CREDITS: usize = 256;
+
+/// Accepted or refused; replied; closed; delivered.
+const NOTICES_PER_TURN: usize = 4;
 
 /// Threads that send, each with its own chats.
 pub const SENDERS: usize = 2;
@@ -108,7 +112,10 @@ pub struct Started {
 }
 
 /// Wires and starts everything. Unfinished business takes its credits before the first reader starts.
-pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
+///
+/// # Errors
+/// When the system has no thread left to give. What was started by then ends with the process.
+pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, rng, clock, log, stop } =
         plan;
     // After a power cut more turns may be open than there are credits.
@@ -121,7 +128,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
     let (deliveries, deliveries_out) = bounded(bounds.deliveries);
     let (jobs, jobs_out) = bounded(workers);
     // One more for a wish of the spool.
-    let (notices, notices_out) = bounded(3 * open_max + 1);
+    let (notices, notices_out) = bounded(NOTICES_PER_TURN * open_max + 1);
     let (receipts, receipts_out) = bounded(bounds.batch);
     let (reload, reload_out) = bounded(1);
     let (outboxes, outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
@@ -136,7 +143,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
     }
     let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes };
     let writer = Writer::new(ledger, writer_ends, telemetry_file, rng, Arc::clone(&clock), log);
-    spawn("writer", exits.clone(), move || writer.run());
+    spawn("writer", exits.clone(), move || writer.run())?;
 
     let mut lanes_out = lanes_out.into_iter().enumerate();
     for (number, (work, (outbox, typing))) in
@@ -144,7 +151,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
     {
         let (lane_number, lane) = lanes_out.next().expect("there is a lane for every sender");
         let ends = SenderEnds { outbox, typing, deliveries: deliveries.clone(), lane, lane_number };
-        spawn(&format!("send-{number}"), exits.clone(), move || work(ends));
+        spawn(&format!("send-{number}"), exits.clone(), move || work(ends))?;
     }
     // The writer ends when every sender has left, so nobody else may hold this end.
     drop(deliveries);
@@ -159,16 +166,16 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> Started {
             cancel,
             stop: stop.clone(),
         };
-        spawn(&format!("turn-{number}"), exits.clone(), move || worker::run(answerer, &ends));
+        spawn(&format!("turn-{number}"), exits.clone(), move || worker::run(answerer, &ends))?;
     }
 
     let ends = ChannelEnds { channel: channel.id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
     let ends =
         DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
-    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, ends));
+    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, ends))?;
 
     let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
     let reader = channel.reader;
-    spawn("poll", exits.clone(), move || reader(ends));
-    Started { threads: 3 + senders + workers, reload }
+    spawn("poll", exits.clone(), move || reader(ends))?;
+    Ok(Started { threads: 3 + senders + workers, reload })
 }

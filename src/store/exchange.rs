@@ -123,7 +123,9 @@ pub enum Notice {
         /// Bytes the reply holds until it is delivered.
         weight: usize,
     },
-    /// The turn is closed on disk.
+    /// The turn is closed on disk, but its session lines are owed: its chat may go on, its credit is not back.
+    Closed(TurnId),
+    /// The turn is closed on disk, and its session lines are written.
     Delivered(TurnId),
     /// Somebody wants this turn to be taken up again. Answered by exactly one `Append::Readmit`.
     Readmission(Box<Readmission>),

@@ -333,12 +333,16 @@ impl Ledger {
     }
 
     /// A credit returns only when its turn is settled: closed, and its session lines written. So a session file that
-    /// cannot be written ends the polling before the journal is full of what it is owed.
+    /// cannot be written ends the polling before the journal is full of what it is owed. That delays new messages and
+    /// refuses none: for its chat a closed turn is over.
     fn hold_back(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let mut released = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Notice(Notice::Delivered(turn)) if self.journal.get(turn).is_some() => self.held.push(turn),
+                Effect::Notice(Notice::Delivered(turn)) if self.journal.get(turn).is_some() => {
+                    self.held.push(turn);
+                    released.push(Effect::Notice(Notice::Closed(turn)));
+                }
                 effect => released.push(effect),
             }
         }

@@ -43,7 +43,7 @@ pub fn cancel_on_terminate(cancel: Cancel) -> io::Result<Arc<AtomicI32>> {
             cancel.cancel();
         }
         Ok(())
-    });
+    })?;
     Ok(taken)
 }
 
@@ -67,6 +67,6 @@ pub fn listen(exits: Sender<Exit>) -> io::Result<Receiver<Signal>> {
             let _ = sender.try_send(Signal::Terminate { name });
         }
         Ok(())
-    });
+    })?;
     Ok(receiver)
 }

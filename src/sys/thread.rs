@@ -1,5 +1,6 @@
 //! Threads with names (≤ 15 letters, as the kernel shows them) that always report how they ended.
 
+use std::io;
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Sender;
@@ -28,22 +29,23 @@ pub struct Exit {
 /// Starts a thread. Its exit is reported on `exits`. The queue must have room for every thread, so that reporting never
 /// waits.
 ///
-/// # Panics
-/// When the system has no thread left to give: nothing useful can run then.
-pub fn spawn<F>(name: &str, exits: Sender<Exit>, work: F) -> JoinHandle<()>
+/// # Errors
+/// When the system has no thread left to give.
+pub fn spawn<F>(name: &str, exits: Sender<Exit>, work: F) -> io::Result<JoinHandle<()>>
 where
     F: FnOnce() -> Result<(), String> + Send + 'static,
 {
     let ending = Ending::Failed("it panicked".to_owned());
-    let mut report = Report { exits, exit: Some(Exit { name: name.to_owned(), ending }) };
+    let report = Report { exits, exit: Some(Exit { name: name.to_owned(), ending }) };
     let run = move || {
+        let mut report = report;
         let ending = work().map_or_else(Ending::Failed, |()| Ending::Done);
         if let Some(exit) = &mut report.exit {
             exit.ending = ending;
         }
     };
     #[expect(clippy::disallowed_methods, reason = "the one place that starts threads")]
-    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run).expect("the system gives us a thread")
+    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run)
 }
 
 /// Reports when it is dropped, so also where a panic unwinds, as it does in tests (`sys/panic.rs`).
@@ -66,9 +68,10 @@ mod tests {
     #[test]
     fn every_ending_is_reported() {
         let (exits, reports) = bounded(3);
-        let _ = spawn("a", exits.clone(), || Ok(())).join();
-        let _ = spawn("b", exits.clone(), || Err("no disk".to_owned())).join();
-        let _ = spawn("c", exits, || panic!("a bug")).join();
+        let ended = |thread: io::Result<JoinHandle<()>>| drop(thread.expect("it starts").join());
+        ended(spawn("a", exits.clone(), || Ok(())));
+        ended(spawn("b", exits.clone(), || Err("no disk".to_owned())));
+        ended(spawn("c", exits, || panic!("a bug")));
         let endings: Vec<Ending> = reports.try_iter().map(|exit| exit.ending).collect();
         assert_eq!(endings, [Ending::Done, Ending::Failed("no disk".into()), Ending::Failed("it panicked".into())]);
     }

@@ -108,6 +108,7 @@ fn apply(schedule: &mut Schedule, notice: Notice) {
         Notice::Refused(inbound) => schedule.on_refused(&inbound),
         Notice::Duplicate(inbound) => schedule.on_duplicate(&inbound),
         Notice::Replied { turn, weight } => schedule.on_replied(turn, weight),
+        Notice::Closed(turn) => schedule.on_closed(turn),
         Notice::Delivered(turn) => schedule.on_delivered(turn),
         Notice::Readmission(readmission) => schedule.on_readmission(readmission),
     }

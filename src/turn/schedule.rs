@@ -4,7 +4,8 @@
 //! Limits and what happens at each:
 //! - [`Limits::credits`] open turns and [`OPEN_BYTES_MAX`] bytes of open messages a channel: its inbox is not listened to;
 //! - [`REPLIES_BYTES_MAX`] bytes of undelivered replies: no further turn starts until some are delivered;
-//! - [`CHAT_OPEN_MAX`] open turns of one session: further messages are refused, told at most every [`REFUSAL_EVERY`];
+//! - [`CHAT_OPEN_MAX`] turns of one session that are not closed: further messages are refused, told at most every
+//!   [`REFUSAL_EVERY`];
 //! - a message whose answering ended the process before runs alone, so that it cannot take others with it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,7 +22,7 @@ pub const OPEN_BYTES_MAX: usize = 1 << 20;
 /// Bytes of replies that are not delivered, running turns counted at their largest.
 pub const REPLIES_BYTES_MAX: usize = 2 << 20;
 
-/// Open turns of one session.
+/// Turns of one session that are not closed.
 pub const CHAT_OPEN_MAX: usize = 32;
 
 /// Shortest time between two refusals that one session is told.
@@ -69,6 +70,8 @@ struct OpenTurn {
     session: String,
     weight: usize,
     reply_weight: usize,
+    /// Closed, but without its credit: its session lines are owed.
+    closed: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -87,7 +90,7 @@ pub struct Schedule {
     /// Sessions with waiting turns and none running, in the order they are served.
     ready: VecDeque<String>,
     running: HashSet<TurnId>,
-    /// Open turns by session.
+    /// Turns that are not closed, by session.
     open: HashMap<String, usize>,
     /// Sessions that were told of a refusal, and when.
     refused: HashMap<String, Mono>,
@@ -220,7 +223,15 @@ impl Schedule {
         }
     }
 
-    /// The turn is closed.
+    /// The turn is closed; its credit comes later.
+    pub fn on_closed(&mut self, turn: TurnId) {
+        let Some(open) = self.turns.get_mut(&turn).filter(|open| !open.closed) else { return };
+        open.closed = true;
+        let session = open.session.clone();
+        self.leave_session(&session);
+    }
+
+    /// The turn is closed and settled.
     pub fn on_delivered(&mut self, turn: TurnId) {
         // A turn that recovery closed was never ours to count.
         self.delivered += u64::from(self.turns.contains_key(&turn));
@@ -243,6 +254,7 @@ impl Schedule {
             session: inbound.session().stem().to_owned(),
             weight: inbound.weight(),
             reply_weight,
+            closed: false,
         };
         *self.open.entry(open.session.clone()).or_default() += 1;
         self.turns.insert(inbound.turn, open);
@@ -251,15 +263,21 @@ impl Schedule {
     fn return_credit(&mut self, turn: TurnId) {
         let Some(open) = self.turns.remove(&turn) else { return };
         self.reply_bytes -= open.reply_weight;
-        if let Some(count) = self.open.get_mut(&open.session) {
-            *count -= 1;
-            if *count == 0 {
-                self.open.remove(&open.session);
-            }
+        if !open.closed {
+            self.leave_session(&open.session);
         }
         if let Some(used) = self.channels.get_mut(&open.channel) {
             used.turns -= 1;
             used.bytes -= open.weight;
+        }
+    }
+
+    fn leave_session(&mut self, session: &str) {
+        if let Some(count) = self.open.get_mut(session) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(session);
+            }
         }
     }
 
@@ -396,6 +414,18 @@ mod tests {
         }
         schedule.on_replied(turn(34), 9);
         assert!(started(&mut schedule).is_empty());
+    }
+
+    /// A session file that cannot be written to delays the messages of its chat; it does not have them refused.
+    #[test]
+    fn a_turn_that_is_closed_and_owed_counts_against_the_credits_and_not_against_its_chat() {
+        let mut schedule = Schedule::new(Limits { credits: 40, ..LIMITS });
+        (1..=32).for_each(|number| accept(&mut schedule, number, "10"));
+        (1..=32).for_each(|number| schedule.on_closed(turn(number)));
+        (33..=40).for_each(|number| accept(&mut schedule, number, "10"));
+        assert_eq!(schedule.room(ChannelId::Telegram), 0);
+        (1..=32).for_each(|number| schedule.on_delivered(turn(number)));
+        assert_eq!(schedule.room(ChannelId::Telegram), 32);
     }
 
     #[test]

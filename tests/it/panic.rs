@@ -24,7 +24,7 @@ fn a_thread_panics() {
     let _sink = Sink::install(Redactor::default(), Arc::new(SystemClock::new()), Way::Queued, "");
     let (exits, reports) = bounded(1);
     let thread = spawn("worker", exits, || panic!("a bug"));
-    let _ = thread.join();
+    let _ = thread.map(std::thread::JoinHandle::join);
     let _ = reports.recv();
 }
 

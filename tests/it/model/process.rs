@@ -290,6 +290,7 @@ impl Process {
                 self.phases[update_of(*turn)] = Phase::Replied;
                 schedule.on_replied(*turn, *weight);
             }
+            Notice::Closed(turn) => schedule.on_closed(*turn),
             Notice::Delivered(turn) => {
                 self.phases[update_of(*turn)] = Phase::Done;
                 schedule.on_delivered(*turn);

@@ -317,7 +317,7 @@ impl Life {
                 };
                 self.running.iter_mut().filter(|running| ended(running)).for_each(|running| *running = None);
             }
-            Notice::Delivered(_) | Notice::Readmission(_) => {}
+            Notice::Closed(_) | Notice::Delivered(_) | Notice::Readmission(_) => {}
         }
     }
 

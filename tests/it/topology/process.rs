@@ -163,7 +163,7 @@ impl Process {
             stop: stop.clone(),
         };
         let (exits, exits_out) = bounded(64);
-        let Started { threads, reload } = start(wiring, &exits);
+        let Started { threads, reload } = start(wiring, &exits).expect("threads");
         let (signals, signals_out) = bounded(8);
         let supervised = Supervised {
             channel: ChannelId::Telegram,
