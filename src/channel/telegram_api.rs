@@ -11,6 +11,7 @@ use crate::base::text;
 use crate::channel::outbound::Sent;
 use crate::channel::telegram::PollFailure;
 use crate::net::http::{Head, TransportError};
+use crate::net::retry_after;
 
 /// The sender id that Telegram gives to anonymous administrators of a group.
 const ANONYMOUS_ADMIN: i64 = 1_087_968_824;
@@ -188,16 +189,27 @@ pub fn me(body: &[u8]) -> Option<Me> {
     Some(Me { id: raw.id, name: text::shorten(&raw.username, 64) })
 }
 
-/// Whether a `getWebhookInfo` response names a webhook.
-pub fn has_webhook(body: &[u8]) -> Option<bool> {
+/// What a `getWebhookInfo` response says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Whether one is set.
+    pub is_set: bool,
+    /// Updates that wait for whoever asks.
+    pub pending: u64,
+}
+
+/// The answer of `getWebhookInfo`.
+pub fn webhook(body: &[u8]) -> Option<Webhook> {
     #[derive(Deserialize)]
     struct RawInfo {
         #[serde(default)]
         url: String,
+        #[serde(default)]
+        pending_update_count: u64,
     }
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     let raw: RawInfo = serde_json::from_str(envelope.result.filter(|_| envelope.ok)?.get()).ok()?;
-    Some(!raw.url.is_empty())
+    Some(Webhook { is_set: !raw.url.is_empty(), pending: raw.pending_update_count })
 }
 
 /// Why a call that is not a send failed. `None`: it succeeded, if its body can be read.
@@ -276,8 +288,7 @@ fn status(head: &Head, failure: &Failure) -> u16 {
 }
 
 fn retry_after(head: &Head, failure: &Failure) -> Option<Duration> {
-    let header = head.retry_after.as_ref().and_then(|text| text.trim().parse().ok());
-    failure.parameters.retry_after.or(header).map(Duration::from_secs)
+    failure.parameters.retry_after.map(Duration::from_secs).or_else(|| retry_after::retry_after(head, None))
 }
 
 /// The body of `getUpdates`. The kinds of updates are always named: left out, the server keeps what it was told before.

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use crate::report::Report;
 
+/// What a turn costs beyond the Codex program.
+mod codex;
 /// What reaches the medium.
 mod device;
 /// An idle worker: memory, threads, children, processor time.
@@ -34,7 +36,7 @@ mod writes;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("size", size::measure),
     ("instructions", instructions::measure),
     ("history", instructions::measure_history),
@@ -42,6 +44,7 @@ const SECTIONS: [(&str, Section); 8] = [
     ("writes", writes::measure),
     ("device", device::measure),
     ("start", start::measure),
+    ("codex", codex::measure),
     ("load", load::measure),
 ];
 
