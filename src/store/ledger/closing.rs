@@ -67,6 +67,8 @@ impl Ledger {
         for effect in effects {
             match effect {
                 Effect::Notice(Notice::Delivered(turn)) if self.journal.get(turn).is_some() => {
+                    // After a start it may be held already.
+                    self.held.retain(|held| *held != turn);
                     self.held.push(turn);
                     released.push(Effect::Notice(Notice::Closed(turn)));
                 }
@@ -77,9 +79,8 @@ impl Ledger {
         released
     }
 
-    /// After a start: what is closed, but not in its session, or waits for its letter. Its closing is no news to the dispatcher, its settling will be.
+    /// After a start: what is closed, but not in its session, or waits for its letter. The dispatcher is told when it is settled.
     pub(super) fn hold_unsettled(&mut self) -> Vec<Held> {
-        self.after_sync.retain(|effect| !matches!(effect, Effect::Notice(Notice::Delivered(_))));
         let is_over = |open: &&Open| open.closed.is_some() || self.dead.owes(open.received.id);
         let unsettled: Vec<&Open> = self.journal.open().filter(is_over).collect();
         self.held = unsettled.iter().map(|open| open.received.id).collect();
