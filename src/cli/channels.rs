@@ -31,7 +31,7 @@ use crate::provider::standing::Standing;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
-use crate::store::exchange::Opening;
+use crate::store::exchange::{Left, Opening};
 use crate::store::ledger::Ledger;
 use crate::sys::signal::{self, Signal};
 use crate::sys::stop::{self, Stop};
@@ -178,7 +178,7 @@ fn plan(
         limits,
         bounds: BOUNDS,
         ledger,
-        reopened: opening.reopened,
+        left: Left { reopened: opening.reopened, held: opening.held },
         answerers: answerers.collect(),
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: channel(setup, token, opening.next_positions, orders, &mut rng),

@@ -23,8 +23,8 @@ use crate::base::id::ChannelId;
 use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds};
 use crate::observe::event::Log;
+use crate::store::exchange::Left;
 use crate::store::ledger::Ledger;
-use crate::store::recover::Reopened;
 use crate::store::writer::{Writer, WriterEnds, sender_of};
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
@@ -84,7 +84,7 @@ pub struct Plan {
     /// The journal and the sessions.
     pub ledger: Ledger,
     /// What an earlier process left.
-    pub reopened: Vec<Reopened>,
+    pub left: Left,
     /// One for each turn worker, and what ends its turn early.
     pub answerers: Vec<(Answerer, Cancel)>,
     /// What refusals name.
@@ -116,10 +116,9 @@ pub struct Started {
 /// # Errors
 /// When the system has no thread left to give. What was started by then ends with the process.
 pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
-    let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, rng, clock, log, stop } =
-        plan;
+    let Plan { limits, bounds, ledger, left, answerers, names, channel, telemetry_file, rng, clock, log, stop } = plan;
     // After a power cut more turns may be open than there are credits.
-    let open_max = limits.credits + reopened.len();
+    let open_max = limits.credits + left.reopened.len() + left.held.len();
     let senders = channel.senders.len();
     let workers = answerers.len();
 
@@ -136,7 +135,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));
 
-    for reopened in &reopened {
+    for reopened in &left.reopened {
         if let Some(outbound) = &reopened.reply {
             push(&outboxes[sender_of(&outbound.chat, senders)], outbound.clone());
         }
@@ -172,7 +171,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let ends = ChannelEnds { channel: channel.id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
     let ends =
         DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
-    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, ends))?;
+    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, left, ends))?;
 
     let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
     let reader = channel.reader;

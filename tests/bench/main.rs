@@ -25,6 +25,8 @@ mod report;
 mod size;
 /// A folder, an environment and the product in it.
 mod stage;
+/// How long a start takes.
+mod start;
 /// Fake servers and waiting, from the integration tests.
 #[path = "../it/support/mod.rs"]
 #[allow(unused_imports, reason = "the tests of the fakes are not compiled here, but their imports are")]
@@ -34,13 +36,14 @@ mod writes;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("size", size::measure),
     ("instructions", instructions::measure),
     ("history", instructions::measure_history),
     ("idle", idle::measure),
     ("writes", writes::measure),
     ("device", device::measure),
+    ("start", start::measure),
     ("codex", codex::measure),
     ("load", load::measure),
 ];
