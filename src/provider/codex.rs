@@ -32,9 +32,13 @@ impl Codex {
     }
 
     fn program(&self) -> Program {
+        let mut arguments = arguments(&self.settings);
+        if cfg!(rp_break = "argv_key") {
+            arguments.extend(self.settings.environment.iter().map(|(_, value)| value.clone()));
+        }
         Program {
             binary: self.settings.binary.clone(),
-            arguments: arguments(&self.settings),
+            arguments,
             environment: self.settings.environment.clone(),
             directory: Some(self.workspace.clone()),
             registry: Some(self.registry.clone()),

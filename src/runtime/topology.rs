@@ -111,6 +111,11 @@ pub struct Started {
     pub reload: Sender<()>,
 }
 
+/// A queue whose bound makes somebody wait.
+fn queue<T>(bound: usize) -> (Sender<T>, Receiver<T>) {
+    bounded(if cfg!(rp_break = "unbounded_queue") { 1 << 16 } else { bound })
+}
+
 /// Wires and starts everything. Unfinished business takes its credits before the first reader starts.
 ///
 /// # Errors
@@ -123,15 +128,19 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let senders = channel.senders.len();
     let workers = answerers.len();
 
-    let (inbox, inbox_out) = bounded(bounds.inbox);
-    let (appends, appends_out) = bounded(bounds.appends);
-    let (deliveries, deliveries_out) = bounded(bounds.deliveries);
+    let (inbox, inbox_out) = queue(bounds.inbox);
+    let (appends, appends_out) = queue(bounds.appends);
+    let (deliveries, deliveries_out) = queue(bounds.deliveries);
     let (jobs, jobs_out) = bounded(workers);
     // One more for a wish of the spool.
     let (notices, notices_out) = bounded(NOTICES_PER_TURN * open_max + 1);
     let (receipts, receipts_out) = bounded(bounds.batch);
     let (reload, reload_out) = bounded(1);
-    let (outboxes, outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
+    let (mut outboxes, mut outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
+    if cfg!(rp_break = "one_outbox") {
+        outboxes = vec![outboxes[0].clone(); senders];
+        outboxes_out = vec![outboxes_out[0].clone(); senders];
+    }
     let (typing, typing_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(bounds.typing)).unzip();
     let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));

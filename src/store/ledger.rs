@@ -146,11 +146,8 @@ impl Ledger {
             Append::Accept(inbound) => {
                 self.stage(Record::Rx(Received::new(&inbound)), records);
                 self.sync_wanted = true;
-                self.after_sync.push(Effect::Notice(Notice::Accepted(Job {
-                    inbound,
-                    interrupted: 0,
-                    carried_over: false,
-                })));
+                let accepted = Effect::Notice(Notice::Accepted(Job { inbound, interrupted: 0, carried_over: false }));
+                if cfg!(rp_break = "no_f1") { effects.push(accepted) } else { self.after_sync.push(accepted) }
             }
             Append::Refuse { inbound, reply, told } => self.stage_refusal(inbound, *reply, told, now, records),
             Append::Begin { turn, lane } => {
@@ -175,6 +172,8 @@ impl Ledger {
         self.replied.push(turn);
         self.stage(Record::Rep(self.answer(reply, now)), records);
         self.sync_wanted = true;
+        let early = self.journal.get(turn).filter(|_| cfg!(rp_break = "no_f2"));
+        effects.extend(early.and_then(|open| open.outbound(&self.boot)).map(Effect::Outbound));
         if expired {
             effects.extend(self.write_dead_letter(turn, EXPIRED, now));
             if !self.is_first_expired_of_chat(turn) {
@@ -282,7 +281,7 @@ impl Ledger {
 
     fn stage(&mut self, record: Record, records: &mut Vec<Record>) {
         self.journal.apply(&record);
-        records.push(record);
+        records.extend((!cfg!(rp_break = "snd_in_memory") || !matches!(record, Record::Snd(_))).then_some(record));
     }
 
     fn commit_records(&mut self, records: &[Record]) -> Result<(), LogError> {
@@ -320,7 +319,7 @@ impl Ledger {
         for turn in std::mem::take(&mut self.replied) {
             let Some(open) = self.journal.get(turn) else { continue };
             // What is closed already was never to be sent.
-            let outbound = open.outbound(&self.boot).filter(|_| open.closed.is_none());
+            let outbound = open.outbound(&self.boot).filter(|_| open.closed.is_none() && !cfg!(rp_break = "no_f2"));
             let weight = open.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts));
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));

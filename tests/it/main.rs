@@ -15,6 +15,8 @@ mod cli;
 mod configuration;
 /// What earlier deployments rely on, row by row.
 mod contract;
+/// Rules of the product that are broken on purpose.
+mod controls;
 /// The same turn with independent programs at the other end.
 mod counterparts;
 /// Disks that are full, read-only or gone.
