@@ -37,6 +37,8 @@ mod outbox;
 mod panic;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
+/// The storm, watched by ThreadSanitizer.
+mod sanitizer;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Recovery from every crash image of a scripted run.
