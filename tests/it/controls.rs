@@ -5,7 +5,6 @@
 //! minutes: they run with `RP_TEST_CASES` of 1000 and more (`make controls`). First nothing is broken, and all of these
 //! tests must pass.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -80,6 +79,16 @@ const CONTROLS: [Control; 11] = [
 /// So many cases make the builds.
 const LONG_CASES: usize = 1000;
 
+/// Calls the compiler with one more word. Not a script: shells drop variables like `CARGO_BIN_EXE_rusty-pinch`.
+const WRAPPER: &str = r#"
+use std::os::unix::process::CommandExt;
+fn main() {
+    let mut words = std::env::args_os().skip(1);
+    let mut compiler = std::process::Command::new(words.next().expect("the compiler"));
+    compiler.args(words).args(option_env!("BROKEN").map(|rule| format!("--cfg=rp_break=\"{rule}\"")));
+    panic!("{}", compiler.exec());
+}"#;
+
 /// One build with its tests.
 struct Build {
     wrapper: PathBuf,
@@ -90,10 +99,12 @@ impl Build {
     fn of(rule: Option<&str>) -> Build {
         let place = folder().parent().expect("it is in the target folder").join("controls");
         std::fs::create_dir_all(&place).expect("the target folder is ours");
-        let wrapper = place.join(format!("rustc-{}.sh", rule.unwrap_or("whole")));
-        let broken = rule.map(|rule| format!(" --cfg 'rp_break=\"{rule}\"'")).unwrap_or_default();
-        std::fs::write(&wrapper, format!("#!/bin/sh\nexec \"$@\"{broken}\n")).expect("written");
-        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).expect("it may be run");
+        let (source, wrapper) = (place.join("wrapper.rs"), place.join(format!("rustc-{}", rule.unwrap_or("whole"))));
+        std::fs::write(&source, WRAPPER).expect("written");
+        let mut compile = Command::new("rustc");
+        compile.args(["--edition=2024", "-o"]).arg(&wrapper).arg(&source).envs(rule.map(|rule| ("BROKEN", rule)));
+        let output = compile.output().expect("the compiler runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Build { wrapper }
     }
 
