@@ -48,7 +48,7 @@ const CONTROLS: [Control; 11] = [
         "reseal_two_blocks",
         "a frame of two blocks is written again in place",
         "it",
-        "storage::no_crash_at_any_call_breaks_a_promise",
+        "storage::appends::what_was_written_survives_a_kill_within_any_later_write",
     ),
     control(
         "one_outbox",
