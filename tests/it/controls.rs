@@ -115,6 +115,8 @@ impl Build {
         command.current_dir(root()).args(["test", "--locked", "--quiet", binary]);
         command.env("CARGO_TARGET_DIR", self.wrapper.parent().expect("it is in a folder"));
         command.env("RUSTC_WORKSPACE_WRAPPER", &self.wrapper);
+        // Nobody will debug these builds, or change a line and build again.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_INCREMENTAL", "0");
         for name in ["RP_TEST_CASES", "RP_TEST_SEED", "RP_TEST_PRODUCT", "RUSTFLAGS"] {
             command.env_remove(name);
         }
