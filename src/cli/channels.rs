@@ -179,6 +179,7 @@ fn plan(
         bounds: BOUNDS,
         ledger,
         reopened: opening.reopened,
+        held: opening.held,
         answerers: answerers.collect(),
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: channel(setup, token, opening.next_positions, orders, &mut rng),

@@ -23,6 +23,7 @@ use crate::base::id::ChannelId;
 use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds};
 use crate::observe::event::Log;
+use crate::store::exchange::Held;
 use crate::store::ledger::Ledger;
 use crate::store::recover::Reopened;
 use crate::store::writer::{Writer, WriterEnds, sender_of};
@@ -85,6 +86,8 @@ pub struct Plan {
     pub ledger: Ledger,
     /// What an earlier process left.
     pub reopened: Vec<Reopened>,
+    /// Turns that are closed and keep their credit.
+    pub held: Vec<Held>,
     /// One for each turn worker, and what ends its turn early.
     pub answerers: Vec<(Answerer, Cancel)>,
     /// What refusals name.
@@ -121,10 +124,23 @@ fn queue<T>(bound: usize) -> (Sender<T>, Receiver<T>) {
 /// # Errors
 /// When the system has no thread left to give. What was started by then ends with the process.
 pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
-    let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, rng, clock, log, stop } =
-        plan;
+    let Plan {
+        limits,
+        bounds,
+        ledger,
+        reopened,
+        held,
+        answerers,
+        names,
+        channel,
+        telemetry_file,
+        rng,
+        clock,
+        log,
+        stop,
+    } = plan;
     // After a power cut more turns may be open than there are credits.
-    let open_max = limits.credits + reopened.len();
+    let open_max = limits.credits + reopened.len() + held.len();
     let senders = channel.senders.len();
     let workers = answerers.len();
 
@@ -181,7 +197,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let ends = ChannelEnds { channel: channel.id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
     let ends =
         DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
-    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, ends))?;
+    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, &held, ends))?;
 
     let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
     let reader = channel.reader;

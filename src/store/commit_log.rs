@@ -8,6 +8,11 @@
 //! while it fits one block: the kernel copies a block in one piece, so a killed process cannot leave half of it. A
 //! synced frame is never touched again. After the first error everything is refused: what the disk holds is then only
 //! known after reading it anew.
+//!
+//! After a flush that failed, Linux shows pages that are not on the medium and are not written again, and the next flush
+//! says that all is well. So a start in the same boot flushes, has both files read from the medium once more, and begins
+//! the other file with everything it found open: nothing is built on a page that only an earlier process was told about.
+//! If something is missing then, so may be notes that only memory had; that is said, as damage is.
 
 use std::fmt;
 use std::io;
@@ -69,6 +74,8 @@ pub struct Found {
     pub frames: u64,
     /// What was damaged, for a person.
     pub damage: Option<String>,
+    /// A flush failed in this boot: what was written and not promised is lost, and not only by a power cut.
+    pub flush_failed: bool,
 }
 
 /// The records that count, as the files are now. Writes nothing, so it may look on while a worker writes.
@@ -103,21 +110,25 @@ pub fn snapshot(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
 struct Chosen {
     found: Found,
     active: usize,
-    offset: u64,
     seq: u64,
     last_crc: u32,
+    /// Of the last frame.
+    boot: String,
+    /// The highest number in either file, whether it counts or not.
+    highest: u64,
 }
 
 /// Chooses the file with the higher checkpoint and reads it.
 fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chosen> {
     let mut chosen = Chosen::default();
-    let mut used = false;
+    let (mut used, mut highest) = (false, 0);
     // The highest number in a file whose checkpoint cannot be read, and what that would mean.
     let mut headless: Option<(u64, String)> = None;
     for (active, name) in FILES.iter().enumerate() {
         let bytes = read(name)?;
         used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
         let scan = frame::scan(&bytes);
+        highest = scan.highest.max(highest);
         let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
             if let Tail::Hole { seq, .. } = scan.tail {
                 headless =
@@ -129,10 +140,15 @@ fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chose
         if !matches!(records.first(), Some(Record::Ckp(_))) || first.seq <= chosen.seq_of_checkpoint() {
             continue;
         }
-        let found = Found { records, frames: scan.frames.len() as u64, damage: damage_of(name, scan.tail) };
-        let offset = (last.offset + last.len) as u64;
-        chosen = Chosen { found, active, offset, seq: last.seq, last_crc: last.crc };
+        let found = Found {
+            records,
+            frames: scan.frames.len() as u64,
+            damage: damage_of(name, scan.tail),
+            flush_failed: false,
+        };
+        chosen = Chosen { found, active, seq: last.seq, last_crc: last.crc, boot: last.boot.clone(), highest };
     }
+    chosen.highest = highest;
     // Frames of an earlier use of the file are older than the other file; newer ones were promised.
     if let Some((_, what)) = headless.filter(|(seq, _)| *seq > chosen.seq + 1) {
         chosen.found.damage = Some(what);
@@ -140,6 +156,24 @@ fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chose
     if chosen.found.frames == 0 && used {
         chosen.found.damage = Some("neither journal file starts with a valid checkpoint".to_owned());
     }
+    Ok(chosen)
+}
+
+/// What the medium has. What the last process wrote and did not flush is made durable before anyone acts on it.
+fn on_medium(storage: &mut dyn Storage, file_bytes: u64, boot: &str) -> Result<Chosen, LogError> {
+    let in_memory = choose(&mut |name| read_all(storage, name, file_bytes))?;
+    for name in FILES {
+        storage.sync(name).map_err(LogError::Flush)?;
+    }
+    if in_memory.boot != boot {
+        // Nobody wrote since the kernel read it.
+        return Ok(in_memory);
+    }
+    for name in FILES {
+        storage.reread(name)?;
+    }
+    let mut chosen = choose(&mut |name| read_all(storage, name, file_bytes))?;
+    chosen.found.flush_failed = (chosen.seq, chosen.last_crc) != (in_memory.seq, in_memory.last_crc);
     Ok(chosen)
 }
 
@@ -176,7 +210,8 @@ struct Reopenable {
 }
 
 impl CommitLog {
-    /// Opens the log, creating its files the first time (with this `name`), and reads what is in it.
+    /// Opens the log, creating its files the first time (with this `name`), and reads what is in it. Unless they are
+    /// new, nothing fits behind what was found: whoever goes on begins with [`CommitLog::switch`].
     ///
     /// # Errors
     /// Only of the disk. Damage is reported in [`Found`], and the damaged files are kept as `*.bad-<now>`.
@@ -200,20 +235,13 @@ impl CommitLog {
         name: &str,
         now_secs: u64,
     ) -> Result<(CommitLog, Found), LogError> {
-        // What the last process wrote and did not flush is readable now; make it durable before anyone acts on it.
-        for name in FILES {
-            if storage.len(name)? > 0 {
-                storage.sync(name)?;
-            }
-        }
-        let Chosen { found, active, offset, seq, last_crc } =
-            choose(&mut |name| read_all(storage.as_ref(), name, file_bytes))?;
+        let Chosen { found, active, last_crc, highest: seq, .. } = on_medium(storage.as_mut(), file_bytes, boot)?;
         let mut log = CommitLog {
             storage,
             file_bytes,
             boot: boot.to_owned(),
             active,
-            offset,
+            offset: file_bytes,
             seq,
             last_crc,
             synced_seq: seq,

@@ -241,6 +241,9 @@ mod tests {
         fn sync(&mut self, _: &str) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
+        fn reread(&mut self, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
         fn sync_dir(&mut self) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome};
+use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome, reply_weight};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
@@ -153,6 +153,11 @@ impl Journal {
         self.forget_settled(closed.id);
     }
 
+    /// Notes about parts may be lost. From here on, over restarts too, every part that is not confirmed is in doubt.
+    pub fn doubt_notes(&mut self) {
+        self.open.values_mut().filter_map(|open| open.answer.as_mut()).for_each(Answer::doubt_notes);
+    }
+
     /// What is to be added to the counters' file, if there is anything.
     pub fn uncounted(&self) -> Option<(&Delta, Position)> {
         let position = Position { source: self.name.clone(), turns: self.closed };
@@ -275,6 +280,11 @@ impl Open {
         Some(record)
     }
 
+    /// Bytes that its answer holds until it is settled.
+    pub fn weight(&self) -> usize {
+        self.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts))
+    }
+
     /// The work it is.
     pub fn job(&self) -> Job {
         Job { inbound: self.received.inbound(), interrupted: self.tries, carried_over: true }
@@ -299,6 +309,11 @@ impl Open {
 }
 
 impl Answer {
+    /// No boot that is to come is the one in which the notes about its parts were kept.
+    pub fn doubt_notes(&mut self) {
+        self.boot.clear();
+    }
+
     /// What is sent.
     pub fn parts(&self) -> Vec<String> {
         if self.parts.is_empty() { vec![self.asst.clone()] } else { self.parts.clone() }

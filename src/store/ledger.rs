@@ -10,14 +10,14 @@ use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply, reply_weight};
+use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply};
 use crate::base::rng::Rng;
 use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::dead::{self, DeadLetters, Letter};
-use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission, Sizes};
-use crate::store::journal::{Counting, Journal};
+use crate::store::exchange::{Append, Effect, Folders, Held, Input, Notice, Opening, Readmission, Sizes};
+use crate::store::journal::{Counting, Journal, Open};
 use crate::store::owed::OwedLines;
 use crate::store::record::{
     Answer, Attempts, Closed, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
@@ -86,22 +86,21 @@ impl Ledger {
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.events) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
         ledger.lines.check()?;
-        if opening.damage.is_some() {
-            // The damaged file is not written to any more. Its answers' lines are made safe first.
-            ledger.lines.sync()?;
-            ledger.log.switch(&ledger.journal.checkpoint())?;
+        if opening.damage.is_some() || found.flush_failed {
+            // Nobody knows which notes about parts are lost, as after a power cut.
+            ledger.journal.doubt_notes();
         }
         let mut records = Vec::new();
         ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
-        // After damage nobody knows which notes about parts are lost, as after a power cut.
-        let notes_kept_since = if opening.damage.is_some() { "" } else { boot };
-        for owed in recover::owed(&ledger.journal, notes_kept_since) {
+        for owed in recover::owed(&ledger.journal, boot) {
             match owed {
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
                 Owed::Close(id) => ledger.close(id, Outcome::Sent, now, &mut records),
             }
         }
+        opening.held = ledger.hold_unsettled();
         opening.next_positions = ledger.journal.next_positions().clone();
+        // A change of files, in which all that is open is written anew.
         ledger.commit_records(&records)?;
         ledger.log.sync()?;
         Ok((ledger, opening))
@@ -186,6 +185,10 @@ impl Ledger {
     fn stage_readmission(&mut self, readmission: Readmission, records: &mut Vec<Record>) {
         let Readmission { file, inbound, answered } = readmission;
         let turn = inbound.turn;
+        if self.is_held(turn) {
+            // Its credit was never given back, so none was taken for the wish, which comes again.
+            return;
+        }
         self.sync_wanted = true;
         self.spool.take(file.clone());
         if self.journal.get(turn).is_some() {
@@ -209,9 +212,14 @@ impl Ledger {
         self.after_sync.push(effect);
     }
 
-    /// The oldest wish in the spool.
+    /// The oldest wish in the spool. One for a turn that was closed waits until that is settled.
     pub fn next_readmission(&self, now: Wall, rng: &mut Rng) -> io::Result<Option<Readmission>> {
-        self.spool.next(now, rng)
+        self.spool.next(now, rng, &|turn| self.is_held(turn))
+    }
+
+    /// Closed, while its session lines are owed.
+    fn is_held(&self, turn: TurnId) -> bool {
+        self.journal.get(turn).is_some_and(|open| open.closed.is_some())
     }
 
     /// One sentence is for all that was written to a chat in a long absence.
@@ -320,7 +328,7 @@ impl Ledger {
             let Some(open) = self.journal.get(turn) else { continue };
             // What is closed already was never to be sent.
             let outbound = open.outbound(&self.boot).filter(|_| open.closed.is_none() && !cfg!(rp_break = "no_f2"));
-            let weight = open.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts));
+            let weight = open.weight();
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));
             effects.extend(outbound.map(Effect::Outbound));
@@ -347,6 +355,14 @@ impl Ledger {
         }
         released.extend(self.release_held());
         released
+    }
+
+    /// After a start: what is closed, but not in its session. Its closing is no news to the dispatcher, its settling will be.
+    fn hold_unsettled(&mut self) -> Vec<Held> {
+        self.after_sync.retain(|effect| !matches!(effect, Effect::Notice(Notice::Delivered(_))));
+        let unsettled: Vec<&Open> = self.journal.open().filter(|open| open.closed.is_some()).collect();
+        self.held = unsettled.iter().map(|open| open.received.id).collect();
+        unsettled.into_iter().map(|open| Held { inbound: open.received.inbound(), weight: open.weight() }).collect()
     }
 
     fn release_held(&mut self) -> Vec<Effect> {

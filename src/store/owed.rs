@@ -46,12 +46,12 @@ impl OwedLines {
     ) -> (usize, Vec<Event>) {
         let (mut restored, mut events) = (0, Vec::new());
         for stem_wanted in distinct(answered.iter().map(|(received, _)| stem(received))) {
-            // The lines that are there may be in the page cache only, and the records that could restore them go with
-            // the next change of files.
-            self.sessions.mark_unsynced(&stem_wanted);
             let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
             let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
-            let present = match self.sessions.holds(&stem_wanted, &turns) {
+            // The records that could restore a line go with the next change of files, so one that is in memory only does
+            // not count.
+            let present = self.sessions.reread(&stem_wanted).and_then(|()| self.sessions.holds(&stem_wanted, &turns));
+            let present = match present {
                 Ok(present) => present,
                 Err(error) => {
                     // Which lines are there is not known, so none is written before it is.

@@ -56,6 +56,8 @@ pub struct Sessions {
     file_bytes_max: u64,
     /// Current files with lines that may not be on the medium.
     unsynced: BTreeSet<String>,
+    /// Names of files may not be.
+    folder_unsynced: bool,
     /// A flush failed: what the medium holds is only known after reading it anew.
     flush_failed: bool,
 }
@@ -68,7 +70,7 @@ impl Sessions {
 
     /// With files of another size, so that tests need not write megabytes.
     pub fn with_files_of(storage: Box<dyn Storage>, file_bytes_max: u64) -> Sessions {
-        Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), flush_failed: false }
+        Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), folder_unsynced: false, flush_failed: false }
     }
 
     /// Removes torn ends that were kept aside more than [`TORN_AGE_MAX`] ago.
@@ -176,7 +178,8 @@ impl Sessions {
     pub fn sync(&mut self) -> io::Result<()> {
         self.check()?;
         let unsynced = std::mem::take(&mut self.unsynced);
-        if unsynced.is_empty() {
+        let folder_unsynced = std::mem::take(&mut self.folder_unsynced);
+        if unsynced.is_empty() && !folder_unsynced {
             return Ok(());
         }
         self.flush(|storage| {
@@ -198,9 +201,17 @@ impl Sessions {
         if self.flush_failed { Err(io::Error::other("a session file could not be flushed")) } else { Ok(()) }
     }
 
-    /// A file that an earlier process appended to: perhaps not on the medium yet.
-    pub fn mark_unsynced(&mut self, stem: &str) {
-        self.unsynced.insert(parts::current(stem));
+    /// Makes a reader see what is on the medium of a file that an earlier process appended to, and not what it could not
+    /// flush; what it did not try to flush is flushed first.
+    ///
+    /// # Errors
+    /// If the file cannot be read; [`Sessions::check`] tells whether the flush failed.
+    pub fn reread(&mut self, stem: &str) -> io::Result<()> {
+        let name = parts::current(stem);
+        self.storage.read_at(&name, 0, &mut [0])?;
+        self.folder_unsynced = true;
+        self.flush(|storage| storage.sync(&name))?;
+        self.storage.reread(&name)
     }
 
     /// Which lines of these turns the session has, by turn and role, looking back as far as need be.
@@ -579,6 +590,9 @@ mod tests {
         }
         fn sync(&mut self, name: &str) -> io::Result<()> {
             self.folder.sync(name)
+        }
+        fn reread(&mut self, name: &str) -> io::Result<()> {
+            self.folder.reread(name)
         }
         fn sync_dir(&mut self) -> io::Result<()> {
             self.folder.sync_dir()

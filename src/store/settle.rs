@@ -55,6 +55,9 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
     let mut replay = recover::replay(&found.records, Counting { name, counted });
     let mut lines = OwedLines::new(Sessions::new(sessions));
     lines.restore(&mut replay.journal, &replay.answered, now);
+    if found.flush_failed {
+        replay.journal.doubt_notes();
+    }
     let open = replay.journal.open().filter(|open| open.closed.is_none()).map(|open| open.received.id);
     let chosen: Vec<(TurnId, &str)> = open.filter_map(|turn| Some((turn, close(turn)?))).collect();
     let mut closed = Vec::new();
@@ -89,6 +92,7 @@ pub fn hold_letters(from: &dyn Storage, into: &mut dyn Storage) -> io::Result<()
 /// Workers and people went on after the archive was made, so that any part of an answer may have arrived.
 fn doubt(open: &mut OpenRecord) {
     open.snd = open.snd.max(open.ack + u16::from(open.rep.is_some()));
+    open.rep.iter_mut().for_each(Answer::doubt_notes);
 }
 
 fn write_letter(

@@ -26,13 +26,14 @@ impl Spool {
         Spool { storage, taken: Vec::new() }
     }
 
-    /// The oldest wish. A file that cannot be read is passed over; `outbox list` shows it.
+    /// The oldest wish, but for turns that have to `wait`. A file that cannot be read is passed over; `outbox list` shows it.
     ///
     /// # Errors
     /// If the folder cannot be listed.
-    pub fn next(&self, now: Wall, rng: &mut Rng) -> io::Result<Option<Readmission>> {
+    pub fn next(&self, now: Wall, rng: &mut Rng, wait: &dyn Fn(TurnId) -> bool) -> io::Result<Option<Readmission>> {
         let names = dead::names(self.storage.as_ref())?.into_iter();
-        Ok(names.filter(|name| !self.taken.contains(name)).find_map(|file| self.wish(file, now, rng)))
+        let may_go = |name: &String| !self.taken.contains(name) && !dead::turn_of(name).is_some_and(wait);
+        Ok(names.filter(may_go).find_map(|file| self.wish(file, now, rng)))
     }
 
     fn wish(&self, file: String, now: Wall, rng: &mut Rng) -> Option<Readmission> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags};
 use rustix::process::umask;
 
 use crate::base::clock::Clock;
@@ -105,6 +105,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// instead of one for every file.
 pub fn flush_disk(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+/// Drops what the page cache holds of a file and need not write: the next reader sees what the medium has.
+pub fn forget_clean(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(open_to_read(path)?, 0, None, Advice::DontNeed)?)
 }
 
 /// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.

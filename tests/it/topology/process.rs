@@ -153,6 +153,7 @@ impl Process {
             bounds: town.plan.bounds,
             ledger,
             reopened: opening.reopened,
+            held: opening.held,
             answerers: outside.answerers(&calls, &mut rng),
             names: Names { provider: "compatible".to_string(), model: "script".to_string() },
             channel: outside.channel(opening.next_positions.get(&ACCOUNT).copied(), &mut rng),
