@@ -128,6 +128,7 @@ fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
         bounds: BOUNDS,
         ledger,
         reopened: Vec::new(),
+        held: Vec::new(),
         answerers: Vec::new(),
         names: Names { provider: String::new(), model: String::new() },
         channel: Channel { id: ChannelId::Telegram, reader: still.reader(), senders: vec![still.sender()] },
