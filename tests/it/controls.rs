@@ -66,7 +66,7 @@ const CONTROLS: [Control; 11] = [
         "no_jitter",
         "every delay is as long as it may be",
         "lib",
-        "net::backoff::tests::delays_stay_under_a_ceiling_that_doubles_and_use_all_of_it",
+        "net::backoff::tests::delays_are_spread_evenly_below_a_ceiling_that_doubles",
     ),
     control(
         "argv_key",

@@ -6,7 +6,7 @@ use rusty_pinch::base::id::TurnId;
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::store::commit_log::CommitLog;
 use rusty_pinch::store::frame::BLOCK_BYTES;
-use rusty_pinch::store::record::{Received, Record};
+use rusty_pinch::store::record::{Checkpoint, Received, Record};
 
 use crate::support::cases::{Random, cases, say};
 use crate::support::lanes::inbound;
@@ -35,6 +35,10 @@ fn open(disk: &TornDisk) -> Option<(CommitLog, Vec<Record>)> {
 /// Writes until the process dies; how many records it was told are written.
 fn write(disk: &TornDisk, records: &[Record]) -> usize {
     let Some((mut log, _)) = open(disk) else { return 0 };
+    // A start goes on in the other file.
+    if log.switch(&Checkpoint::default()).is_err() {
+        return 0;
+    }
     let mut written = 0;
     for record in records {
         if log.append(&[record.to_line()]).is_err() {
