@@ -20,17 +20,21 @@ _rusty_pinch() {
         'tools run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --name') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --args') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'codex generate --prompt') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'codex generate --purpose') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels telegram --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels whatsapp --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels all --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor run repl session outbox journal backup restore tools stats channels help' ;;
+        '') offers='doctor run repl session outbox journal backup restore tools stats codex channels help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
         'channels telegram') offers='--max-messages' ;;
         'channels whatsapp') offers='--max-messages' ;;
-        'doctor') offers='--json --quiet --strict' ;;
+        'codex') offers='status healthcheck generate' ;;
+        'codex generate') offers='--prompt --purpose' ;;
+        'doctor') offers='--json --quiet --strict --probe --secrets' ;;
         'journal') offers='verify' ;;
         'journal verify') offers='--channel' ;;
         'outbox') offers='list show retry drop' ;;

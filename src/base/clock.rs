@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 pub struct Mono(pub u64);
 
 /// Milliseconds since 1970 UTC, as the host believes. May jump; use it for records and logs only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Wall(pub u64);
 
 /// 2026-01-01: an earlier date has not been set since the host was switched on.
@@ -52,6 +52,11 @@ pub trait Clock: Send + Sync {
     /// Whether the host has reason to believe it. Decisions about the age of something need that.
     fn is_trusted(&self) -> bool {
         self.wall() >= WALL_FLOOR
+    }
+    /// Which boot of the kernel this is, and milliseconds since then, sleep included; no setting of the date changes them.
+    /// `None` where the host does not say.
+    fn since_boot(&self) -> Option<(String, u64)> {
+        None
     }
 }
 

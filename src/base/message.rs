@@ -122,10 +122,13 @@ pub enum Path {
 pub struct Summary {
     /// Provider or tool; `None` only in a default value.
     pub path: Option<Path>,
-    /// The configured provider.
+    /// The provider that answered, or failed last; the first one if none was asked.
     pub provider: String,
-    /// The configured model.
+    /// Its model.
     pub model: String,
+    /// The first provider, if another one answered or failed last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fallback_from: Option<String>,
     /// The tool of a `/tool` message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tool_name: Option<String>,

@@ -6,6 +6,8 @@ pub mod cancel;
 pub mod clock;
 /// Names of turns, channels and sessions.
 pub mod id;
+/// Limits of foreign JSON.
+pub mod json_limits;
 /// Messages coming in, answers going out, and the work between them.
 pub mod message;
 /// The name that was probably meant.

@@ -188,16 +188,27 @@ pub fn me(body: &[u8]) -> Option<Me> {
     Some(Me { id: raw.id, name: text::shorten(&raw.username, 64) })
 }
 
-/// Whether a `getWebhookInfo` response names a webhook.
-pub fn has_webhook(body: &[u8]) -> Option<bool> {
+/// What a `getWebhookInfo` response says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Whether one is set.
+    pub is_set: bool,
+    /// Updates that wait for whoever asks.
+    pub pending: u64,
+}
+
+/// The answer of `getWebhookInfo`.
+pub fn webhook(body: &[u8]) -> Option<Webhook> {
     #[derive(Deserialize)]
     struct RawInfo {
         #[serde(default)]
         url: String,
+        #[serde(default)]
+        pending_update_count: u64,
     }
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     let raw: RawInfo = serde_json::from_str(envelope.result.filter(|_| envelope.ok)?.get()).ok()?;
-    Some(!raw.url.is_empty())
+    Some(Webhook { is_set: !raw.url.is_empty(), pending: raw.pending_update_count })
 }
 
 /// Why a call that is not a send failed. `None`: it succeeded, if its body can be read.

@@ -114,24 +114,13 @@ impl Reader {
     }
 
     fn who_am_i(&mut self) -> Result<api::Me, (PollFailure, String)> {
-        let body = self.ask("getMe")?;
+        let body = self.client.ask("getMe", CALL_TIMEOUT)?;
         let me = api::me(&body).ok_or((PollFailure::Transient, "getMe: not a bot".to_owned()))?;
-        let body = self.ask("getWebhookInfo")?;
-        match api::has_webhook(&body) {
+        let body = self.client.ask("getWebhookInfo", CALL_TIMEOUT)?;
+        match api::webhook(&body).map(|webhook| webhook.is_set) {
             Some(false) => Ok(me),
             Some(true) => Err((PollFailure::Webhook, "getWebhookInfo: a webhook is set".to_owned())),
             None => Err((PollFailure::Transient, "getWebhookInfo: not understood".to_owned())),
-        }
-    }
-
-    fn ask(&mut self, method: &str) -> Result<Vec<u8>, (PollFailure, String)> {
-        let (head, body) = self
-            .client
-            .call(method, b"{}", CALL_TIMEOUT)
-            .map_err(|error| (PollFailure::Transient, format!("{method}: {error}")))?;
-        match api::poll_failure(&head, &body) {
-            Some(failure) => Err((failure, format!("{method}: status {}", head.status))),
-            None => Ok(body),
         }
     }
 

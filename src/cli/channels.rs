@@ -17,14 +17,17 @@ use crate::channel::telegram_worker::{Reader, ReaderSettings};
 use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
-use crate::cli::{Failure, environment};
+use crate::cli::{Failure, environment, reload};
 use crate::config::keys::Reader as KeyReader;
-use crate::config::secret::Secret;
+use crate::config::live_secret::LiveSecret;
 use crate::config::settings::Config;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::Event;
 use crate::observe::sink::Way;
-use crate::provider::caller::Caller;
+use crate::provider::caller::{Caller, Shared};
+use crate::provider::pool::{Looks, Pool};
+use crate::provider::spending_file::{BELIEVED_AFTER, Spending};
+use crate::provider::standing::Standing;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{BOUNDS, CREDITS, Channel, Plan, SENDERS, Work, start};
 use crate::store::directory::Directory;
@@ -73,17 +76,22 @@ pub fn whatsapp_worker() -> Result<(), Failure> {
 }
 
 /// What has to be configured before anything can start.
-fn ready(config: &Config) -> Result<Secret, Failure> {
+fn ready(config: &Config) -> Result<LiveSecret, Failure> {
     if !config.telegram.enabled {
         let sentence = "telegram is disabled: set RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED=true";
         return Err(Failure::Configuration(sentence.to_owned()));
     }
-    config.telegram.token.clone().ok_or_else(|| {
+    config.telegram.token.as_ref().map(|token| token.secret.clone()).ok_or_else(|| {
         Failure::Configuration("telegram has no token: set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN".to_owned())
     })
 }
 
-fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: Option<u64>) -> Result<(), Failure> {
+fn work(
+    setup: Setup,
+    token: &LiveSecret,
+    signals: &Receiver<Signal>,
+    messages_max: Option<u64>,
+) -> Result<(), Failure> {
     setup.refuse_strangers()?;
     let (exits, exits_out) = bounded(setup.config.workers + OTHER_THREADS);
     announce(&setup, messages_max);
@@ -95,8 +103,9 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
     let orders = Orders { poll: Cancel::new(), calls, stop };
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let Opened { lock: _lock, ledger, opening } = opened;
-    let started = start(plan(&setup, token, ledger, opening, &orders, limits), &exits)
-        .map_err(|error| Failure::Storage(format!("the system gives this process no more threads: {error}")))?;
+    let pool = Arc::new(Pool::new(&setup.config, Arc::clone(&setup.clock), Arc::clone(&setup.log)));
+    let looks = (setup.config.uses_codex() && setup.config.codex.enabled).then(|| Looks::start(&pool));
+    let started = start(plan(&setup, token, &pool, ledger, opening, &orders, limits), &exits).map_err(no_thread)?;
     let supervised = Supervised {
         channel,
         exits: exits_out,
@@ -105,10 +114,11 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
         stopper,
         poll: orders.poll,
         calls: orders.calls,
-        reload: started.reload,
+        reload: reload::start(&setup, started.reload).map_err(no_thread)?,
         drain: setup.config.drain,
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
+    drop(looks);
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
@@ -116,6 +126,10 @@ fn work(setup: Setup, token: &Secret, signals: &Receiver<Signal>, messages_max: 
     };
     setup.log.flush(LOG_PATIENCE);
     outcome
+}
+
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }
 
 fn announce(setup: &Setup, messages_max: Option<u64>) {
@@ -139,12 +153,24 @@ struct Orders {
     stop: Stop,
 }
 
-fn plan(setup: &Setup, token: &Secret, ledger: Ledger, opening: Opening, orders: &Orders, limits: Limits) -> Plan {
+fn plan(
+    setup: &Setup,
+    token: &LiveSecret,
+    pool: &Arc<Pool>,
+    ledger: Ledger,
+    opening: Opening,
+    orders: &Orders,
+    limits: Limits,
+) -> Plan {
     let config = &setup.config;
     let mut rng = setup.rng.clone();
+    let spending = Spending::new(config, BELIEVED_AFTER, Arc::clone(&setup.clock), Arc::clone(&setup.log));
+    let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
+    let standing = Standing::new(&config.data, rng.split(), clock, log);
+    let shared = Shared { spending: Arc::new(spending), standing: Arc::new(standing), pool: Arc::clone(pool) };
     let answerers = orders.calls.iter().map(|cancel| {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        let caller = Caller::new(config, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
+        let caller = Caller::new(config, &shared, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
         (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
     });
@@ -166,7 +192,7 @@ fn plan(setup: &Setup, token: &Secret, ledger: Ledger, opening: Opening, orders:
 
 fn channel(
     setup: &Setup,
-    token: &Secret,
+    token: &LiveSecret,
     next_positions: BTreeMap<u64, u64>,
     orders: &Orders,
     rng: &mut Rng,
@@ -174,7 +200,7 @@ fn channel(
     let telegram = &setup.config.telegram;
     let client = |cancel: Cancel| {
         let transport = Box::new(HttpClient::new(telegram.base.is_secure()));
-        TelegramClient::new(transport, telegram.base.as_str(), token, cancel)
+        TelegramClient::new(transport, telegram.base.as_str(), token.clone(), cancel)
     };
     let settings = ReaderSettings {
         allowlist: Allowlist::new(&telegram.allow_from),

@@ -5,6 +5,7 @@
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::env;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::config::env_file::{self, Gone};
 use crate::config::keys::{Environment, KEYS, Kind, Reader, Source, is_secret, secret_names};
 use crate::config::secret::Secret;
 use crate::config::secret_file::{self, Access};
-use crate::config::surroundings::{ReadFile, Surroundings};
+use crate::config::surroundings::{ReadFile, SecretFile, Surroundings};
 use crate::sys::{files, users};
 
 /// Largest `.env` file accepted.
@@ -99,7 +100,7 @@ fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
     let Some(path) = env_file_path(found)? else { return Ok(BTreeMap::new()) };
     let told = |problem: String| format!("{} {problem}", path.display());
     let (bytes, known) = files::read_bounded(&path, ENV_FILE_BYTES_MAX).map_err(|error| told(unreadable(&error)))?;
-    let mut read = ReadFile { path: path.clone(), has_secrets: false, mode: known.mode() };
+    let mut read = ReadFile { path: path.clone(), has_secrets: false, mode: known.mode(), owner: known.uid() };
     let text = String::from_utf8(bytes).map_err(|_| told("is not UTF-8 text".to_owned()))?;
     let file = env_file::read(&text, &|name| found.variables.get(name).map(|(value, _)| value.clone()))
         .map_err(|error| told(error.to_string()))?;
@@ -191,14 +192,15 @@ fn named_file(found: &mut Surroundings, name: &str) -> Option<(String, Source)> 
         found.problem("config.value", sentence);
         None
     })?;
-    read_secret(found, &path, &format!("{variable} ({source}) names a file that")).map(|text| (text, Source::File))
+    let subject = format!("{variable} ({source}) names a file that");
+    read_secret(found, name, &path, &subject).map(|text| (text, Source::File))
 }
 
 fn credential(found: &mut Surroundings, name: &str, folder: &Path) -> Option<(String, Source)> {
     let path = folder.join(name);
     let subject = format!("{name} ({})", Source::Credential);
     match path.try_exists() {
-        Ok(true) => read_secret(found, &path, &subject).map(|text| (text, Source::Credential)),
+        Ok(true) => read_secret(found, name, &path, &subject).map(|text| (text, Source::Credential)),
         Ok(false) => None,
         // Passed over, another key would be used in its place.
         Err(error) => {
@@ -208,9 +210,13 @@ fn credential(found: &mut Surroundings, name: &str, folder: &Path) -> Option<(St
     }
 }
 
-fn read_secret(found: &mut Surroundings, path: &Path, subject: &str) -> Option<String> {
+fn read_secret(found: &mut Surroundings, name: &str, path: &Path, subject: &str) -> Option<String> {
     match secret_text(path) {
-        Ok(text) => Some(text),
+        Ok((text, known)) => {
+            let (name, path) = (name.to_owned(), path.to_owned());
+            found.secret_files.push(SecretFile { name, path, mode: known.mode(), owner: known.uid() });
+            Some(text)
+        }
         Err((check, problem)) => {
             found.problem(check, format!("{subject} {problem}"));
             None
@@ -218,8 +224,8 @@ fn read_secret(found: &mut Surroundings, path: &Path, subject: &str) -> Option<S
     }
 }
 
-/// The text without its last line break, or a check and what is wrong.
-fn secret_text(path: &Path) -> Result<String, (&'static str, String)> {
+/// The text without its last line break and what is known of the file, or a check and what is wrong.
+fn secret_text(path: &Path) -> Result<(String, Metadata), (&'static str, String)> {
     // Somebody may have put the secret itself where its file should be named.
     let looks_like_a_path = path.as_os_str().as_encoded_bytes().first().is_some_and(|first| b"/.".contains(first));
     let shown = if looks_like_a_path { format!(": {}", path.display()) } else { String::new() };
@@ -242,7 +248,7 @@ fn secret_text(path: &Path) -> Result<String, (&'static str, String)> {
     match text.trim().is_empty() {
         // Passed over, another key would be used in its place.
         true => Err(wrong("is empty; write the secret into it, or do not name it")),
-        false => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
+        false => Ok((text.strip_suffix('\n').unwrap_or(&text).to_owned(), known)),
     }
 }
 

@@ -28,6 +28,9 @@ pub enum Id {
     ToolsList,
     ToolsRun,
     Stats,
+    CodexStatus,
+    CodexHealthcheck,
+    CodexGenerate,
     ChannelsTelegram,
     ChannelsWhatsapp,
     ChannelsAll,
@@ -139,6 +142,8 @@ pub const COMMANDS: &[Command] = &[
         flag("json", "print the report as JSON"),
         flag("quiet", "print problems only"),
         flag("strict", "exit 1 for warnings too"),
+        flag("probe", "ask the servers, too"),
+        flag("secrets", "print where each secret comes from instead"),
     ] },
     Command { id: Id::Run, words: &["run"], about: "Answer one message.", options: &[
         SESSION,
@@ -174,19 +179,25 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "args", takes: Takes::Text("TEXT"), default: Some(""), about: "its arguments" },
     ] },
     Command { id: Id::Stats, words: &["stats"], about: "Print the counters and the latest turn as JSON.", options: &[] },
+    Command { id: Id::CodexStatus, words: &["codex", "status"], about: "Print what is known of the accounts of Codex as JSON.", options: &[] },
+    Command { id: Id::CodexHealthcheck, words: &["codex", "healthcheck"], about: "Look at every account of Codex, without a request, and print what was found as JSON.", options: &[] },
+    Command { id: Id::CodexGenerate, words: &["codex", "generate"], about: "Let Codex answer once, outside any conversation; prints JSON.", options: &[
+        Opt { name: "prompt", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
+        Opt { name: "purpose", takes: Takes::Text("TEXT"), default: Some("general"), about: "what it is for" },
+    ] },
     Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages (not in this version yet).", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
 ];
 
-/// First words of commands that the earlier runtime had, with what to do instead.
+/// First words, or all words, of commands that the earlier runtime had, with what to do instead.
 #[rustfmt::skip]
 pub const REMOVED: &[(&str, &str)] = &[
     ("skills", "skills are gone; 'rusty-pinch tools list' shows what there is"),
     ("pulse", "pulse is gone; let cron or a timer run 'rusty-pinch doctor --quiet' or 'rusty-pinch run'"),
     ("evolution", "evolution is gone; replace the program, or install its new package, and restart the worker"),
-    ("codex", "codex commands are not in this version yet; 'rusty-pinch doctor' says whether Codex can be used"),
+    ("codex drain-one", "there is no queue of Codex any more: every turn is answered or fails at once"),
     ("monitor", "monitor is not in this version yet; 'rusty-pinch stats' prints the counters"),
 ];
 
@@ -292,7 +303,7 @@ pub fn command_of(words: &[String]) -> Result<&'static Command, String> {
     if let Some(found) = COMMANDS.iter().find(fits) {
         return Ok(found);
     }
-    if let Some((_, instead)) = REMOVED.iter().find(|(word, _)| *word == words[0]) {
+    if let Some((_, instead)) = REMOVED.iter().find(|(gone, _)| *gone == words[0] || *gone == words.join(" ")) {
         return Err((*instead).to_owned());
     }
     let begins = |command: &&Command| command.words.iter().eq(words.iter().take(command.words.len()));

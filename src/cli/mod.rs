@@ -15,6 +15,8 @@ use crate::sys::panic;
 pub mod backup;
 /// `channels`.
 pub mod channels;
+/// `codex` and its commands.
+pub mod codex;
 /// `doctor`.
 pub mod doctor;
 /// The man page, the completions and docs/cli.md, from `flags.rs`.
@@ -37,6 +39,8 @@ pub mod opening;
 pub mod outbox;
 /// A worker that cannot start and stays up.
 pub mod park;
+/// SIGHUP.
+pub mod reload;
 /// Old and new change places.
 pub mod replacing;
 /// `restore`.
@@ -100,6 +104,7 @@ impl fmt::Display for Failure {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
+    panic::leave_no_core();
     panic::end_process(|message| report(&Failure::Failed(message.to_owned())));
     let outcome = flags::parse(std::env::args_os().skip(1)).map_err(Failure::Usage).and_then(|parsed| run(&parsed));
     match outcome {
@@ -130,6 +135,9 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Backup => backup::run(parsed),
         Id::Restore => restore::run(parsed),
         Id::Stats => stats::run(),
+        Id::CodexStatus => codex::status(),
+        Id::CodexHealthcheck => codex::healthcheck(),
+        Id::CodexGenerate => codex::generate(parsed),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment, replacing};
-use crate::config::settings::{Config, ProviderKind};
+use crate::config::live_secret::KnownSecrets;
+use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
@@ -43,7 +44,7 @@ pub fn load_for(way: Way) -> Result<Setup, Failure> {
     let surroundings = environment::read()?;
     let config = surroundings.config().map_err(|error| Failure::Configuration(error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let redactor = Redactor::new(config.secrets().iter());
+    let redactor = Redactor::new(&config.secrets);
     let rust_log = surroundings.variables.get("RUST_LOG").map_or("", |(value, _)| value);
     let log: Arc<dyn Log> = Arc::new(Sink::install(redactor, Arc::clone(&clock), way, rust_log));
     let seed = config.seed.unwrap_or_else(entropy::seed);
@@ -70,7 +71,7 @@ impl Setup {
 
     /// Ends what a killed process left running. Only Codex starts programs.
     pub fn end_orphans(&self) {
-        if self.config.provider.kind != ProviderKind::Codex {
+        if !self.config.uses_codex() {
             return;
         }
         let processes = children::end_orphans(&self.config.children_folder());
@@ -82,6 +83,6 @@ impl Setup {
 
 /// A fatal event as a line, for errors that come before there is a log. The secrets are looked for once more.
 pub fn fatal_line(reason: &str) -> String {
-    Redactor::new(environment::look().secrets().iter())
+    Redactor::new(&KnownSecrets::new(environment::look().secrets()))
         .clean(&Event::Fatal { reason: reason.to_owned() }.to_line(SystemClock::new().wall()))
 }

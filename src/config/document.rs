@@ -96,6 +96,6 @@ pub fn range(kind: Kind) -> String {
         Kind::Token => "(secret, as BotFather gave it)".to_owned(),
         Kind::Accounts => "(accounts)".to_owned(),
         Kind::Choice(words) => format!("({})", words.join(", ")),
-        Kind::Choices(words) => format!("(some of {})", words.join(", ")),
+        Kind::Chain(words) => format!("(some of {}, separated by commas)", words.join(", ")),
     }
 }

@@ -66,6 +66,13 @@ impl Endpoint {
         &self.text
     }
 
+    /// Scheme, host and port: what stands before the path.
+    pub fn origin(&self) -> &str {
+        let host = self.text.find("://").map_or(0, |at| at + 3);
+        let path = self.text[host..].find('/').map_or(self.text.len(), |at| host + at);
+        &self.text[..path]
+    }
+
     /// Whether it is `https://`.
     pub fn is_secure(&self) -> bool {
         self.secure
@@ -175,6 +182,13 @@ mod tests {
         check("https://host:99999/v1", Err(EndpointError::BadPort));
         check("http://api.example.org/v1", Err(EndpointError::Insecure));
         check("http://8.8.8.8/v1", Err(EndpointError::Insecure));
+    }
+
+    #[test]
+    fn an_origin_is_what_stands_before_the_path() {
+        let origin = |text: &str| Endpoint::parse(text, true).map(|base| base.origin().to_owned());
+        assert_eq!(origin("https://host:8443/v1/x"), Ok("https://host:8443".to_owned()));
+        assert_eq!(origin("http://[::1]"), Ok("http://[::1]".to_owned()));
     }
 
     #[test]

@@ -2,7 +2,14 @@
 
 use std::fmt;
 
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use zeroize::Zeroizing;
+
+/// Set before what is hashed, so that a fingerprint is found in no list of hashes of known keys.
+const FINGERPRINT_PREFIX: &[u8] = b"rp-fp";
+
+/// Hexadecimal digits of a fingerprint.
+pub const FINGERPRINT_DIGITS: usize = 8;
 
 /// A credential. `Debug` shows three asterisks; there is no `Display` and no `Serialize`.
 #[derive(Clone)]
@@ -17,6 +24,19 @@ impl Secret {
     /// The value itself, for the one place that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// What may be shown and kept in its place: the first digits of SHA-256 over a prefix and the value. The same value has
+    /// the same fingerprint everywhere, and nothing leads back.
+    pub fn fingerprint(&self) -> String {
+        let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
+        // The hash that TLS brings along; no library more for a few bytes.
+        let mut hash = suite.common.hash_provider.start();
+        hash.update(FINGERPRINT_PREFIX);
+        hash.update(self.reveal().as_bytes());
+        let digest = hash.finish();
+        let digits = digest.as_ref().iter().take(FINGERPRINT_DIGITS / 2);
+        digits.map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -35,5 +55,12 @@ mod tests {
         let secret = Secret::new("sk-canary".to_owned());
         assert_eq!(format!("{secret:?} {:#?}", Some(&secret)), "*** Some(\n    ***,\n)");
         assert_eq!(secret.reveal(), "sk-canary");
+    }
+
+    /// `printf rp-fpsk-canary | sha256sum | cut -c 1-8`
+    #[test]
+    fn a_fingerprint_is_the_beginning_of_a_known_hash() {
+        assert_eq!(Secret::new("sk-canary".to_owned()).fingerprint(), "98c8f757");
+        assert_ne!(Secret::new("sk-canarz".to_owned()).fingerprint(), "98c8f757");
     }
 }

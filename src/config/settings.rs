@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::message::Mode;
+use crate::config::chain::Entry;
+use crate::config::codex_settings::CodexSettings;
 use crate::config::endpoint::Endpoint;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::limits::SpendingLimits;
+use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
-use crate::config::{codex_environment, surroundings};
+use crate::config::{chain, codex_accounts, codex_environment, codex_settings, surroundings};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +35,8 @@ pub enum ProviderKind {
 /// A key, and the variable and source it came from.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// The key.
-    pub secret: Secret,
+    /// The key, which SIGHUP may replace.
+    pub secret: LiveSecret,
     /// The variable.
     pub name: &'static str,
     /// Where its value came from.
@@ -64,25 +68,8 @@ pub struct ProviderSettings {
     pub deadline: Duration,
     /// Sampling temperature, if one is to be sent.
     pub temperature: Option<f64>,
-}
-
-/// Settings of the Codex program.
-#[derive(Clone, Debug)]
-pub struct CodexSettings {
-    /// Whether it may run at all.
-    pub enabled: bool,
-    /// The program.
-    pub binary: String,
-    /// Its first arguments.
-    pub arguments: Vec<String>,
-    /// The flag before the model; empty: the model stands alone.
-    pub model_flag: String,
-    /// The model, if one is to be named.
-    pub model: Option<String>,
-    /// Time for one run.
-    pub timeout: Duration,
-    /// Its whole environment.
-    pub environment: Vec<(String, String)>,
+    /// Whether answers are read as they come.
+    pub streams: bool,
 }
 
 /// Settings of the Telegram worker.
@@ -91,7 +78,7 @@ pub struct TelegramSettings {
     /// Whether the worker may run.
     pub enabled: bool,
     /// The bot's token.
-    pub token: Option<Secret>,
+    pub token: Option<Credential>,
     /// Who is answered.
     pub allow_from: Vec<String>,
     /// Base URL of the Bot API.
@@ -114,8 +101,10 @@ pub struct HistoryLimits {
 /// Everything the operator decided.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Provider calls.
+    /// Who is asked first.
     pub provider: ProviderSettings,
+    /// Who is asked when that fails, in order.
+    pub fallbacks: Vec<ProviderSettings>,
     /// The Codex program.
     pub codex: CodexSettings,
     /// The Telegram worker.
@@ -124,6 +113,8 @@ pub struct Config {
     pub delivery: Mode,
     /// Prompt building.
     pub history: HistoryLimits,
+    /// What may be asked and spent.
+    pub spending: SpendingLimits,
     /// Sessions, journal, telemetry.
     pub data: PathBuf,
     /// The operator's files.
@@ -140,8 +131,8 @@ pub struct Config {
     pub park_on_fatal: bool,
     /// Seed of jitter.
     pub seed: Option<u64>,
-    /// Whatever is secret among the variables.
-    pub secrets: Vec<Secret>,
+    /// Whatever is secret among the variables, so that no output ever holds it.
+    pub secrets: KnownSecrets,
 }
 
 /// Every value that does not fit. Variables of others are looked at only where they are used.
@@ -150,12 +141,20 @@ pub fn problems(environment: &Environment) -> Vec<KeyError> {
     let ours = environment.keys().filter(|name| name.starts_with("RUSTY_PINCH_"));
     let ours = ours.filter_map(|name| KEYS.iter().find(|key| key.name == name));
     let mut problems: Vec<KeyError> = ours.filter_map(|key| reader.check(key).err()).collect();
-    let kind = reader.choice("RUSTY_PINCH_PROVIDER").map_or(ProviderKind::Local, |name| kind_of(&name));
-    let used = |names: &[&'static str]| names.iter().copied().find(|name| reader.text(name).is_some());
-    let key_variable = codex_environment::key_variable(&reader);
-    let of_codex = Some(key_variable).filter(|name| kind == ProviderKind::Codex || name != codex_environment::KEY);
-    let of_provider = [used(key_names(kind)), used(base_names(kind).0)].into_iter().flatten();
-    for name in of_provider.map(str::to_owned).chain(of_codex) {
+    // A list that does not fit is told once, by itself or by its key's check.
+    let entries = chain::entries(&reader).unwrap_or_else(|error| {
+        if problems.iter().all(|problem| problem.name != error.name) && KEYS.iter().any(|key| key.name == error.name) {
+            problems.push(error);
+        }
+        Vec::new()
+    });
+    let uses_codex = entries.iter().any(|entry| entry.kind == ProviderKind::Codex);
+    let set = |name: &&'static str| reader.text(name).is_some();
+    let of_codex = codex_accounts::key_variables(&reader).into_iter();
+    let of_codex = of_codex.filter(|name| uses_codex || name != codex_environment::KEY);
+    let used = |entry: &Entry| [entry.key_names().find(set), entry.base_names().find(set)];
+    let of_providers = entries.iter().flat_map(used).flatten().map(str::to_owned);
+    for name in of_providers.chain(of_codex) {
         let kind = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map_or(Kind::Secret, |(_, kind)| *kind);
         let is_ours = KEYS.iter().any(|key| key.name == name);
         if !is_ours {
@@ -187,11 +186,19 @@ impl Config {
             Some((folder, _)) => PathBuf::from(folder),
             None => data.join("run"),
         };
-        let provider = provider(&reader, insecure)?;
+        let entries = chain::entries(&reader)?;
+        let mut providers = Vec::new();
+        for entry in &entries {
+            providers.push(entry.settings(&reader, insecure)?);
+        }
+        let fallbacks = providers.split_off(1);
+        let provider = providers.pop().expect("a chain is never empty");
+        let of_codex = entries.iter().find(|entry| entry.kind == ProviderKind::Codex);
         Ok(Config {
             run,
-            codex: codex(&reader, &provider)?,
+            codex: codex_settings::read(&reader, of_codex, &provider)?,
             provider,
+            fallbacks,
             telegram: telegram(&reader, insecure)?,
             delivery: match reader.choice("RUSTY_PINCH_DELIVERY")?.as_str() {
                 "at_most_once" => Mode::AtMostOnce,
@@ -201,6 +208,7 @@ impl Config {
                 lines: size(reader.number("RUSTY_PINCH_HISTORY_LINES")?),
                 bytes: size(reader.number("RUSTY_PINCH_HISTORY_BYTES")?),
             },
+            spending: SpendingLimits::load(&reader)?,
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
             telemetry_file,
@@ -208,22 +216,28 @@ impl Config {
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
             seed: reader.count("RUSTY_PINCH_SEED")?,
-            secrets,
+            secrets: KnownSecrets::new(secrets),
         })
+    }
+
+    /// Everyone who may be asked, in order.
+    pub fn chain(&self) -> impl Iterator<Item = &ProviderSettings> {
+        std::iter::once(&self.provider).chain(&self.fallbacks)
+    }
+
+    /// Whether turns may run the Codex program.
+    pub fn uses_codex(&self) -> bool {
+        self.chain().any(|settings| settings.kind == ProviderKind::Codex)
     }
 
     /// Where running children are noted.
     pub fn children_folder(&self) -> PathBuf {
         self.run.join("children")
     }
-
-    /// Every secret, so that no output ever holds one.
-    pub fn secrets(&self) -> &[Secret] {
-        &self.secrets
-    }
 }
 
-fn kind_of(name: &str) -> ProviderKind {
+/// Who is meant; any unknown name is Codex, because names are checked before.
+pub fn kind_of(name: &str) -> ProviderKind {
     match name {
         "openrouter" => ProviderKind::OpenRouter,
         "openai" => ProviderKind::OpenAi,
@@ -235,36 +249,10 @@ fn kind_of(name: &str) -> ProviderKind {
     }
 }
 
-fn provider(reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, KeyError> {
-    let name = reader.choice("RUSTY_PINCH_PROVIDER")?;
-    let kind = kind_of(&name);
-    let silence = reader.seconds("RUSTY_PINCH_REQUEST_TIMEOUT_SECS")?;
-    let (base_names, base_default) = base_names(kind);
-    let base = match base_names.iter().find_map(|name| reader.text(name).map(|found| (*name, found))) {
-        Some((name, (text, source))) => Some(endpoint(name, &text, source, insecure)?),
-        None => {
-            base_default.map(|text| endpoint("RUSTY_PINCH_API_BASE", text, Source::Default, insecure)).transpose()?
-        }
-    };
-    let backoff = reader.millis("RUSTY_PINCH_RETRY_BACKOFF_MS")?;
-    Ok(ProviderSettings {
-        kind,
-        model: reader.text("RUSTY_PINCH_MODEL").map_or_else(|| default_model(kind).to_owned(), |(model, _)| model),
-        name,
-        base,
-        key: key_names(kind).iter().find_map(|name| credential(reader, name)),
-        silence: (!silence.is_zero()).then_some(silence),
-        attempts: u32::try_from(reader.number("RUSTY_PINCH_REQUEST_RETRIES")?).unwrap_or(0) + 1,
-        backoff,
-        backoff_max: reader.millis("RUSTY_PINCH_RETRY_MAX_BACKOFF_MS")?.max(backoff),
-        deadline: reader.seconds("RUSTY_PINCH_TURN_DEADLINE_SECS")?,
-        temperature: reader.decimal("RUSTY_PINCH_TEMPERATURE")?,
-    })
-}
-
-fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
+/// A secret and where it came from; `None` if it is not set.
+pub fn credential(reader: &Reader<'_>, name: &'static str) -> Option<Credential> {
     let (value, source) = reader.text(name)?;
-    Some(Credential { secret: Secret::new(value), name, source })
+    Some(Credential { secret: LiveSecret::new(Secret::new(value)), name, source })
 }
 
 /// Key variables in order of precedence (contract §15.6): the provider's own, the common one, those of others. A key of
@@ -292,7 +280,7 @@ pub fn key_names(kind: ProviderKind) -> &'static [&'static str] {
 }
 
 /// Base variables in order of precedence (contract §4.3), and the default.
-fn base_names(kind: ProviderKind) -> (&'static [&'static str], Option<&'static str>) {
+pub fn base_names(kind: ProviderKind) -> (&'static [&'static str], Option<&'static str>) {
     match kind {
         ProviderKind::OpenAi => (
             &[
@@ -333,7 +321,8 @@ fn base_names(kind: ProviderKind) -> (&'static [&'static str], Option<&'static s
     }
 }
 
-fn default_model(kind: ProviderKind) -> &'static str {
+/// What is asked where nobody named a model.
+pub fn default_model(kind: ProviderKind) -> &'static str {
     match kind {
         ProviderKind::Codex => "gpt-5-codex",
         ProviderKind::OpenAi => "gpt-4o-mini",
@@ -341,33 +330,14 @@ fn default_model(kind: ProviderKind) -> &'static str {
     }
 }
 
-fn codex(reader: &Reader<'_>, provider: &ProviderSettings) -> Result<CodexSettings, KeyError> {
-    let own = |name| reader.text(name).map(|(value, _)| value);
-    let model = own("RUSTY_PINCH_CODEX_MODEL");
-    Ok(CodexSettings {
-        enabled: reader.flag("RUSTY_PINCH_CODEX_ENABLED")?,
-        binary: own("RUSTY_PINCH_CODEX_CLI_BIN").unwrap_or_default(),
-        arguments: own("RUSTY_PINCH_CODEX_CLI_ARGS")
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        model_flag: own("RUSTY_PINCH_CODEX_MODEL_FLAG").unwrap_or_default(),
-        model: model.or_else(|| (provider.kind == ProviderKind::Codex).then(|| provider.model.clone())),
-        timeout: reader.seconds("RUSTY_PINCH_CODEX_TIMEOUT_SECS")?,
-        environment: codex_environment::read(reader),
-    })
-}
-
 fn telegram(reader: &Reader<'_>, insecure: bool) -> Result<TelegramSettings, KeyError> {
     const BASE: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE";
     const TOKEN: &str = "RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
     let (base, source) = reader.text(BASE).unwrap_or((String::new(), Source::Default));
     let poll_timeout = reader.seconds("RUSTY_PINCH_CHANNELS_TELEGRAM_POLL_TIMEOUT_SECS")?;
-    let token = reader.text(TOKEN);
     Ok(TelegramSettings {
         enabled: reader.flag("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED")?,
-        token: token.map(|(value, _)| Secret::new(value)),
+        token: credential(reader, TOKEN),
         allow_from: reader.list("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM"),
         base: endpoint(BASE, &base, source, insecure)?,
         poll_timeout,
@@ -420,7 +390,7 @@ mod tests {
         let keys =
             [("RUSTY_PINCH_PROVIDER", "OpenAI"), ("RUSTY_PINCH_API_KEY", "b"), ("RUSTY_PINCH_OPENAI_API_KEY", "a")];
         let key = load(&keys).expect("loads").provider.key.expect("a key");
-        assert_eq!((key.name, key.secret.reveal()), ("RUSTY_PINCH_OPENAI_API_KEY", "a"));
+        assert_eq!((key.name, key.secret.current().reveal()), ("RUSTY_PINCH_OPENAI_API_KEY", "a"));
     }
 
     #[test]

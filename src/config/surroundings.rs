@@ -16,6 +16,21 @@ pub struct ReadFile {
     pub has_secrets: bool,
     /// The permission bits.
     pub mode: u32,
+    /// User id of the owner.
+    pub owner: u32,
+}
+
+/// A file that holds one secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile {
+    /// The variable.
+    pub name: String,
+    /// Where.
+    pub path: PathBuf,
+    /// The permission bits.
+    pub mode: u32,
+    /// User id of the owner.
+    pub owner: u32,
 }
 
 /// A secret with two sources that differ.
@@ -45,6 +60,8 @@ pub struct Surroundings {
     pub variables: Environment,
     /// The env file, if there is one.
     pub file: Option<ReadFile>,
+    /// Files and credentials whose secrets were read. Of two of one name the first counts.
+    pub secret_files: Vec<SecretFile>,
     /// Secrets with sources that differ.
     pub shadows: Vec<Shadow>,
     /// Names that the env file sets twice.

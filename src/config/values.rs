@@ -1,11 +1,16 @@
 //! What fits a kind of variable, and what is said of a value that does not. No sentence holds the value: it may be a secret
 //! in the wrong place.
 
+use std::collections::BTreeSet;
+
 use crate::config::endpoint::{self, Endpoint, EndpointError};
 use crate::config::keys::Kind;
 
 /// Requests of an account.
 pub const REQUESTS: Kind = Kind::Count { min: 1, max: 1_000_000 };
+
+/// Accounts of Codex.
+pub const ACCOUNTS_MAX: usize = 32;
 
 /// Longest value accepted, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -42,14 +47,19 @@ pub fn misfit(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
         Kind::Token if is_token(value) => None,
         Kind::Token => Some("must look like 123456:AbC-dEf as BotFather gave it, without spaces or slashes".to_owned()),
         Kind::Accounts => wrong_account(value).map(|number| {
-            format!("must hold id|key variable|requests|model|home, separated by ';', and account {number} does not")
+            format!(
+                "must hold at most {ACCOUNTS_MAX} times id|key variable|requests|model|home, separated by ';', each id \
+                 once, and account {number} does not fit"
+            )
         }),
         // It becomes part of a header or a URL.
         Kind::Secret if value.bytes().all(|byte| byte.is_ascii_graphic()) => None,
         Kind::Secret => Some("must be one word of ASCII characters, as keys and tokens are".to_owned()),
-        Kind::Choices(words) => value.split(',').find_map(|item| match item.trim() {
-            "" => None,
-            item => misfit(Kind::Choice(words), item, allow_insecure),
+        Kind::Chain(words) => value.split(',').map(str::trim).filter(|item| !item.is_empty()).find_map(|item| {
+            let (name, model) = item.split_once(':').unwrap_or((item, ""));
+            let misfit = misfit(Kind::Choice(words), name.trim(), allow_insecure);
+            let spaced = || model.trim().contains(char::is_whitespace).then(|| "has a space in a model".to_owned());
+            misfit.or_else(spaced)
         }),
         Kind::Flag if flag(value).is_some() => None,
         Kind::Flag => Some("must be true or false (also 1, yes, on, 0, no, off)".to_owned()),
@@ -84,7 +94,7 @@ fn is_token(text: &str) -> bool {
     !bot.is_empty() && bot.bytes().all(|byte| byte.is_ascii_digit()) && !secret.is_empty() && secret.chars().all(plain)
 }
 
-/// The number of the first account that is not well formed, counting from 1. Only the id is needed.
+/// The number of the first account that does not fit, counting from 1. Only the id is needed.
 fn wrong_account(text: &str) -> Option<usize> {
     let fits = |account: &str| {
         let mut fields = account.split('|').map(str::trim);
@@ -94,7 +104,10 @@ fn wrong_account(text: &str) -> Option<usize> {
         has_id && variable && requests && fields.count() <= 2
     };
     let accounts = text.split(';').filter(|account| !account.trim().is_empty());
-    accounts.enumerate().find(|(_, account)| !fits(account)).map(|(at, _)| at + 1)
+    let mut ids = BTreeSet::new();
+    let mut is_new = |id: &str| ids.insert(id.trim().to_owned()) && ids.len() <= ACCOUNTS_MAX;
+    let all = accounts.map(|account| fits(account) && is_new(account.split('|').next().unwrap_or_default()));
+    all.enumerate().find(|(_, fits)| !fits).map(|(at, _)| at + 1)
 }
 
 #[cfg(test)]
@@ -132,9 +145,13 @@ mod tests {
     #[test]
     fn accounts_name_the_one_that_is_wrong() {
         fits(Kind::Accounts, &["a", "a|KEY|200|gpt-5|/home/a; b||10;", "a| |"]);
-        for (value, part) in
-            [("|KEY", "account 1"), ("a;b|sk-x", "account 2"), ("a||0", "account 1"), ("a||1|m|h|x", "account 1")]
-        {
+        for (value, part) in [
+            ("|KEY", "account 1"),
+            ("a;b|sk-x", "account 2"),
+            ("a||0", "account 1"),
+            ("a||1|m|h|x", "account 1"),
+            ("a;b;a|K", "account 3"),
+        ] {
             refuse(Kind::Accounts, &[(value, part)]);
         }
     }

@@ -2,16 +2,19 @@
 
 use crate::base::clock::WALL_FLOOR;
 use crate::config::remarks::remarks;
-use crate::config::settings::{Config, key_names};
+use crate::config::settings::{Config, ProviderSettings, key_names};
 use crate::config::surroundings::Surroundings;
-use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
-use crate::doctor::report::Check;
+use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
+use crate::doctor::report::{Check, Level};
 use crate::doctor::{names, secrets};
-use crate::provider::caller::missing;
+use crate::provider::chain::missing;
 use crate::store::commit_log::FREE_BYTES_MIN;
 
 /// Below this a person should look.
 const DISK_BYTES_LOW: u64 = 512 << 20;
+
+/// From here on a person should know that the day's tokens come to an end.
+const SPENT_PERCENT_HIGH: u128 = 80;
 
 /// Everything, in the order a person would ask.
 pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<Check> {
@@ -19,8 +22,10 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     let remarks = remarks(&surroundings.variables, config);
     checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
     checks.extend(secrets::checks(surroundings, config.provider.kind));
-    checks.push(provider(config));
-    checks.extend(facts.codex.iter().flat_map(|found| codex(config, *found)));
+    checks.extend(config.chain().map(provider));
+    checks.extend((!config.fallbacks.is_empty()).then(|| chain(config)));
+    checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));
+    checks.extend(facts.codex.iter().flat_map(|found| codex(config, found)));
     checks.extend(telegram(config));
     checks.extend(proxies(surroundings));
     checks.extend(facts.data.as_ref().and_then(data_folder));
@@ -29,9 +34,34 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(clock(facts));
     match &facts.stranger_to {
         Some(owner) => checks.push(stranger(owner, facts)),
-        None => checks.extend(contents(facts)),
+        None => {
+            checks.extend(contents(facts));
+            checks.push(spending(config, facts));
+        }
     }
     checks
+}
+
+fn spending(config: &Config, facts: &Facts) -> Check {
+    const ID: &str = "spending";
+    if let Some((error, is_damage)) = &facts.spending_error {
+        let sentence = format!("what was spent today cannot be read ({error})");
+        return match is_damage {
+            true => Check::warning(ID, sentence, "the next request keeps the file aside and counts anew"),
+            false => Check::error(ID, sentence, "no limit holds over several processes until it can; change its owner"),
+        };
+    }
+    let (spent, most) = (facts.spent_tokens, config.spending.tokens_per_day);
+    if most == 0 {
+        return Check::ok(ID, format!("{spent} tokens were spent today, and there is no limit"));
+    }
+    let sentence = format!("{spent} of {most} tokens of today are spent");
+    let remedy = "raise RUSTY_PINCH_TOKENS_PER_DAY and restart the workers, or wait until midnight UTC";
+    match spent {
+        _ if spent >= most => Check::warning(ID, format!("{sentence}: no model is asked any more"), remedy),
+        _ if u128::from(spent) * 100 >= u128::from(most) * SPENT_PERCENT_HIGH => Check::warning(ID, sentence, remedy),
+        _ => Check::ok(ID, sentence),
+    }
 }
 
 fn restoring() -> Check {
@@ -39,19 +69,39 @@ fn restoring() -> Check {
     Check::error("path.restoring", "an archive is only half in place, and nothing works until it is", remedy)
 }
 
-fn provider(config: &Config) -> Check {
-    let name = &config.provider.name;
-    match missing(&config.provider) {
+fn provider(settings: &ProviderSettings) -> Check {
+    let name = &settings.name;
+    match missing(settings) {
         None => Check::ok("provider.ready", format!("provider {name} has what it needs")),
         Some(what) => {
-            let key = key_names(config.provider.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
+            let key = key_names(settings.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
             let remedy = format!("set {key} and, if the server is your own, RUSTY_PINCH_API_BASE");
             Check::error("provider.ready", format!("provider {name}: {what}"), remedy)
         }
     }
 }
 
-fn codex(config: &Config, found: CodexFacts) -> Vec<Check> {
+fn chain(config: &Config) -> Check {
+    let order = config.chain().map(|settings| format!("{} ({})", settings.name, settings.model));
+    Check::ok("provider.chain", format!("asked in this order: {}", order.collect::<Vec<_>>().join(", ")))
+}
+
+fn standing(resting: &Resting, facts: &Facts) -> Check {
+    let Resting { who, class, until } = resting;
+    let until = match *until > facts.now {
+        true => format!("is not asked before {}", until.rfc3339()),
+        false => "is tried with the next question".to_owned(),
+    };
+    let remedy = match *class {
+        "auth" => "give it another key, or log in again: that is noticed at once",
+        "quota" => "raise its limit, or name another provider in RUSTY_PINCH_PROVIDER_CHAIN",
+        "forbidden" => "look at what its operator allows: region, policy, model",
+        _ => "nothing: it is tried again by itself",
+    };
+    Check::warning("provider.standing", format!("{who} {until} ({class})"), remedy)
+}
+
+fn codex(config: &Config, found: &CodexFacts) -> Vec<Check> {
     let binary = &config.codex.binary;
     if !config.codex.enabled {
         let sentence = "the provider is codex, but RUSTY_PINCH_CODEX_ENABLED is false";
@@ -66,15 +116,35 @@ fn codex(config: &Config, found: CodexFacts) -> Vec<Check> {
                       RUSTY_PINCH_PROVIDER";
         return vec![Check::error("provider.codex", format!("the program '{binary}' is not in PATH"), remedy)];
     }
-    let login = match found.login {
-        Login::Yes => Check::ok("provider.codex_login", "codex has an account"),
-        Login::Unknown => Check::ok("provider.codex_login", "codex was not asked, or did not say in time"),
-        Login::No => {
-            let remedy = format!("run '{binary} login' as the user of the service, or set CODEX_API_KEY");
-            Check::error("provider.codex_login", "codex is not logged in", remedy)
-        }
+    let mut checks = vec![Check::ok("provider.codex", format!("the program '{binary}' is there"))];
+    checks.extend(found.accounts.iter().map(codex_account));
+    // A turn that finds no account fails; one that is out of order is only a loss.
+    let is_bad = |check: &Check| check.level == Level::Error;
+    if checks.iter().skip(1).any(|check| !is_bad(check)) {
+        checks.iter_mut().filter(|check| is_bad(check)).for_each(|check| check.level = Level::Warning);
+    }
+    let damaged = |error: &String| {
+        let remedy = "the next turn keeps it aside and counts anew, if it is damaged";
+        Check::warning("provider.codex_login", format!("what is kept of the accounts cannot be read: {error}"), remedy)
     };
-    vec![Check::ok("provider.codex", format!("the program '{binary}' is there")), login]
+    checks.extend(found.file_error.iter().map(damaged));
+    checks
+}
+
+fn codex_account(account: &AccountFacts) -> Check {
+    let AccountFacts { id, login, refused, remedy } = account;
+    match (refused, login) {
+        (Some(why), _) => {
+            Check::error("provider.codex_login", format!("codex account {id} is not used: {why}"), remedy)
+        }
+        (None, Login::No) => {
+            Check::error("provider.codex_login", format!("codex account {id} is not logged in"), remedy)
+        }
+        (None, Login::Yes) => Check::ok("provider.codex_login", format!("codex account {id} has a login or a key")),
+        (None, Login::Unknown) => {
+            Check::ok("provider.codex_login", format!("codex was not asked about account {id}, or did not say in time"))
+        }
+    }
 }
 
 fn telegram(config: &Config) -> Vec<Check> {
@@ -288,6 +358,13 @@ mod tests {
         worst(&data(7, 0o40_750), "path.mode", Some(Level::Warning));
         worst(&data(7, 0o40_770), "path.mode", Some(Level::Error));
         worst(&data(7, 0o40_700), "path.owner", None);
+        let spent = |tokens| Facts { spent_tokens: tokens, ..well() };
+        worst(&spent(1_599_999), "spending", Some(Level::Ok));
+        worst(&spent(1_600_000), "spending", Some(Level::Warning));
+        worst(&spent(u64::MAX), "spending", Some(Level::Warning));
+        let unread = |is_damage| Facts { spending_error: Some(("x".into(), is_damage)), ..well() };
+        worst(&unread(true), "spending", Some(Level::Warning));
+        worst(&unread(false), "spending", Some(Level::Error));
         worst(&well(), "path.restoring", None);
         worst(&Facts { restoring: true, ..well() }, "path.restoring", Some(Level::Error));
         let stranger = Facts { stranger_to: Some("pi".into()), ..data(8, 0o40_700) };

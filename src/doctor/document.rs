@@ -13,7 +13,9 @@ It prints the settings, then `status: ok`, `warning` or `error`, then a line for
 one is an error; `--strict` counts warnings, too. `--quiet` prints these lines only, so that cron mails nothing while all is
 well: `*/15 * * * * rusty-pinch doctor --quiet`. `--json` prints `{\"status\", \"version\", \"settings\": {…}, \"checks\": [{\"id\",
 \"level\", \"sentence\", \"remedy\"}]}`, with the checks that are as they should be. It asks the Codex program at most 0.6 s
-whether it has an account, and waits for nothing else. A configuration that does not fit exits 78, with every value that has to be changed.
+whether it has an account, and waits for nothing else. `--probe` asks the servers, too: for free, all at once, and for 15 s at most; without it no
+server is asked anything. `--secrets` prints where each secret comes from instead, with its fingerprint and what to do after a change; see
+[key-rotation.md](key-rotation.md). A configuration that does not fit exits 78, with every value that has to be changed.
 
 | check | about |
 |---|---|

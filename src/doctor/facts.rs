@@ -38,12 +38,27 @@ pub enum Login {
 }
 
 /// The Codex program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodexFacts {
     /// An executable file of its name is in PATH.
     pub found: bool,
-    /// Its account.
+    /// Its accounts.
+    pub accounts: Vec<AccountFacts>,
+    /// Why what is kept of them cannot be read.
+    pub file_error: Option<String>,
+}
+
+/// An account of the Codex program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountFacts {
+    /// Its id.
+    pub id: String,
+    /// What the program says of it.
     pub login: Login,
+    /// Why turns do not use it.
+    pub refused: Option<String>,
+    /// What to do about a missing login, or about the refusal.
+    pub remedy: String,
 }
 
 /// The journal of a channel.
@@ -57,6 +72,17 @@ pub struct JournalFacts {
     pub kept_aside: usize,
     /// What is damaged now.
     pub damage: Option<String>,
+}
+
+/// A provider that is left alone.
+#[derive(Clone, Debug)]
+pub struct Resting {
+    /// Kind, place and fingerprint of the credential.
+    pub who: String,
+    /// Why.
+    pub class: &'static str,
+    /// Until when; in the past, if it is tried with the next question.
+    pub until: Wall,
 }
 
 /// All that was found.
@@ -80,6 +106,8 @@ pub struct Facts {
     pub disk_free: Option<u64>,
     /// Only if Codex is the provider.
     pub codex: Option<CodexFacts>,
+    /// Providers that are left alone.
+    pub resting: Vec<Resting>,
     /// Channels that have a journal.
     pub journals: Vec<JournalFacts>,
     /// Damaged lines near the ends of the session files.
@@ -94,6 +122,10 @@ pub struct Facts {
     pub dead_letters: usize,
     /// Files that we have to write to and cannot, with the reason.
     pub locked_out: Vec<String>,
+    /// Tokens that were spent today.
+    pub spent_tokens: u64,
+    /// Why that cannot be read, and whether the next request mends that.
+    pub spending_error: Option<(String, bool)>,
     /// Why the counters cannot be read, and whether the next turn mends that.
     pub telemetry_error: Option<(String, bool)>,
 }

@@ -1,37 +1,37 @@
 //! Gathers the facts: files and their modes, the clock, the Codex program. Creates nothing but a probe file in each
-//! folder, which it removes again. Waits for nothing longer than [`LOGIN_PATIENCE`].
+//! folder, which it removes again. Waits for nothing longer than three times [`LOGIN_PATIENCE`].
 
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
 
-use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
-use crate::config::settings::{CodexSettings, Config, ProviderKind};
-use crate::doctor::facts::{Access, CodexFacts, Facts, Folder, JournalFacts, Login};
+use crate::config::codex_accounts::Account;
+use crate::config::codex_settings::CodexSettings;
+use crate::config::settings::Config;
+use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::observe::telemetry_file;
+use crate::provider::accounts::{Reason, Standing};
+use crate::provider::kept::Moment;
+use crate::provider::{accounts_file, codex_home, pool, spending_file, standing_file};
 use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
 use crate::store::inspect::{self, JournalDamage};
-use crate::sys::child::{self, End, Program};
 use crate::sys::system_clock::{self, SystemClock};
 use crate::sys::{files, users};
 
 /// How long the Codex program may take to say whether it has an account. On a small machine it needs half a second.
 const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
 
-/// How long it may take to end when asked to.
-const LOGIN_GRACE: Duration = Duration::from_millis(100);
-
 /// Looks at everything.
 pub fn facts(config: &Config) -> Facts {
     let clock = SystemClock::new();
     let found = inspect::session_damage(&Directory::reading(&config.data.join("sessions")));
+    let spent = spending_file::read(&config.data);
     let session_error = found.as_ref().err().map(|error| error.to_string());
     let sessions = found.unwrap_or_default();
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -50,7 +50,8 @@ pub fn facts(config: &Config) -> Facts {
             folder(&config.run, "RUSTY_PINCH_RUN_DIR"),
         ],
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
-        codex: (config.provider.kind == ProviderKind::Codex).then(|| codex(&config.codex, &clock)),
+        codex: config.uses_codex().then(|| codex(config, &clock)),
+        resting: resting(&config.data, &clock),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
         session_torn_files: sessions.torn_files,
@@ -58,10 +59,21 @@ pub fn facts(config: &Config) -> Facts {
         session_error,
         locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
+        spent_tokens: spent.as_ref().map_or(0, |spent| spent.tokens(clock.wall())),
+        spending_error: spent.err().map(|error| (error.to_string(), spending_file::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
     }
+}
+
+fn resting(data: &Path, clock: &dyn Clock) -> Vec<Resting> {
+    let (now, book) = (Moment::now(clock), standing_file::read(&standing_file::path(data)).unwrap_or_default());
+    let resting = book.into_iter().filter_map(|(who, kept)| {
+        let (class, left) = kept.rest(&now)?;
+        Some(Resting { who, class: class.name(), until: now.date(left) })
+    });
+    resting.collect()
 }
 
 fn access(path: &Path) -> Option<Access> {
@@ -83,20 +95,51 @@ fn refusal(folder: &Path) -> Option<String> {
 /// Folders and locks inside the data folder that somebody else may have made.
 fn locked_out(config: &Config) -> Vec<String> {
     let data = &config.data;
-    let folders = ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp"];
+    let folders =
+        ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp", "provider"];
     let folders = folders.map(|folder| data.join(folder)).into_iter().filter(|folder| folder.exists());
     let refused = folders.filter_map(|folder| files::probe(&folder).err().map(|error| (folder, error)));
     let mut lock = config.telemetry_file.clone().into_os_string();
     lock.push(".lock");
-    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK"].map(|lock| data.join(lock));
+    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK", "provider/spending.lock"];
+    let locks = locks.map(|lock| data.join(lock));
     let locks = locks.into_iter().chain([PathBuf::from(lock)]);
     let locks = locks.filter_map(|lock| files::may_write(&lock).err().map(|error| (lock, error)));
     refused.chain(locks).map(|(path, error)| format!("{} ({error})", path.display())).collect()
 }
 
-fn codex(settings: &CodexSettings, clock: &dyn Clock) -> CodexFacts {
+fn codex(config: &Config, clock: &dyn Clock) -> CodexFacts {
+    let settings = &config.codex;
     let found = program_exists(settings);
-    CodexFacts { found, login: if found && settings.enabled { login(settings, clock) } else { Login::Unknown } }
+    let known = accounts_file::read(&pool::file(config));
+    let file_error = known.as_ref().err().map(|error| error.to_string());
+    let known = known.unwrap_or_default();
+    let asks = found && settings.enabled;
+    // All accounts together keep nobody waiting for long.
+    let end = clock.mono().after(LOGIN_PATIENCE * u32::try_from(settings.accounts.len().min(3)).unwrap_or(3));
+    let about = |account: &Account| {
+        let patience = if asks { clock.mono().until(end).min(LOGIN_PATIENCE) } else { Duration::ZERO };
+        let login = (!patience.is_zero()).then(|| codex_home::is_logged_in(settings, account, patience, clock));
+        let login = match login.flatten() {
+            Some(true) => Login::Yes,
+            Some(false) => Login::No,
+            None => Login::Unknown,
+        };
+        let fingerprint = codex_home::fingerprint(settings, account);
+        let standing = known.get(&account.id).map(|state| state.standing(&fingerprint, clock.wall()));
+        let of_run = match standing {
+            Some(Standing::Refused(reason, left)) => {
+                Some((reason, format!("{}, for another {} s", reason.class().name(), left.as_secs())))
+            }
+            _ => None,
+        };
+        let lacks_key = account.key.is_none() && !account.own_login;
+        let refused = of_run.or_else(|| lacks_key.then(|| (Reason::Setup, "its key variable is not set".to_owned())));
+        let reason = refused.as_ref().map_or(Reason::Auth, |(reason, _)| *reason);
+        let remedy = codex_home::remedy(settings, account, reason);
+        AccountFacts { id: account.id.clone(), login, refused: refused.map(|(_, sentence)| sentence), remedy }
+    };
+    CodexFacts { found, accounts: settings.accounts.iter().map(about).collect(), file_error }
 }
 
 fn program_exists(settings: &CodexSettings) -> bool {
@@ -105,32 +148,6 @@ fn program_exists(settings: &CodexSettings) -> bool {
     match settings.binary.contains('/') {
         true => runs(Path::new(&settings.binary)),
         false => env::split_paths(path).any(|folder| runs(&folder.join(&settings.binary))),
-    }
-}
-
-/// `codex login status` exits 0 if there is an account. Asked of the program itself only: what else an operator runs in
-/// its place may not know the question.
-fn login(settings: &CodexSettings, clock: &dyn Clock) -> Login {
-    if settings.environment.iter().any(|(name, _)| name == "CODEX_API_KEY") {
-        return Login::Yes;
-    }
-    if settings.arguments.first().is_none_or(|first| first != "exec") {
-        return Login::Unknown;
-    }
-    let program = Program {
-        binary: settings.binary.clone(),
-        arguments: vec!["login".to_owned(), "status".to_owned()],
-        environment: settings.environment.clone(),
-        directory: None,
-        registry: None,
-        grace: LOGIN_GRACE,
-    };
-    let deadline = clock.mono().after(LOGIN_PATIENCE);
-    let finished = child::run(&program, b"", deadline, clock, &Cancel::new(), &mut |_| ControlFlow::Continue(()));
-    match finished.map(|finished| finished.end) {
-        Ok(End::Exited(0)) => Login::Yes,
-        Ok(End::Exited(1)) => Login::No,
-        _ => Login::Unknown,
     }
 }
 

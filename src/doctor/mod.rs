@@ -11,8 +11,12 @@ pub mod facts;
 pub mod gather;
 /// Variables that do nothing, or not what was meant.
 pub mod names;
+/// Live questions to the servers.
+pub mod probe;
 /// Checks to text and JSON.
 pub mod report;
+/// Where each secret comes from, and what to do after a change.
+pub mod secret_table;
 /// Where secrets came from, and who can read them.
 pub mod secrets;
 /// The settings as `key: value` lines.

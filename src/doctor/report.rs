@@ -16,8 +16,10 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("config.env_file", "who can read and write the env file"),
     ("secret.shadowed", "a secret that another source of a different value hides"),
     ("provider.ready", "the provider has its key and its base"),
+    ("provider.chain", "who is asked, in which order"),
+    ("provider.standing", "a provider is left alone after what it did"),
     ("provider.codex", "the Codex program is there"),
-    ("provider.codex_login", "the Codex program has an account"),
+    ("provider.codex_login", "each account of the Codex program can be used"),
     ("channel.telegram", "Telegram has its token and people to answer"),
     ("channel.everyone", "an allowlist that lets everyone in"),
     ("network.proxy", "a proxy is used"),
@@ -32,7 +34,12 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("journal.worker", "whether a channel's worker runs"),
     ("session.damage", "lines of conversations that cannot be read"),
     ("dead.letters", "replies that were given up"),
+    ("spending", "tokens spent today, and how many may be"),
     ("telemetry.file", "the counters can be read"),
+    ("probe.provider", "with `--probe`: the provider answers and accepts the key, or Codex has an account"),
+    ("probe.telegram", "with `--probe`: Telegram accepts the token"),
+    ("probe.webhook", "with `--probe`: no webhook keeps messages from the worker"),
+    ("probe.bridge", "with `--probe`: the WhatsApp bridge can be reached"),
 ];
 
 /// How bad it is.

@@ -58,7 +58,7 @@ mod tests {
     use crate::config::keys::Source;
 
     fn file(has_secrets: bool, mode: u32) -> ReadFile {
-        ReadFile { path: "/s/env".into(), has_secrets, mode: 0o100_000 | mode }
+        ReadFile { path: "/s/env".into(), has_secrets, mode: 0o100_000 | mode, owner: 7 }
     }
 
     #[test]

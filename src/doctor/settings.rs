@@ -28,16 +28,10 @@ pub fn lines(config: &Config, environment: &Environment) -> Vec<(&'static str, S
         ("whatsapp_enabled", reader.flag("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED").unwrap_or(false).to_string()),
         ("whatsapp_allow_from_count", reader.list("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM").len().to_string()),
         ("codex_enabled", config.codex.enabled.to_string()),
-        ("codex_accounts_count", accounts(&reader).to_string()),
+        ("codex_accounts_count", config.codex.accounts.len().to_string()),
         ("codex_rate_limit_threshold_percent", number("RUSTY_PINCH_CODEX_RATE_LIMIT_THRESHOLD_PERCENT")),
         ("api_key_source", provider.key.as_ref().map_or_else(unset, |key| format!("{} ({})", key.name, key.source))),
         ("telegram_token_source", source("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN")),
         ("whatsapp_token_source", source("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN")),
     ]
-}
-
-/// Without a list there is one account, the program's own.
-fn accounts(reader: &Reader<'_>) -> usize {
-    let listed = reader.text("RUSTY_PINCH_CODEX_ACCOUNTS").map(|(value, _)| value).unwrap_or_default();
-    listed.split(';').filter(|account| !account.trim().is_empty()).count().max(1)
 }

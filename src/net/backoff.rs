@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::retry::Retry;
+use crate::base::retry::{Retry, Times};
 use crate::base::rng::Rng;
 
 /// A server that asks for a longer wait than this is not waited for.
@@ -12,10 +12,22 @@ pub const SERVER_DELAY_MAX: Duration = Duration::from_secs(120);
 /// No attempt is worth starting with less time than this.
 pub const TIME_MIN: Duration = Duration::from_secs(5);
 
+/// Attempts of one turn, over all providers of the chain.
+pub const TURN_ATTEMPTS_MAX: u32 = 6;
+
+/// Attempts made so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// At this provider, for this question.
+    pub here: u32,
+    /// In this turn's question, at all providers.
+    pub in_turn: u32,
+}
+
 /// How often, how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Attempts in all.
+    /// Attempts at one provider.
     pub attempts_max: u32,
     /// Ceiling of the first delay.
     pub base: Duration,
@@ -36,29 +48,23 @@ pub enum Next {
 }
 
 impl Policy {
-    /// Decides after attempt number `attempt` (counting from 1) failed, with `left` of the time still there.
-    pub fn decide(&self, attempt: u32, left: Duration, retry: Retry, rng: &mut Rng) -> Next {
-        let attempts_max = match retry {
-            Retry::No => 1,
-            Retry::Once => self.attempts_max.min(2),
-            Retry::Yes | Retry::After(_) => self.attempts_max,
+    /// Decides after a failed attempt, the last of `made`, with `left` of the time still there.
+    pub fn decide(&self, made: Made, left: Duration, retry: Retry, rng: &mut Rng) -> Next {
+        let attempts_max = match retry.times {
+            Times::Never => 1,
+            Times::Once | Times::OnceShorter => self.attempts_max.min(2),
+            Times::Allowed => self.attempts_max,
         };
-        if attempt >= attempts_max {
+        if made.here >= attempts_max || made.in_turn >= TURN_ATTEMPTS_MAX || retry.at_least > SERVER_DELAY_MAX {
             return Next::GiveUp;
         }
-        let jittered = rng.jitter(self.ceiling(attempt));
-        let after = match retry {
-            Retry::After(asked) if asked > SERVER_DELAY_MAX => return Next::GiveUp,
-            // A little more than asked, so that clients told the same thing do not come back together.
-            Retry::After(asked) => asked.max(jittered) + rng.jitter(asked / 10),
-            _ => jittered,
+        let jittered = match retry.times {
+            Times::OnceShorter => Duration::ZERO,
+            _ => rng.jitter(ceiling(self.base.saturating_mul(retry.stretch), self.cap, made.here)),
         };
+        // A little more than asked, so that clients told the same thing do not come back together.
+        let after = retry.at_least.max(jittered) + rng.jitter(retry.at_least / 10);
         if after + TIME_MIN > left { Next::GiveUp } else { Next::Retry { after } }
-    }
-
-    /// The largest delay after attempt number `attempt`.
-    pub fn ceiling(&self, attempt: u32) -> Duration {
-        ceiling(self.base, self.cap, attempt)
     }
 }
 
@@ -81,53 +87,87 @@ mod tests {
     const POLICY: Policy = Policy { attempts_max: 3, base: Duration::from_millis(600), cap: Duration::from_secs(4) };
     const LONG: Duration = Duration::from_secs(180);
 
-    #[test]
-    fn delays_stay_under_a_ceiling_that_doubles_and_use_all_of_it() {
-        let seed = 3;
-        let mut rng = Rng::from_seed(seed);
+    const AGAIN: Retry = Retry { times: Times::Allowed, at_least: Duration::ZERO, stretch: 1 };
+
+    fn asked(seconds: u64) -> Retry {
+        Retry { at_least: Duration::from_secs(seconds), ..AGAIN }
+    }
+
+    fn made(count: u32) -> Made {
+        Made { here: count, in_turn: count.min(TURN_ATTEMPTS_MAX - 1) }
+    }
+
+    fn delays(attempt: u32, retry: Retry, seed: u64) -> Vec<u64> {
         let policy = Policy { attempts_max: u32::MAX, ..POLICY };
-        for attempt in [1, 2, 3, 4, 5, 40] {
-            let ceiling = policy.ceiling(attempt);
-            let (mut smallest, mut largest) = (Duration::MAX, Duration::ZERO);
-            for _ in 0..2000 {
-                let Next::Retry { after } = policy.decide(attempt, LONG, Retry::Yes, &mut rng) else {
-                    panic!("gave up")
-                };
-                assert!(after <= ceiling, "seed {seed}, attempt {attempt}: {after:?}");
-                (smallest, largest) = (smallest.min(after), largest.max(after));
-            }
-            assert!(smallest < ceiling / 20 && largest > ceiling * 19 / 20, "seed {seed}: {smallest:?} to {largest:?}");
+        let mut rng = Rng::from_seed(seed);
+        let delay = |_| match policy.decide(made(attempt), LONG, retry, &mut rng) {
+            Next::Retry { after } => u64::try_from(after.as_millis()).expect("short"),
+            Next::GiveUp => panic!("gave up"),
+        };
+        (0..10_000).map(delay).collect()
+    }
+
+    /// The Kolmogorov-Smirnov test against whole milliseconds of `0..=ceiling`, all equally likely; p > 0.01 is a
+    /// distance below 1.63 / sqrt(n).
+    #[test]
+    fn delays_are_spread_evenly_below_a_ceiling_that_doubles() {
+        for (attempt, ceiling) in [(1, 600_u32), (2, 1200), (3, 2400), (4, 4000), (5, 4000), (40, 4000)] {
+            let seed = u64::from(attempt);
+            let mut found = delays(attempt, AGAIN, seed);
+            found.sort_unstable();
+            assert!(found.last() <= Some(&u64::from(ceiling)), "attempt {attempt}: {:?}", found.last());
+            let share = |count: usize| f64::from(u32::try_from(count).expect("few")) / 10_000.0;
+            let distance = (0..=ceiling).map(|delay| {
+                let below = found.partition_point(|found| *found <= u64::from(delay));
+                (share(below) - f64::from(delay + 1) / f64::from(ceiling + 1)).abs()
+            });
+            let distance = distance.fold(0.0, f64::max);
+            assert!(distance < 0.0163, "seed {seed}, attempt {attempt}: {distance}");
         }
-        assert_eq!(
-            (policy.ceiling(1), policy.ceiling(3), policy.ceiling(99)),
-            (POLICY.base, POLICY.base * 4, POLICY.cap)
-        );
+    }
+
+    #[test]
+    fn an_overloaded_server_gets_four_times_the_delay_and_never_more_than_the_cap() {
+        let slowly = Retry { stretch: 4, ..asked(1) };
+        for (attempt, ceiling) in [(1, 2400), (2, 4000), (3, 4000)] {
+            let found = delays(attempt, slowly, 7);
+            let (least, most) = (found.iter().min().expect("some"), found.iter().max().expect("some"));
+            assert!(
+                (1000..1010).contains(least) && (ceiling * 98 / 100..=ceiling + 100).contains(most),
+                "{least} {most}"
+            );
+        }
     }
 
     #[track_caller]
-    fn gives_up(attempt: u32, left: Duration, retry: Retry) {
-        assert_eq!(POLICY.decide(attempt, left, retry, &mut Rng::from_seed(1)), Next::GiveUp);
+    fn gives_up(made: Made, left: Duration, retry: Retry) {
+        assert_eq!(POLICY.decide(made, left, retry, &mut Rng::from_seed(1)), Next::GiveUp);
     }
 
     #[test]
     fn it_gives_up_when_more_cannot_help() {
-        gives_up(3, LONG, Retry::Yes);
-        gives_up(1, LONG, Retry::No);
-        gives_up(2, LONG, Retry::Once);
-        gives_up(1, Duration::from_secs(4), Retry::Yes);
-        gives_up(1, LONG, Retry::After(Duration::from_secs(121)));
-        gives_up(1, Duration::from_secs(60), Retry::After(Duration::from_secs(58)));
+        gives_up(made(3), LONG, AGAIN);
+        gives_up(made(1), LONG, Retry::NO);
+        gives_up(made(2), LONG, Retry { times: Times::Once, ..AGAIN });
+        gives_up(made(2), LONG, Retry { times: Times::OnceShorter, ..AGAIN });
+        gives_up(Made { here: 1, in_turn: 6 }, LONG, AGAIN);
+        gives_up(made(1), Duration::from_millis(4999), Retry { times: Times::OnceShorter, ..AGAIN });
+        gives_up(made(1), LONG, asked(121));
+        gives_up(made(1), Duration::from_secs(60), asked(58));
+        gives_up(made(1), LONG, Retry { at_least: Duration::MAX, ..AGAIN });
+    }
+
+    #[test]
+    fn a_shorter_conversation_is_sent_at_once() {
+        let shorter = Retry { times: Times::OnceShorter, ..AGAIN };
+        let next = POLICY.decide(made(1), TIME_MIN, shorter, &mut Rng::from_seed(1));
+        assert_eq!(next, Next::Retry { after: Duration::ZERO });
     }
 
     #[test]
     fn a_server_is_never_asked_before_the_time_it_named() {
-        let mut rng = Rng::from_seed(2);
-        let asked = Duration::from_secs(10);
-        for _ in 0..500 {
-            let Next::Retry { after } = POLICY.decide(1, LONG, Retry::After(asked), &mut rng) else {
-                panic!("gave up")
-            };
-            assert!(after >= asked && after <= asked * 11 / 10, "{after:?}");
-        }
+        let found = delays(1, asked(10), 2);
+        assert!(found.iter().all(|delay| (10_000..=11_000).contains(delay)));
+        assert!(found.iter().max() > Some(&10_950) && found.iter().min() < Some(&10_050), "not spread");
     }
 }

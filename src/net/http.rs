@@ -15,14 +15,25 @@ pub const HEADER_BYTES_MAX: usize = 64 << 10;
 /// Limit of resolving a name, and of connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A POST with a JSON body: all we ever send.
+/// What is done at the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Reads something that costs nothing; has no body.
+    Get,
+    /// Sends a JSON body.
+    Post,
+}
+
+/// What we ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
+    /// With or without a body.
+    pub method: Method,
     /// Where to. May hold a bot token, so it never appears in an error or a log.
     pub url: &'a str,
     /// Besides those of every request.
     pub headers: &'a [(&'static str, String)],
-    /// JSON.
+    /// JSON. A GET has none, whatever is here.
     pub body: &'a [u8],
     /// Longest silence: before the first byte of the response, and between two reads. `None`: only `total` counts.
     pub silence: Option<Duration>,
@@ -35,6 +46,8 @@ pub struct Request<'a> {
 pub struct Head {
     /// The status code.
     pub status: u16,
+    /// `content-type`, as sent.
+    pub content_type: Option<String>,
     /// `retry-after`, as sent.
     pub retry_after: Option<String>,
     /// `retry-after-ms`, as sent.
@@ -97,12 +110,12 @@ impl fmt::Display for TransportError {
 
 /// Blocking exchanges, one at a time.
 pub trait Transport: Send {
-    /// Sends `request`; `sink` sees the body's bytes as they arrive, and hangs up with `Break`.
+    /// Sends `request`; `sink` sees the head with the body's bytes as they arrive, and hangs up with `Break`.
     fn exchange(
         &mut self,
         request: &Request<'_>,
         cancel: &Cancel,
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        sink: &mut dyn FnMut(&Head, &[u8]) -> ControlFlow<()>,
     ) -> Result<Head, TransportError>;
 }
 
@@ -114,7 +127,7 @@ pub fn collect(
     bytes_max: usize,
 ) -> Result<(Head, Vec<u8>), TransportError> {
     let mut body = Vec::new();
-    let outcome = transport.exchange(request, cancel, &mut |bytes| {
+    let outcome = transport.exchange(request, cancel, &mut |_, bytes| {
         body.extend_from_slice(bytes);
         if body.len() > bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

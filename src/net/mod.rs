@@ -6,3 +6,7 @@ pub mod backoff;
 pub mod http;
 /// The exchange, over the one HTTP crate.
 pub mod http_client;
+/// Connections, and how far an exchange came.
+pub mod http_wire;
+/// How long a server asks us to wait.
+pub mod retry_after;

@@ -35,8 +35,8 @@ pub const EVENTS: &[Entry] = &[
         ("session_id", "the conversation, as the channel names it"),
         ("path", "`provider` or `tool`: who answered"),
         ("status", "`ok` or `error`"),
-        ("provider", "the configured provider"),
-        ("model", "the configured model"),
+        ("provider", "the provider that answered, or failed last; the first one if none was asked"),
+        ("model", "its model"),
         ("tool_name", "the tool of a `/tool` message, or null"),
         ("attempts", "calls of the provider, or null"),
         ("latency_ms", "milliseconds in those calls, or null"),
@@ -44,6 +44,7 @@ pub const EVENTS: &[Entry] = &[
         ("response_chars", "characters of the reply; 0 if the turn failed"),
         ("error", "the class of the failure, or null"),
         ("error_detail", "one phrase more about it"),
+        ("fallback_from", "the first provider, if that was another one"),
         CHANNEL,
         ("delivery", "how the reply ended: `sent`, `sent_after_retry`, `ambiguous_resent`, `refused` or `dead`"),
         ("queue_ms", "milliseconds from receipt to the start of work"),
@@ -88,8 +89,17 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "channel_ignored", level: "info", meaning: "An update is no message to answer.", fields: &[
         CHANNEL, ("update_id", "its id"), ("reason", "why"),
     ] },
-    Entry { event: "provider_retry", level: "warn", meaning: "A call of the provider failed and another one follows.", fields: &[
-        REQUEST, ("provider", "the configured provider"), ("attempt", "which one failed, from 1"), ("error", "the class of the failure"), ("retry_ms", "milliseconds until the next attempt"),
+    Entry { event: "provider_retry", level: "warn", meaning: "A call of a provider failed and another one follows, of the same one or of the next.", fields: &[
+        REQUEST, ("provider", "which one"), ("attempt", "which call of it failed, from 1"), ("error", "the class of the failure"), ("retry_ms", "milliseconds until the next attempt"),
+    ] },
+    Entry { event: "provider_state", level: "warn", meaning: "A provider is left alone from now on, tried with one question, or asked as usual again.", fields: &[
+        ("provider", "which one"), ("from", "`closed`, `open` or `half_open`"), ("to", "the same"), ("class", "the class of the failure that it is about"), ("until", "when it is tried again, if it is left alone"),
+    ] },
+    Entry { event: "limit_reached", level: "warn", meaning: "A limit of spending was reached, and a model is not asked until it is over. Once for a sender and window.", fields: &[
+        ("limit", "`turns_per_minute`, `turns_per_day` or `tokens_per_day`"), ("most", "what the limit is"), ("channel", "of the sender, or null"), ("sender_id", "whose limit it is; null: of all"), ("retry_ms", "milliseconds until it is over"),
+    ] },
+    Entry { event: "codex_account", level: "warn", meaning: "An account of Codex is refused for another reason than before, or is used again. Said once, also over restarts.", fields: &[
+        ("account", "its id"), ("state", "`ready`, or the class of the failure"), ("remedy", "what to do about it: the exact command where there is one; blank if nothing"),
     ] },
     Entry { event: "recovered", level: "info", meaning: "What a start found on disk.", fields: &[
         CHANNEL,
@@ -117,6 +127,14 @@ pub const EVENTS: &[Entry] = &[
     ] },
     Entry { event: "telemetry_error", level: "warn", meaning: "The counters could not be written; they are kept and tried again.", fields: &[("message", "what went wrong")] },
     Entry { event: "fatal", level: "error", meaning: "The program cannot go on. It ends, and the exit code says which kind of fault it was.", fields: &[("reason", "why, and what to do about it")] },
+    Entry { event: "reload", level: "info", meaning: "A secret in use was looked at again, because of SIGHUP. `error` if it was rejected.", fields: &[
+        ("status", "`ok`: the new one is used from here on; `rejected`: the old one is kept; `unchanged`"),
+        ("name", "its variable"),
+        ("source", "where its value comes from"),
+        ("fp", "the fingerprint of the value that is looked at; never a part of the value"),
+        ("probe", "what the other side says about it: `ok`, `refused`, or `failed` if it could not be asked"),
+        ("reason", "what is behind `rejected` or `failed`, and what to do about it"),
+    ] },
     Entry { event: "log_dropped", level: "warn", meaning: "Nobody read standard error, so lines were dropped.", fields: &[("lines", "how many")] },
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
@@ -159,6 +177,7 @@ mod tests {
         let summary = Summary {
             path: Some(Path::Provider),
             error_detail: Some("x".into()),
+            fallback_from: Some("x".into()),
             queue_ms: Some(1),
             input_tokens: Some(1),
             output_tokens: Some(1),
@@ -188,6 +207,9 @@ mod tests {
             Event::ChannelDenied { channel, sender_id: text(), chat_id: text(), reason: "x" },
             Event::ChannelIgnored { channel, update_id: 1, reason: "x" },
             Event::ProviderRetry { request_id: text(), provider: text(), attempt: 1, error: text(), retry_ms: 1 },
+            Event::ProviderState { provider: text(), from: "x", to: "x", class: "x", until: Some(text()) },
+            Event::LimitReached { limit: "x", most: 1, channel: None, sender_id: None, retry_ms: 1 },
+            Event::CodexAccount { account: text(), state: "x", remedy: text() },
             Event::Recovered { channel, open: 1, replied: 1, lines_restored: 1, frames: 1, took_ms: 1 },
             Event::JournalDamage { channel, detail: text() },
             Event::OrphansEnded { processes: 1 },
@@ -197,6 +219,7 @@ mod tests {
             Event::SessionReadError { session: text(), error: text() },
             Event::TelemetryError { message: text() },
             Event::Fatal { reason: text() },
+            Event::Reload { status: "ok", name: text(), source: text(), fp: text(), probe: Some("ok"), reason: Some(text()) },
             Event::LogDropped { lines: 1 },
             Event::Log { target: text(), message: text() },
         ]
@@ -217,17 +240,21 @@ mod tests {
             Event::ChannelDenied { .. } => 10,
             Event::ChannelIgnored { .. } => 11,
             Event::ProviderRetry { .. } => 12,
-            Event::Recovered { .. } => 13,
-            Event::JournalDamage { .. } => 14,
-            Event::OrphansEnded { .. } => 15,
-            Event::SessionRepaired { .. } => 16,
-            Event::SessionAppendError { .. } => 17,
-            Event::StorageError { .. } => 18,
-            Event::SessionReadError { .. } => 19,
-            Event::TelemetryError { .. } => 20,
-            Event::Fatal { .. } => 21,
-            Event::LogDropped { .. } => 22,
-            Event::Log { .. } => 23,
+            Event::ProviderState { .. } => 13,
+            Event::LimitReached { .. } => 14,
+            Event::CodexAccount { .. } => 15,
+            Event::Recovered { .. } => 16,
+            Event::JournalDamage { .. } => 17,
+            Event::OrphansEnded { .. } => 18,
+            Event::SessionRepaired { .. } => 19,
+            Event::SessionAppendError { .. } => 20,
+            Event::StorageError { .. } => 21,
+            Event::SessionReadError { .. } => 22,
+            Event::TelemetryError { .. } => 23,
+            Event::Fatal { .. } => 24,
+            Event::Reload { .. } => 25,
+            Event::LogDropped { .. } => 26,
+            Event::Log { .. } => 27,
         }
     }
 

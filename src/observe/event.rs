@@ -45,9 +45,9 @@ pub struct TurnRecord {
     pub path: Path,
     /// `ok` or `error`.
     pub status: String,
-    /// The configured provider.
+    /// The provider that answered, or failed last.
     pub provider: String,
-    /// The configured model.
+    /// Its model.
     pub model: String,
     /// The tool of a `/tool` message.
     pub tool_name: Option<String>,
@@ -64,6 +64,9 @@ pub struct TurnRecord {
     /// One phrase more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_detail: Option<String>,
+    /// The first provider of the chain, if that was not the one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_from: Option<String>,
     /// The channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<ChannelId>,
@@ -102,6 +105,7 @@ impl TurnRecord {
             response_chars: summary.response_chars,
             error: summary.error,
             error_detail: summary.error_detail,
+            fallback_from: summary.fallback_from,
             channel: None,
             delivery: None,
             queue_ms: summary.queue_ms,
@@ -151,6 +155,25 @@ pub enum Event {
     ChannelIgnored { channel: ChannelId, update_id: u64, reason: &'static str },
     /// A provider attempt failed and another one follows.
     ProviderRetry { request_id: String, provider: String, attempt: u32, error: String, retry_ms: u64 },
+    /// A provider is left alone from now on, tried, or asked again.
+    ProviderState {
+        provider: String,
+        from: &'static str,
+        to: &'static str,
+        class: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
+    },
+    /// A limit of spending was reached: of one sender, or of all. Once for a sender and window.
+    LimitReached {
+        limit: &'static str,
+        most: u64,
+        channel: Option<ChannelId>,
+        sender_id: Option<String>,
+        retry_ms: u64,
+    },
+    /// An account of Codex begins to be refused for another reason than before, or is used again.
+    CodexAccount { account: String, state: &'static str, remedy: String },
     /// What a start found on disk.
     Recovered { channel: ChannelId, open: usize, replied: usize, lines_restored: usize, frames: u64, took_ms: u64 },
     /// The journal was damaged; the files were kept.
@@ -169,6 +192,17 @@ pub enum Event {
     TelemetryError { message: String },
     /// The program cannot keep its promises and ends.
     Fatal { reason: String },
+    /// A secret in use was looked at again, because of SIGHUP.
+    Reload {
+        status: &'static str,
+        name: String,
+        source: String,
+        fp: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        probe: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Nobody read standard error, so lines were dropped.
     LogDropped { lines: u64 },
     /// A line of the `log` crate.
@@ -185,13 +219,17 @@ impl Event {
             | Event::ChannelDenied { .. }
             | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
+            | Event::ProviderState { .. }
+            | Event::LimitReached { .. }
             | Event::SessionRepaired { .. }
+            | Event::CodexAccount { .. }
             | Event::OrphansEnded { .. }
             | Event::SessionAppendError { .. }
             | Event::SessionReadError { .. }
             | Event::StorageError { .. }
             | Event::LogDropped { .. }
             | Event::TelemetryError { .. } => Level::Warn,
+            Event::Reload { status: "rejected", .. } => Level::Error,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,
             Event::Turn(record) if record.error.is_some() => Level::Warn,
             _ => Level::Info,

@@ -1,9 +1,9 @@
 //! Taking secrets out of text: the last step before anything is written to a log.
 //!
-//! Known values are replaced wherever they stand, as they are and as JSON writes them. Shapes that only credentials
-//! have (`bot123:…`, `sk-…`, `Bearer …`) are replaced even if nobody told us the value.
+//! Known values are replaced wherever they stand, as they are and as JSON writes them; a value that is learnt later is known to
+//! every clone. Shapes that only credentials have (`bot123:…`, `sk-…`, `Bearer …`) are replaced even if nobody told us the value.
 
-use crate::config::secret::Secret;
+use crate::config::live_secret::KnownSecrets;
 
 /// What stands in a secret's place.
 pub const MARK: &str = "[redacted]";
@@ -17,22 +17,13 @@ const SECRET_BYTES_MIN_TOLD: usize = 16;
 /// Removes what it was given.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    values: Vec<Secret>,
+    known: KnownSecrets,
 }
 
 impl Redactor {
-    /// Knows these values from now on.
-    pub fn new<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Redactor {
-        let mut values = Vec::new();
-        for secret in secrets.filter(|secret| is_no_word(secret.reveal())) {
-            let encoded = serde_json::to_string(secret.reveal()).expect("a string is JSON");
-            let encoded = Secret::new(encoded.trim_matches('"').to_owned());
-            if encoded.reveal() != secret.reveal() {
-                values.push(encoded);
-            }
-            values.push(secret.clone());
-        }
-        Redactor { values }
+    /// Takes out these, and what is added to them later.
+    pub fn new(known: &KnownSecrets) -> Redactor {
+        Redactor { known: known.clone() }
     }
 
     /// `text` without the values that are known. For what people are told, where a shape may be part of an honest answer.
@@ -42,8 +33,8 @@ impl Redactor {
 
     fn without(&self, text: &str, bytes_min: usize) -> String {
         let mut text = text.to_owned();
-        for value in self.values.iter().filter(|value| value.reveal().len() >= bytes_min) {
-            if text.contains(value.reveal()) {
+        for value in self.known.forms().iter().filter(|value| value.reveal().len() >= bytes_min) {
+            if is_no_word(value.reveal()) && text.contains(value.reveal()) {
                 text = text.replace(value.reveal(), MARK);
             }
         }
@@ -106,11 +97,12 @@ fn looks_like_bot_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::secret::Secret;
 
     #[track_caller]
     fn check(text: &str, want: &str) {
         let secrets = ["123:canary", "with\"quote", "abc", "provider"].map(|value| Secret::new(value.into()));
-        assert_eq!(Redactor::new(secrets.iter()).clean(text), want);
+        assert_eq!(Redactor::new(&KnownSecrets::new(secrets.to_vec())).clean(text), want);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Sink {
         let target = sink.clone();
         // What env_logger would write itself is nothing: the line has a way of its own.
         builder.format(move |_, record| {
-            target.line(&foreign_line(record, target.0.clock.wall()));
+            target.line(&foreign_line(record, &target.0.redactor, target.0.clock.wall()));
             Ok(())
         });
         // A second installation happens only in tests and in a parked worker; the first one stays.
@@ -145,8 +145,9 @@ fn levels(rust_log: &str) -> (String, Vec<&str>) {
     (kept.join(","), ignored)
 }
 
-fn foreign_line(record: &log::Record<'_>, at: Wall) -> String {
-    let message = text::shorten(&record.args().to_string(), DETAIL_CHARS_MAX);
+/// What is cut off may be the end of a secret, whose beginning nobody would recognise: so it is cleaned first.
+fn foreign_line(record: &log::Record<'_>, redactor: &Redactor, at: Wall) -> String {
+    let message = text::shorten(&redactor.clean(&record.args().to_string()), DETAIL_CHARS_MAX);
     let level = match record.level() {
         log::Level::Error => Level::Error,
         log::Level::Warn => Level::Warn,
@@ -158,6 +159,24 @@ fn foreign_line(record: &log::Record<'_>, at: Wall) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::live_secret::KnownSecrets;
+    use crate::config::secret::Secret;
+
+    #[test]
+    fn a_secret_at_the_end_of_what_is_shown_is_not_shown_in_part() {
+        let secret = "canary-0123456789".to_owned();
+        let known = KnownSecrets::new(vec![Secret::new(secret.clone())]);
+        for before in DETAIL_CHARS_MAX - secret.len()..=DETAIL_CHARS_MAX {
+            let text = "x".repeat(before) + &secret;
+            let arguments = format_args!("{text}").to_string();
+            let line = foreign_line(
+                &log::Record::builder().args(format_args!("{arguments}")).build(),
+                &Redactor::new(&known),
+                Wall(0),
+            );
+            assert!(!line.contains("xcanar"), "{before}: {line}");
+        }
+    }
 
     #[test]
     fn only_levels_and_modules_are_taken_from_rust_log() {

@@ -1,28 +1,37 @@
-//! [`Caller`]: a provider with retries under one deadline, and the measurements of the turn.
+//! [`Caller`]: puts a question to the providers of the chain until one answers, with retries, under one deadline, and keeps
+//! the measurements of the turn.
+//!
+//! Every attempt asks [`Standing`] first and tells it afterwards; nobody else decides whether a provider is asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
-use crate::base::retry::Retry;
+use crate::base::id::TurnId;
+use crate::base::retry::{Retry, Times};
 use crate::base::rng::Rng;
-use crate::config::settings::{Config, ProviderKind, ProviderSettings};
-use crate::net::backoff::{Next, Policy};
-use crate::net::http_client::HttpClient;
+use crate::config::settings::{Config, ProviderSettings};
+use crate::net::backoff::{Made, Next, Policy, TIME_MIN, TURN_ATTEMPTS_MAX};
 use crate::observe::event::{Event, Log};
-use crate::provider::class::Class;
-use crate::provider::codex::Codex;
-use crate::provider::local::Local;
-use crate::provider::openai::OpenAi;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::breaker::Pass;
+use crate::provider::chain::{Link, PROVIDERS_MAX};
+use crate::provider::class::{Again, Class};
+use crate::provider::pool::Pool;
+use crate::provider::spending::Refusal;
+use crate::provider::spending_file::{Asker, Spending};
+use crate::provider::standing::{Rest, Standing};
+use crate::provider::{Attempt, Completion, Prompt, ProviderError};
 use crate::sys::stop::Stop;
 
 /// How often a wait between attempts looks at the cancel flag.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// A provider that wants to be left alone no longer than this is waited for.
+const NAMED_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Counted over all calls of a turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
     /// Attempts made.
     pub attempts: u32,
@@ -32,16 +41,57 @@ pub struct Effort {
     pub input_tokens: Option<u64>,
     /// Tokens of all answers that were counted.
     pub output_tokens: Option<u64>,
+    /// Name and model of the provider that answered the last question, or failed last.
+    pub by: Option<(String, String)>,
+    /// The first provider, if that was another one.
+    pub fallback_from: Option<String>,
 }
 
-/// A provider with patience.
+/// What ends the attempts of a question early.
+#[derive(Clone, Copy)]
+struct Bounds<'a> {
+    deadline: Mono,
+    cancel: &'a Cancel,
+}
+
+/// Why a provider is not asked any more.
+enum Given {
+    /// Another one may do better.
+    Over(ProviderError),
+    /// Nobody would.
+    Up(ProviderError),
+}
+
+/// What all callers of a process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// What was spent.
+    pub spending: Arc<Spending>,
+    /// What is known of the providers.
+    pub standing: Arc<Standing>,
+    /// The accounts that Codex may use.
+    pub pool: Arc<Pool>,
+}
+
+impl Shared {
+    /// For a command that asks once.
+    pub fn new(config: &Config, rng: &mut Rng, clock: &Arc<dyn Clock>, log: &Arc<dyn Log>) -> Shared {
+        let with = || (Arc::clone(clock), Arc::clone(log));
+        let ((clock, log), (spending_clock, spending_log), (pool_clock, pool_log)) = (with(), with(), with());
+        Shared {
+            spending: Arc::new(Spending::new(config, Duration::ZERO, spending_clock, spending_log)),
+            standing: Arc::new(Standing::new(&config.data, rng.split(), clock, log)),
+            pool: Arc::new(Pool::new(config, pool_clock, pool_log)),
+        }
+    }
+}
+
+/// The providers, with patience.
 pub struct Caller {
-    provider: Box<dyn Provider>,
-    name: String,
-    /// An echo is no attempt at anything.
-    counts: bool,
-    /// Codex tries again by itself.
-    tries_by_itself: bool,
+    links: Vec<Link>,
+    standing: Arc<Standing>,
+    /// `None`: asking costs nothing.
+    spending: Option<Arc<Spending>>,
     policy: Policy,
     rng: Rng,
     clock: Arc<dyn Clock>,
@@ -50,33 +100,39 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The configured provider.
-    pub fn new(config: &Config, rng: Rng, clock: Arc<dyn Clock>, stop: Stop, log: Arc<dyn Log>) -> Caller {
-        let provider = build(config, Arc::clone(&clock));
-        Caller::around(provider, &config.provider, rng, clock, stop, log)
+    /// The configured providers. An echo does not use what is shared.
+    pub fn new(
+        config: &Config,
+        shared: &Shared,
+        rng: Rng,
+        clock: Arc<dyn Clock>,
+        stop: Stop,
+        log: Arc<dyn Log>,
+    ) -> Caller {
+        let links = Link::all(config, shared, &clock);
+        let costs = links.iter().any(|link| !link.is_echo());
+        let spending = costs.then(|| Arc::clone(&shared.spending));
+        let standing = Arc::clone(&shared.standing);
+        Caller { spending, ..Caller::over(links, &config.provider, standing, rng, clock, stop, log) }
     }
 
-    /// Any provider, with the patience of `settings`.
-    pub fn around(
-        provider: Box<dyn Provider>,
+    /// Any providers, in order, with the patience of `settings`.
+    pub fn over(
+        links: Vec<Link>,
         settings: &ProviderSettings,
+        standing: Arc<Standing>,
         rng: Rng,
         clock: Arc<dyn Clock>,
         stop: Stop,
         log: Arc<dyn Log>,
     ) -> Caller {
         let policy = Policy { attempts_max: settings.attempts, base: settings.backoff, cap: settings.backoff_max };
-        Caller {
-            provider,
-            name: settings.name.clone(),
-            counts: settings.kind != ProviderKind::Local,
-            tries_by_itself: settings.kind == ProviderKind::Codex,
-            policy,
-            rng,
-            clock,
-            stop,
-            log,
-        }
+        Caller { links, standing, spending: None, policy, rng, clock, stop, log }
+    }
+
+    /// Whether a turn may begin to ask; it is counted then, once.
+    pub fn begin(&self, turn: TurnId, asker: Option<Asker<'_>>) -> Result<(), Refusal> {
+        self.spending.as_ref().map_or(Ok(()), |spending| spending.admit(turn, asker))
     }
 
     /// Asks until there is an answer, or no more sense in asking. Counts into `effort` either way.
@@ -88,7 +144,7 @@ impl Caller {
         effort: &mut Effort,
     ) -> Result<Completion, ProviderError> {
         let start = self.clock.mono();
-        let outcome = self.attempts(prompt, deadline, cancel, effort);
+        let outcome = self.walk(prompt, Bounds { deadline, cancel }, effort);
         effort.latency_ms += u64::try_from(start.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
         if let Ok(completion) = &outcome {
             add(&mut effort.input_tokens, completion.input_tokens);
@@ -97,54 +153,191 @@ impl Caller {
         outcome
     }
 
-    fn attempts(
+    /// One after the other, always from the first: as soon as it may be asked again, it is.
+    fn walk(
         &mut self,
         prompt: &Prompt<'_>,
-        deadline: Mono,
-        cancel: &Cancel,
+        bounds: Bounds<'_>,
         effort: &mut Effort,
     ) -> Result<Completion, ProviderError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let outcome = self.provider.complete(prompt, deadline, cancel);
-            let counted = !matches!(&outcome, Err(error) if error.class == Class::NotConfigured);
-            effort.attempts += u32::from(counted && self.counts);
-            let error = match outcome {
-                Err(error) if !cancel.requested() => error,
-                other => return other,
-            };
-            let left = self.clock.mono().until(deadline);
-            let retry = self.retry(&error);
-            let Next::Retry { after } = self.policy.decide(attempt, left, retry, &mut self.rng) else {
-                return Err(error);
-            };
-            // A stop between attempts is no answer: the turn stays open, and the next process asks again.
-            let stopped = || ProviderError::new(Class::Cancelled, "stopped between two attempts");
-            if self.stop.requested() {
-                return Err(stopped());
+        // The first attempt of a turn is made however little time there is.
+        if effort.attempts > 0 && self.clock.mono().until(bounds.deadline) < TIME_MIN {
+            return Err(ProviderError::new(Class::Deadline, "no time for another question"));
+        }
+        self.links.iter_mut().for_each(Link::look);
+        if self.links.iter().any(|link| !link.is_echo()) {
+            self.standing.refresh();
+        }
+        let (mut asked, mut in_question) = (0, 0);
+        let (mut failure, mut soonest) = (None, None::<Rest>);
+        for at in 0..self.links.len() {
+            if asked == PROVIDERS_MAX {
+                break;
             }
-            self.log.emit(
-                self.clock.wall(),
-                &Event::ProviderRetry {
-                    request_id: prompt.turn.to_string(),
-                    provider: self.name.clone(),
-                    attempt,
-                    error: error.to_string(),
-                    retry_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                },
-            );
-            if !self.wait(after, cancel) {
-                return Err(stopped());
+            let pass = match self.admit(at, bounds) {
+                Ok(pass) => pass,
+                Err(rest) => {
+                    soonest = Some(soonest.filter(|other| other.wait <= rest.wait).unwrap_or(rest));
+                    continue;
+                }
+            };
+            asked += 1;
+            effort.by = Some((self.links[at].name.clone(), self.links[at].model.clone()));
+            effort.fallback_from = (at > 0).then(|| self.links[0].name.clone());
+            match self.attempts(at, pass, prompt, bounds, &mut in_question, effort) {
+                Ok(completion) => return Ok(completion),
+                Err(Given::Up(error)) => return Err(error),
+                Err(Given::Over(error)) => failure = Some(error),
+            }
+        }
+        if failure.is_none() && (bounds.cancel.requested() || self.stop.requested()) {
+            return Err(stopped());
+        }
+        let resting = soonest.map(|rest| ProviderError {
+            retry_after: Some(rest.wait),
+            ..ProviderError::new(rest.class, "not asked: it is left alone for a while")
+        });
+        Err(failure.or(resting).expect("somebody was asked or is left alone"))
+    }
+
+    /// `None`: an echo needs no permission.
+    fn admit(&self, at: usize, bounds: Bounds<'_>) -> Result<Option<Pass>, Rest> {
+        let link = &self.links[at];
+        if link.is_echo() {
+            return Ok(None);
+        }
+        loop {
+            let rest = match self.standing.admit(link.who()) {
+                Ok(pass) => return Ok(Some(pass)),
+                Err(rest) => rest,
+            };
+            let is_short = rest.is_named && rest.wait <= NAMED_WAIT_MAX;
+            let is_in_time = rest.wait + TIME_MIN <= self.clock.mono().until(bounds.deadline);
+            if !is_short || !is_in_time || self.has_free_after(at) || !self.wait(rest.wait, bounds.cancel) {
+                return Err(rest);
             }
         }
     }
 
-    fn retry(&self, error: &ProviderError) -> Retry {
-        if self.tries_by_itself && error.class != Class::SpawnTransient {
-            return Retry::No;
+    fn has_free_after(&self, at: usize) -> bool {
+        self.links[at + 1..].iter().any(|link| self.standing.is_free(link.who(), Duration::ZERO))
+    }
+
+    /// The attempts at one provider.
+    fn attempts(
+        &mut self,
+        at: usize,
+        first: Option<Pass>,
+        prompt: &Prompt<'_>,
+        bounds: Bounds<'_>,
+        in_question: &mut u32,
+        effort: &mut Effort,
+    ) -> Result<Completion, Given> {
+        let (mut prompt, mut pass, mut here) = (*prompt, first, 0);
+        loop {
+            (here, *in_question) = (here + 1, *in_question + 1);
+            let error = match self.attempt(at, pass, &prompt, bounds, effort) {
+                Ok(completion) => return Ok(completion),
+                Err(error) if bounds.cancel.requested() => return Err(Given::Up(error)),
+                Err(error) => error,
+            };
+            let made = Made { here, in_turn: *in_question };
+            let Some(after) = self.next(at, made, bounds, &error, &mut prompt) else {
+                if !error.class.falls_back(None) || !self.may_go_on(at, *in_question, bounds) {
+                    return Err(Given::Up(error));
+                }
+                if self.stop.requested() {
+                    return Err(Given::Up(stopped()));
+                }
+                self.tell(at, &prompt, here, &error, Duration::ZERO);
+                return Err(Given::Over(error));
+            };
+            // A stop between attempts is no answer: the turn stays open, and the next process asks again.
+            if self.stop.requested() {
+                return Err(Given::Up(stopped()));
+            }
+            self.tell(at, &prompt, here, &error, after);
+            if !self.wait(after, bounds.cancel) {
+                return Err(Given::Up(stopped()));
+            }
+            // Meanwhile another turn may have closed the door.
+            pass = match self.admit(at, bounds) {
+                Ok(pass) => pass,
+                Err(_) => return Err(Given::Over(error)),
+            };
         }
-        error.class.retry(error.retry_after)
+    }
+
+    fn attempt(
+        &mut self,
+        at: usize,
+        pass: Option<Pass>,
+        prompt: &Prompt<'_>,
+        bounds: Bounds<'_>,
+        effort: &mut Effort,
+    ) -> Result<Completion, ProviderError> {
+        let link = &mut self.links[at];
+        // No channel shows an answer before it is whole.
+        let mut attempt = Attempt { deadline: bounds.deadline, cancel: bounds.cancel, deltas: &mut |_| () };
+        let outcome = link.provider.complete(prompt, &mut attempt);
+        let is_unasked = |error: &ProviderError| matches!(error.class, Class::NotConfigured | Class::TokenLimit);
+        let counted = !outcome.as_ref().is_err_and(is_unasked);
+        effort.attempts += u32::from(counted && !link.is_echo());
+        if let Some(pass) = pass {
+            // What fails while it is cancelled says nothing about the provider.
+            let cancelled = stopped();
+            let error = outcome.as_ref().err().map(|error| if bounds.cancel.requested() { &cancelled } else { error });
+            self.standing.settle(self.links[at].who(), pass, error);
+        }
+        outcome
+    }
+
+    /// When the same provider is asked again; `None`: it is not.
+    fn next(
+        &mut self,
+        at: usize,
+        made: Made,
+        bounds: Bounds<'_>,
+        error: &ProviderError,
+        prompt: &mut Prompt<'_>,
+    ) -> Option<Duration> {
+        let retry = self.retry(at, error);
+        let left = self.clock.mono().until(bounds.deadline);
+        let Next::Retry { after } = self.policy.decide(made, left, retry, &mut self.rng) else { return None };
+        let who = self.links[at].who();
+        // Its own failures may have closed the door for longer than that.
+        let is_closed = !self.links[at].is_echo() && !self.standing.is_free(who, after);
+        if is_closed || error.class.falls_back(Some(after)) && self.has_free_after(at) {
+            return None;
+        }
+        if retry.times == Times::OnceShorter {
+            *prompt = prompt.shorter()?;
+        }
+        let after_timeout = error.class.row().again == Again::OnceSlow;
+        self.standing.may_retry(who, after_timeout).then_some(after)
+    }
+
+    fn retry(&self, at: usize, error: &ProviderError) -> Retry {
+        if self.links[at].tries_by_itself() && error.class != Class::SpawnTransient {
+            return Retry::NO;
+        }
+        error.class.retry(error.retry_after, self.clock.is_trusted())
+    }
+
+    fn may_go_on(&self, at: usize, in_question: u32, bounds: Bounds<'_>) -> bool {
+        let left = self.clock.mono().until(bounds.deadline);
+        left >= TIME_MIN && in_question < TURN_ATTEMPTS_MAX && self.has_free_after(at)
+    }
+
+    fn tell(&self, at: usize, prompt: &Prompt<'_>, attempt: u32, error: &ProviderError, after: Duration) {
+        let event = Event::ProviderRetry {
+            request_id: prompt.turn.to_string(),
+            provider: self.links[at].name.clone(),
+            attempt,
+            error: error.to_string(),
+            retry_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.log.emit(self.clock.wall(), &event);
     }
 
     /// `false`: the wait was ended early.
@@ -162,72 +355,12 @@ impl Caller {
     }
 }
 
+fn stopped() -> ProviderError {
+    ProviderError::new(Class::Cancelled, "stopped between two attempts")
+}
+
 fn add(sum: &mut Option<u64>, more: Option<u64>) {
     if let Some(more) = more {
         *sum = Some(sum.unwrap_or(0) + more);
-    }
-}
-
-fn build(config: &Config, clock: Arc<dyn Clock>) -> Box<dyn Provider> {
-    let settings = &config.provider;
-    match settings.kind {
-        ProviderKind::Local => Box::new(Local { name: settings.name.clone(), model: settings.model.clone() }),
-        ProviderKind::Codex => {
-            let (workspace, registry) = (config.workspace.clone(), config.children_folder());
-            Box::new(Codex::new(config.codex.clone(), workspace, registry, clock))
-        }
-        ProviderKind::OpenRouter
-        | ProviderKind::OpenAi
-        | ProviderKind::Groq
-        | ProviderKind::Vllm
-        | ProviderKind::Compatible => match missing(settings) {
-            None => Box::new(over_http(settings, clock)),
-            Some(what) => Box::new(Unusable(what)),
-        },
-    }
-}
-
-/// What an HTTP provider lacks.
-pub fn missing(settings: &ProviderSettings) -> Option<&'static str> {
-    let key_optional = matches!(settings.kind, ProviderKind::Vllm | ProviderKind::Compatible);
-    match settings.kind {
-        ProviderKind::Codex | ProviderKind::Local => None,
-        _ if settings.base.is_none() => Some("no API base is set"),
-        _ if settings.key.is_none() && !key_optional => Some("no API key is set"),
-        _ => None,
-    }
-}
-
-fn over_http(settings: &ProviderSettings, clock: Arc<dyn Clock>) -> OpenAi {
-    let base = settings.base.as_ref();
-    let vendor_headers = match settings.kind {
-        ProviderKind::OpenRouter => {
-            vec![("http-referer", "https://rusty-pinch.local".to_owned()), ("x-title", "Rusty Pinch".to_owned())]
-        }
-        _ => Vec::new(),
-    };
-    OpenAi {
-        url: format!("{}/chat/completions", base.map_or("", |base| base.as_str())),
-        model: settings.model.clone(),
-        key: settings.key.as_ref().map(|key| key.secret.clone()),
-        vendor_headers,
-        silence: settings.silence,
-        temperature: settings.temperature,
-        transport: Box::new(HttpClient::new(base.is_some_and(|base| base.is_secure()))),
-        clock,
-    }
-}
-
-/// A provider that cannot be asked: every turn says so, and `doctor` says why.
-struct Unusable(&'static str);
-
-impl Provider for Unusable {
-    fn complete(
-        &mut self,
-        _prompt: &Prompt<'_>,
-        _deadline: Mono,
-        _cancel: &Cancel,
-    ) -> Result<Completion, ProviderError> {
-        Err(ProviderError::new(Class::NotConfigured, self.0))
     }
 }

@@ -1,87 +1,124 @@
 //! Runs the Codex program once per attempt: the prompt on standard input (never in the arguments, where every user of
 //! the host could read it), a minimal environment, events on standard output, and a deadline that ends its whole group.
 //!
-//! Codex tries again by itself, so one run is the only attempt; the deadline is ours, because it has none.
+//! Codex tries again by itself, so an account has one run; only where that says that the account is of no use, another
+//! account has one, too. The deadline is ours, because Codex has none.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
-use crate::base::cancel::Cancel;
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::Clock;
 use crate::base::message::{Message, Role};
-use crate::config::settings::CodexSettings;
+use crate::config::codex_settings::CodexSettings;
+use crate::provider::accounts::Reason;
 use crate::provider::class::Class;
+use crate::provider::classify::{Ending, Evidence, classify};
 use crate::provider::codex_events::Events;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::codex_failure::Again;
+use crate::provider::pool::{Lease, Pool, RUN_TIME_MIN};
+use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError, codex_home};
 use crate::sys::child::{self, End, Program};
 
 /// The Codex program.
 pub struct Codex {
-    settings: CodexSettings,
+    pool: Arc<Pool>,
     workspace: PathBuf,
-    registry: PathBuf,
     clock: Arc<dyn Clock>,
 }
 
 impl Codex {
-    /// Runs in `workspace`, which is created if need be; running programs are noted in `registry`.
-    pub fn new(settings: CodexSettings, workspace: PathBuf, registry: PathBuf, clock: Arc<dyn Clock>) -> Codex {
-        Codex { settings, workspace, registry, clock }
+    /// Runs in `workspace`, which is created if need be, on the accounts of `pool`.
+    pub fn new(pool: Arc<Pool>, workspace: PathBuf, clock: Arc<dyn Clock>) -> Codex {
+        Codex { pool, workspace, clock }
     }
 
-    fn program(&self) -> Program {
-        Program {
-            binary: self.settings.binary.clone(),
-            arguments: arguments(&self.settings),
-            environment: self.settings.environment.clone(),
+    /// One run on one account. Beside a failure: whether another account may try the same.
+    fn run(&self, lease: &Lease<'_>, input: &str, attempt: &Attempt<'_>) -> Result<Completion, (ProviderError, bool)> {
+        let (settings, account) = (self.pool.settings(), lease.account());
+        let program = Program {
             directory: Some(self.workspace.clone()),
-            registry: Some(self.registry.clone()),
+            registry: Some(self.pool.registry().clone()),
             grace: child::TERM_GRACE,
-        }
+            ..codex_home::program(settings, account, arguments(settings, account.model.as_ref()))
+        };
+        let (clock, cancel) = (self.clock.as_ref(), attempt.cancel);
+        let deadline = attempt.deadline.min(clock.mono().after(settings.timeout));
+        let mut events = Events::default();
+        let mut sink = |bytes: &[u8]| -> ControlFlow<()> { events.push(bytes) };
+        let outcome = child::run(&program, input.as_bytes(), deadline, clock, cancel, &mut sink);
+        let finished = outcome.map_err(|error| (spawn_error(&error), false))?;
+        let (again, acted) = (events.again(), events.acted());
+        let failed = |ending, what: &str| Err(ProviderError::new(classify(Evidence::Codex(ending)), what));
+        let outcome = match finished.end {
+            End::Exited(code) => events.finish(code, &finished.stderr),
+            End::Signalled(signal) => failed(Ending::Exited, &format!("codex ended by signal {signal}")),
+            End::Deadline => failed(Ending::Deadline, "codex was stopped at its deadline"),
+            End::Cancelled => failed(Ending::Cancelled, "codex was stopped"),
+            End::Refused => failed(Ending::Flooded, "codex printed more than we accept"),
+        };
+        outcome.map_err(|mut error| {
+            error.retry_after = again.and_then(|again| self.wait_for(again, attempt));
+            let passes_on = Reason::of(error.class).is_some() || error.class == Class::ModelNotFound;
+            (error, passes_on && !acted)
+        })
+    }
+
+    /// `None`: the time was told for a zone that nobody knows.
+    fn wait_for(&self, again: Again, attempt: &Attempt<'_>) -> Option<Duration> {
+        let clock = self.clock.as_ref();
+        let zone = match again {
+            Again::In(_) => 0,
+            _ => codex_home::zone_minutes(self.pool.settings(), clock, attempt.cancel)?,
+        };
+        Some(again.wait(clock.wall(), zone))
     }
 }
 
 impl Provider for Codex {
-    fn complete(&mut self, prompt: &Prompt<'_>, deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError> {
-        if !self.settings.enabled {
+    fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
+        if !self.pool.settings().enabled {
             return Err(ProviderError::new(Class::NotConfigured, "RUSTY_PINCH_CODEX_ENABLED is false"));
         }
         fs::create_dir_all(&self.workspace).map_err(|error| {
             ProviderError::new(Class::Spawn, format!("the workspace cannot be created: {}", error.kind()))
         })?;
-        let deadline = deadline.min(self.clock.mono().after(self.settings.timeout));
-        let input = input(prompt);
-        let mut events = Events::default();
-        let mut sink = |bytes: &[u8]| -> ControlFlow<()> { events.push(bytes) };
-        let outcome = child::run(&self.program(), input.as_bytes(), deadline, self.clock.as_ref(), cancel, &mut sink);
-        let finished = outcome.map_err(|error| spawn_error(&error))?;
-        match finished.end {
-            End::Exited(code) => events.finish(code, &finished.stderr),
-            End::Signalled(signal) => Err(ProviderError::new(Class::Exit, format!("codex ended by signal {signal}"))),
-            End::Deadline => Err(ProviderError::new(Class::Deadline, "codex was stopped at its deadline")),
-            End::Cancelled => Err(ProviderError::new(Class::Cancelled, "codex was stopped")),
-            End::Refused => Err(ProviderError::new(Class::TooLarge, "codex printed more than we accept")),
+        let (input, pool) = (input(prompt), Arc::clone(&self.pool));
+        let (mut tried, mut failure) = (Vec::new(), None);
+        loop {
+            // What an account has answered says more than why there is no other.
+            let lease = match pool.take(&tried, attempt.deadline, attempt.cancel) {
+                Ok(Some(lease)) => lease,
+                Ok(None) => {
+                    return Err(failure.unwrap_or_else(|| ProviderError::new(Class::NotConfigured, "no account")));
+                }
+                Err(error) => return Err(failure.unwrap_or(error)),
+            };
+            let outcome = self.run(&lease, &input, attempt);
+            pool.settle(&lease, outcome.as_ref().err().map(|(error, _)| error));
+            match outcome {
+                Ok(completion) => return Ok(completion),
+                Err((error, false)) => return Err(error),
+                Err((error, true)) if self.clock.mono().until(attempt.deadline) < RUN_TIME_MIN => return Err(error),
+                Err((error, true)) => failure = Some(error),
+            }
+            tried.push(lease.index);
         }
     }
 }
 
 fn spawn_error(error: &io::Error) -> ProviderError {
-    let class = match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory | io::ErrorKind::ExecutableFileBusy => {
-            Class::SpawnTransient
-        }
-        _ => Class::Spawn,
-    };
-    ProviderError::new(class, format!("the codex program could not be started: {}", error.kind()))
+    let kind = error.kind();
+    ProviderError::new(classify(Evidence::Spawn(kind)), format!("the codex program could not be started: {kind}"))
 }
 
 /// The operator's arguments, then the model, then what we need, unless the operator has said it already: an option
 /// given twice is an error to Codex.
-fn arguments(settings: &CodexSettings) -> Vec<String> {
+fn arguments(settings: &CodexSettings, model: Option<&String>) -> Vec<String> {
     let mut arguments = settings.arguments.clone();
-    if let Some(model) = &settings.model {
+    if let Some(model) = model.or(settings.model.as_ref()) {
         if !settings.model_flag.is_empty() {
             arguments.push(settings.model_flag.clone());
         }
@@ -134,7 +171,6 @@ fn push_message(text: &mut String, message: &Message) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn settings(arguments: &[&str], model_flag: &str, model: Option<&str>) -> CodexSettings {
         CodexSettings {
@@ -145,12 +181,17 @@ mod tests {
             model: model.map(str::to_owned),
             timeout: Duration::from_secs(1),
             environment: Vec::new(),
+            accounts: Vec::new(),
+            window: Duration::from_secs(1),
+            reserve_percent: 25,
+            look_arguments: Vec::new(),
+            look_interval: Duration::from_secs(1),
         }
     }
 
     #[track_caller]
     fn check(settings: &CodexSettings, want: &str) {
-        assert_eq!(arguments(settings).join(" "), want);
+        assert_eq!(arguments(settings, None).join(" "), want);
     }
 
     #[test]
@@ -178,7 +219,7 @@ mod tests {
             say(Role::User, "--four"),
         ];
         let turn = crate::base::id::TurnId::parse("rp-00000000000000000000000001").expect("an id");
-        let text = input(&Prompt { turn, system: "Be brief.", messages: &messages, ordinal: 2 });
+        let text = input(&Prompt { turn, system: "Be brief.", messages: &messages, history: 3, ordinal: 2 });
         let wanted =
             ["Be brief.", "## User\none", "## Assistant\ntwo", "## System\n[tool:x]\nthree", "# Answer this\n--four"];
         let places: Vec<_> = wanted.iter().map(|part| text.find(part)).collect();

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 use serde::Deserialize;
 
-use crate::provider::class::Class;
+use crate::provider::classify::{Ending, Evidence, classify};
+use crate::provider::codex_failure::{Again, again};
 use crate::provider::{Completion, ProviderError};
 
 /// Largest output accepted.
@@ -27,6 +28,7 @@ pub struct Events {
     completed: Option<Usage>,
     failed: Option<String>,
     flooded: bool,
+    acted: bool,
 }
 
 #[derive(Deserialize, Default, Debug)]
@@ -88,6 +90,8 @@ impl Events {
 
     fn event(&mut self, event: Event) {
         self.any_event = true;
+        let acts = |item: &Item| matches!(item.kind.as_str(), "command_execution" | "file_change");
+        self.acted |= event.item.as_ref().is_some_and(acts);
         match event.kind.as_str() {
             "item.completed" => {
                 let item = event.item.unwrap_or_default();
@@ -106,6 +110,16 @@ impl Events {
         self.flooded
     }
 
+    /// Whether the model has run a command or changed a file: such a run is never repeated.
+    pub fn acted(&self) -> bool {
+        self.acted
+    }
+
+    /// When a turn that failed may be tried again, if it was told.
+    pub fn again(&self) -> Option<Again> {
+        self.failed.as_deref().and_then(again)
+    }
+
     /// What a program that exited with `code` has answered. Its standard error counts only where it said nothing else:
     /// Codex writes warnings there on success, too.
     pub fn finish(mut self, code: i32, stderr: &[u8]) -> Result<Completion, ProviderError> {
@@ -113,15 +127,14 @@ impl Events {
             self.end_line();
         }
         if let Some(message) = &self.failed {
-            let class = class_of(message);
-            return Err(ProviderError::new(class, format!("codex reported a failed turn, exit code {code}")));
+            return failed(Ending::Failed(message), &format!("codex reported a failed turn, exit code {code}"));
         }
         if code != 0 && !self.any_event {
-            let class = class_of_stderr(&String::from_utf8_lossy(stderr));
-            return Err(ProviderError::new(class, format!("codex exited with code {code} before it began")));
+            let stderr = String::from_utf8_lossy(stderr);
+            return failed(Ending::NotBegun(code, &stderr), &format!("codex exited with code {code} before it began"));
         }
         if code != 0 {
-            return Err(ProviderError::new(Class::Exit, format!("codex exited with code {code}")));
+            return failed(Ending::Exited, &format!("codex exited with code {code}"));
         }
         if !self.any_event {
             return self.plain_answer();
@@ -132,57 +145,31 @@ impl Events {
                 input_tokens: usage.input_tokens,
                 output_tokens: usage.output_tokens,
             }),
-            (_, None) => Err(ProviderError::new(Class::StreamCut, "codex ended without completing the turn")),
-            (_, Some(_)) => Err(ProviderError::new(Class::Malformed, "codex completed the turn without a message")),
+            (_, None) => failed(Ending::Unfinished, "codex ended without completing the turn"),
+            (_, Some(_)) => failed(Ending::Silent, "codex completed the turn without a message"),
         }
     }
 
     fn plain_answer(self) -> Result<Completion, ProviderError> {
         let text = String::from_utf8_lossy(&self.plain).trim().to_owned();
         if text.is_empty() {
-            return Err(ProviderError::new(Class::Malformed, "codex printed nothing"));
+            return failed(Ending::Silent, "codex printed nothing");
+        }
+        if text.starts_with("{\"type\":") {
+            return failed(Ending::Unfinished, "codex ended within an event");
         }
         Ok(Completion { text, input_tokens: None, output_tokens: None })
     }
 }
 
-/// The class of a failed turn's message, from the phrases that codex 0.169 itself makes (never from what a server may
-/// have said further on in it, hence the beginnings).
-fn class_of(message: &str) -> Class {
-    #[rustfmt::skip]
-    const BEGINNINGS: &[(&str, Class)] = &[
-        ("unexpected status 401", Class::Auth), ("unexpected status 402", Class::Quota), ("unexpected status 403", Class::Forbidden),
-        ("unexpected status 408", Class::Server), ("unexpected status 409", Class::Server), ("unexpected status 425", Class::Server), ("unexpected status 413", Class::ContextLength),
-        ("unexpected status 429", Class::RateLimited), ("unexpected status 4", Class::InvalidRequest), ("unexpected status 5", Class::Server),
-        ("exceeded retry limit, last status: 401", Class::Auth), ("exceeded retry limit, last status: 429", Class::RateLimited),
-        ("exceeded retry limit", Class::Server), ("rate limit exceeded", Class::RateLimited),
-        ("Quota exceeded", Class::Quota), ("You\u{2019}ve hit your usage limit", Class::Quota), ("Your workspace is out of credits", Class::Quota), ("You hit your spend cap", Class::Quota), ("To use Codex with your ChatGPT plan", Class::Quota),
-        ("Codex ran out of room", Class::ContextLength), ("Selected model is at capacity", Class::Overloaded), ("Policy-restricted capacity is unavailable", Class::Overloaded),
-        ("Incomplete response returned, reason: max_output_tokens", Class::TooLarge), ("stream disconnected before completion: Incomplete response returned, reason: content_filter", Class::ContentFilter),
-        ("stream disconnected before completion", Class::StreamCut),
-        ("We\u{2019}re currently experiencing high demand", Class::Server), ("Connection failed", Class::Connect),
-        ("Missing environment variable", Class::Auth), ("Not logged in", Class::Auth), ("Your access token could not be refreshed", Class::Auth),
-        ("error sending request", Class::Connect), ("request timed out", Class::TimeoutFirstByte),
-    ];
-    BEGINNINGS
-        .iter()
-        .find(|(beginning, _)| message.starts_with(beginning))
-        .map_or(Class::InvalidRequest, |(_, class)| *class)
-}
-
-/// Why codex 0.169 did not even begin.
-fn class_of_stderr(text: &str) -> Class {
-    const SAYINGS: &[(&str, Class)] = &[
-        ("Error finding codex home", Class::NotConfigured),
-        ("Not inside a trusted directory", Class::NotConfigured),
-        ("Input exceeds the maximum length", Class::ContextLength),
-    ];
-    SAYINGS.iter().find(|(saying, _)| text.contains(saying)).map_or(Class::Exit, |(_, class)| *class)
+fn failed(ending: Ending<'_>, what: &str) -> Result<Completion, ProviderError> {
+    Err(ProviderError::new(classify(Evidence::Codex(ending)), what))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::class::Class;
 
     const STARTED: &str = "{\"type\":\"thread.started\",\"thread_id\":\"x\"}\n{\"type\":\"turn.started\"}\n";
     const MESSAGE: &str =
@@ -228,27 +215,32 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_classified_by_what_codex_says_first() {
+    fn a_failed_turn_is_told_with_its_time_and_a_reconnect_is_no_failure() {
         let failed =
             |message: &str| format!("{STARTED}{{\"type\":\"turn.failed\",\"error\":{{\"message\":\"{message}\"}}}}\n");
-        check(&failed("unexpected status 401 Unauthorized: quota, url: x"), 1, Err(Class::Auth));
-        check(&failed("exceeded retry limit, last status: 429 Too Many Requests"), 1, Err(Class::RateLimited));
         check(&failed("Quota exceeded. Check your plan and billing details."), 1, Err(Class::Quota));
-        check(&failed("stream disconnected before completion: idle timeout"), 1, Err(Class::StreamCut));
-        check(&failed("something the server said: unexpected status 401"), 1, Err(Class::InvalidRequest));
+        check(&failed("unexpected status 401 Unauthorized: x"), 0, Err(Class::Auth));
+        let mut events = Events::default();
+        assert!(events.push(failed("rate limit exceeded: try again in 2s").as_bytes()).is_continue());
+        assert_eq!((events.again(), events.acted()), (Some(Again::In(std::time::Duration::from_secs(2))), false));
+        let reconnect = "{\"type\":\"error\",\"message\":\"Reconnecting... 2/5 (unexpected status 401)\"}\n";
+        check(&[STARTED, reconnect, MESSAGE, COMPLETED].concat(), 0, Ok("hello"));
+        check(&[STARTED, reconnect].concat(), 1, Err(Class::Exit));
     }
 
     #[test]
-    fn what_keeps_codex_from_beginning_is_told_from_standard_error() {
-        let class = |stderr: &str| Events::default().finish(1, stderr.as_bytes()).map_err(|error| error.class);
-        assert_eq!(class("Error finding codex home: no such folder"), Err(Class::NotConfigured));
-        assert_eq!(class("something else"), Err(Class::Exit));
+    fn what_the_model_did_is_noticed() {
+        let mut events = Events::default();
+        let command = "{\"type\":\"item.started\",\"item\":{\"id\":\"i\",\"type\":\"command_execution\"}}\n";
+        assert!(events.push([STARTED, MESSAGE].concat().as_bytes()).is_continue() && !events.acted());
+        assert!(events.push(command.as_bytes()).is_continue() && events.acted());
     }
 
     #[test]
     fn a_program_without_events_is_read_as_text() {
         check("two\nlines\n\n", 0, Ok("two\nlines"));
         check("{\"answer\":1}", 0, Ok("{\"answer\":1}"));
+        check("{\"type\":\"thread.sta", 0, Err(Class::StreamCut));
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! A deterministic echo for smoke tests. It needs no key, no network and no time.
 
-use crate::base::cancel::Cancel;
-use crate::base::clock::Mono;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 
 /// Echoes in the format that scripts of operators look for.
 pub struct Local {
@@ -13,12 +11,7 @@ pub struct Local {
 }
 
 impl Provider for Local {
-    fn complete(
-        &mut self,
-        prompt: &Prompt<'_>,
-        _deadline: Mono,
-        _cancel: &Cancel,
-    ) -> Result<Completion, ProviderError> {
+    fn complete(&mut self, prompt: &Prompt<'_>, _attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         let input = prompt.messages.last().map_or("", |message| message.content.as_str());
         let (name, model, history) = (&self.name, &self.model, prompt.ordinal);
         let text = format!("[Rusty Pinch:{name}:{model}] Received '{input}'. history={history} messages.");

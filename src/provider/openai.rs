@@ -1,19 +1,32 @@
-//! Chat completions (<https://platform.openai.com/docs/api-reference/chat>): one request, one JSON answer. Servers
-//! differ in what they leave out, so the answer is read tolerantly and the request is written strictly.
+//! Chat completions (<https://platform.openai.com/docs/api-reference/chat>): one request, one answer. The request is
+//! written strictly; [`super::openai_answer`] reads what comes back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use crate::base::cancel::Cancel;
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::Clock;
 use crate::base::message::Role;
-use crate::config::secret::Secret;
-use crate::net::http::{BODY_BYTES_MAX, Head, Request, Transport, collect};
+use crate::config::live_secret::LiveSecret;
+use crate::net::http::{Head, Method, Request, Transport, TransportError};
 use crate::provider::class::Class;
-use crate::provider::{Completion, Prompt, Provider, ProviderError};
+use crate::provider::openai_answer::Answer;
+use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
+
+/// The field that some servers refuse.
+const OPTIONS: &str = "stream_options";
+
+/// What kind of answer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// A page.
+    No,
+    /// A stream.
+    Plain,
+    /// A stream that ends with a count of tokens.
+    Counted,
+}
 
 /// A server that speaks chat completions.
 pub struct OpenAi {
@@ -21,14 +34,16 @@ pub struct OpenAi {
     pub url: String,
     /// The model.
     pub model: String,
-    /// The key, if the server wants one.
-    pub key: Option<Secret>,
+    /// The key, if the server wants one; that of the moment is read for each call.
+    pub key: Option<LiveSecret>,
     /// Headers that this vendor asks for.
     pub vendor_headers: Vec<(&'static str, String)>,
     /// Longest silence.
     pub silence: Option<Duration>,
     /// Sent only if set.
     pub temperature: Option<f64>,
+    /// Whether a stream is asked for. A server may answer with a page all the same.
+    pub streams: Streams,
     /// How bytes travel.
     pub transport: Box<dyn Transport>,
     /// What time it is.
@@ -41,6 +56,15 @@ struct Body<'a> {
     messages: Vec<BodyMessage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
 }
 
 #[derive(Serialize)]
@@ -50,184 +74,56 @@ struct BodyMessage<'a> {
 }
 
 impl Provider for OpenAi {
-    fn complete(&mut self, prompt: &Prompt<'_>, deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError> {
-        let body = self.body(prompt);
-        let mut headers = self.vendor_headers.clone();
-        headers.push(("x-client-request-id", prompt.turn.to_string()));
-        if let Some(key) = &self.key {
-            headers.push(("authorization", format!("Bearer {}", key.reveal())));
+    fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
+        let (mut answer, mut outcome) = self.ask(prompt, attempt);
+        // Without this field a stream has no count of tokens, so it is asked for; but some servers refuse what they do
+        // not know. Such a refusal costs nothing and is remembered, so asking again at once is not another attempt.
+        let is_refused = matches!(&outcome, Ok(head) if matches!(head.status, 400 | 422)) && answer.names(OPTIONS);
+        if is_refused && self.streams == Streams::Counted {
+            self.streams = Streams::Plain;
+            (answer, outcome) = self.ask(prompt, attempt);
         }
-        let request = Request {
-            url: &self.url,
-            headers: &headers,
-            body: &body,
-            silence: self.silence,
-            total: self.clock.mono().until(deadline),
-        };
-        let (head, body) = collect(self.transport.as_mut(), &request, cancel, BODY_BYTES_MAX)
-            .map_err(|error| ProviderError::new(Class::of_transport(&error), error.to_string()))?;
-        read(&head, &body)
+        let now = self.clock.is_trusted().then(|| self.clock.wall());
+        answer.finish(outcome, now).map_err(|error| match attempt.cancel.requested() {
+            // Whatever the end of a connection that we ended ourselves looks like.
+            true => ProviderError::new(Class::Cancelled, "stopped while waiting for the answer"),
+            false => error,
+        })
     }
 }
 
 impl OpenAi {
+    fn ask(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> (Answer, Result<Head, TransportError>) {
+        let body = self.body(prompt);
+        let mut headers = self.vendor_headers.clone();
+        headers.push(("x-client-request-id", prompt.turn.to_string()));
+        if let Some(key) = &self.key {
+            headers.push(("authorization", format!("Bearer {}", key.current().reveal())));
+        }
+        let request = Request {
+            method: Method::Post,
+            url: &self.url,
+            headers: &headers,
+            body: &body,
+            silence: self.silence,
+            total: self.clock.mono().until(attempt.deadline),
+        };
+        let mut answer = Answer::default();
+        let mut sink = |head: &Head, bytes: &[u8]| answer.push(head, bytes, attempt.deltas);
+        let outcome = self.transport.exchange(&request, attempt.cancel, &mut sink);
+        (answer, outcome)
+    }
+
     fn body(&self, prompt: &Prompt<'_>) -> Vec<u8> {
         let system = BodyMessage { role: Role::System, content: prompt.system };
         let rest = prompt.messages.iter().map(|message| BodyMessage { role: message.role, content: &message.content });
-        let messages = std::iter::once(system).chain(rest).collect();
-        let body = Body { model: &self.model, messages, temperature: self.temperature };
-        serde_json::to_vec(&body).expect("a prompt is text")
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Answer {
-    error: Option<Value>,
-    choices: Vec<Choice>,
-    usage: Option<Value>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Choice {
-    message: Option<AnswerMessage>,
-    finish_reason: Option<Value>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AnswerMessage {
-    content: Option<Value>,
-}
-
-fn read(head: &Head, body: &[u8]) -> Result<Completion, ProviderError> {
-    let detail = format!("status {}", head.status);
-    if !(200..300).contains(&head.status) {
-        let codes =
-            serde_json::from_slice::<Answer>(body).ok().and_then(|answer| answer.error).map(|error| codes(&error));
-        let codes = codes.unwrap_or_default();
-        let class = Class::of_status(head.status, &codes.iter().map(String::as_str).collect::<Vec<_>>());
-        return Err(ProviderError { class, retry_after: retry_after(head), detail });
-    }
-    let malformed = |what: &str| ProviderError::new(Class::Malformed, format!("{detail}, {what}"));
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed("not a JSON object as we know it"))?;
-    if let Some(error) = &answer.error {
-        let codes = codes(error);
-        let class = Class::of_codes(&codes.iter().map(String::as_str).collect::<Vec<_>>());
-        return Err(ProviderError::new(class.unwrap_or(Class::Server), format!("{detail}, an error object inside")));
-    }
-    let choice = answer.choices.into_iter().next().ok_or_else(|| malformed("no choice"))?;
-    if choice.finish_reason.as_ref().and_then(Value::as_str) == Some("content_filter") {
-        return Err(ProviderError::new(Class::ContentFilter, detail));
-    }
-    let text = choice.message.and_then(|message| message.content).map(|content| text_of(&content)).unwrap_or_default();
-    if text.is_empty() {
-        return Err(malformed("no text in the answer"));
-    }
-    let tokens = |name: &str| answer.usage.as_ref().and_then(|usage| usage.get(name)?.as_u64());
-    Ok(Completion { text, input_tokens: tokens("prompt_tokens"), output_tokens: tokens("completion_tokens") })
-}
-
-/// A string, or parts whose texts are joined.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Array(parts) => {
-            let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text")?.as_str()).map(str::trim).collect();
-            texts.join("\n").trim().to_owned()
-        }
-        _ => String::new(),
-    }
-}
-
-/// The codes of an error object: `code`, `type`, and OpenRouter's `metadata.error_type`, in lower case. An error that
-/// is only a string has none.
-fn codes(error: &Value) -> Vec<String> {
-    let fields =
-        [error.get("code"), error.get("type"), error.get("metadata").and_then(|metadata| metadata.get("error_type"))];
-    fields.into_iter().flatten().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect()
-}
-
-/// `retry-after-ms`, or `retry-after` in seconds, fractions allowed. Nonsense is as good as nothing.
-fn retry_after(head: &Head) -> Option<Duration> {
-    const SECONDS_MAX: f64 = 86_400.0;
-    let number = |text: &String| text.trim().parse::<f64>().ok();
-    let millis = head.retry_after_ms.as_ref().and_then(number).map(|millis| millis / 1000.0);
-    millis
-        .or_else(|| head.retry_after.as_ref().and_then(number))
-        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))
-        .map(Duration::from_secs_f64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(status: u16) -> Head {
-        Head { status, ..Head::default() }
-    }
-
-    #[track_caller]
-    fn check(status: u16, body: &str, want: Result<&str, Class>) {
-        let got = read(&head(status), body.as_bytes());
-        assert_eq!(got.as_ref().map(|done| done.text.as_str()).map_err(|error| error.class), want, "{body}");
-    }
-
-    #[test]
-    fn answers_are_read_tolerantly() {
-        check(200, r#"{"choices":[{"message":{"content":" hi "}}]}"#, Ok("hi"));
-        check(
-            200,
-            r#"{"error":null,"choices":[{"message":{"content":[{"text":"a"},{"x":1},{"text":"b"}]}}],"usage":null}"#,
-            Ok("a\nb"),
-        );
-        check(
-            200,
-            r#"{"choices":[{"message":{"content":"x"},"finish_reason":7}],"usage":{"prompt_tokens":1.5}}"#,
-            Ok("x"),
-        );
-        check(201, r#"{"choices":[{"message":{"content":"x"},"finish_reason":null}]}"#, Ok("x"));
-    }
-
-    #[test]
-    fn everything_else_is_classified() {
-        check(200, "<html>login</html>", Err(Class::Malformed));
-        check(200, "{}", Err(Class::Malformed));
-        check(200, r#"{"choices":[{"message":{"content":null,"tool_calls":[]}}]}"#, Err(Class::Malformed));
-        check(
-            200,
-            r#"{"choices":[{"message":{"content":"x"},"finish_reason":"content_filter"}]}"#,
-            Err(Class::ContentFilter),
-        );
-        check(200, r#"{"error":{"code":"rate_limit_exceeded"}}"#, Err(Class::RateLimited));
-        check(200, r#"{"error":"something"}"#, Err(Class::Server));
-        check(429, r#"{"error":{"type":"insufficient_quota"}}"#, Err(Class::Quota));
-        check(429, "try again", Err(Class::RateLimited));
-        check(500, "", Err(Class::Server));
-    }
-
-    #[test]
-    fn upstream_text_is_not_part_of_an_error() {
-        let body = r#"{"error":{"message":"Incorrect API key provided: sk-canary","code":"invalid_api_key"}}"#;
-        let error = read(&head(401), body.as_bytes()).expect_err("an error");
-        assert!(!error.to_string().contains("canary"), "{error}");
-    }
-
-    #[test]
-    fn retry_after_is_read_in_its_numeric_forms() {
-        let with = |seconds: &str, millis: Option<&str>| {
-            retry_after(&Head {
-                status: 429,
-                retry_after: Some(seconds.into()),
-                retry_after_ms: millis.map(str::to_owned),
-            })
+        let body = Body {
+            model: &self.model,
+            messages: std::iter::once(system).chain(rest).collect(),
+            temperature: self.temperature,
+            stream: (self.streams != Streams::No).then_some(true),
+            stream_options: (self.streams == Streams::Counted).then_some(StreamOptions { include_usage: true }),
         };
-        assert_eq!(with("3", None), Some(Duration::from_secs(3)));
-        assert_eq!(with("0.5", None), Some(Duration::from_millis(500)));
-        assert_eq!(with("9", Some("250")), Some(Duration::from_millis(250)));
-        for nonsense in ["-1", "NaN", "1000000000000", "soon", ""] {
-            assert_eq!(with(nonsense, None), None, "{nonsense}");
-        }
+        serde_json::to_vec(&body).expect("a prompt is text")
     }
 }

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
-use crate::sys::children::{Registered, TOKEN_VARIABLE};
+use crate::sys::children::{self, Registered, TOKEN_VARIABLE};
 
 /// Between SIGTERM and SIGKILL for a program that may have something to put away.
 pub const TERM_GRACE: Duration = Duration::from_secs(3);
@@ -96,6 +96,7 @@ pub fn run(
         Err(error) => {
             kill_group(&child, Signal::KILL);
             let _ = child.wait();
+            children::forget_own(&child);
             return Err(error);
         }
     };
@@ -105,7 +106,11 @@ pub fn run(
     }
     // What the child left running in its group ends with it. Before the wait, so that the group id is still ours.
     kill_group(&child, Signal::KILL);
-    let status = child.wait()?;
+    let status = child.wait();
+    children::forget_own(&child);
+    drop(pipes.stdout.take());
+    registered.iter().for_each(Registered::end_rest);
+    let status = status?;
     Ok(Finished { end: asked_to_end.unwrap_or_else(|| end_of(status)), stderr: pipes.stderr_tail })
 }
 
@@ -118,7 +123,7 @@ fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child
         command.current_dir(directory);
     }
     die_with_parent(&mut command);
-    command.spawn()
+    children::start_own(|| command.spawn())
 }
 
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]

@@ -3,17 +3,36 @@
 //! The kernel ends the direct child of a killed process (see `child.rs`), but not what that child started. So every
 //! child carries a random token in its environment, and a file named by the token says who started it. A start looks for
 //! files whose owner is gone and ends every process that carries the token: an identity that neither a reused process id
-//! nor a changed group can fake.
+//! nor a changed group can fake. The end of a child is followed by the same look, for what has left its group.
+//!
+//! As process 1 of a container we inherit what such programs leave, so we also take away what has ended of it. Which
+//! children are our own to wait for is known process-wide, because the kernel's list of children is, too.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, process};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::sys::{entropy, files};
 
 /// The variable that holds the token.
 pub const TOKEN_VARIABLE: &str = "RP_CHILD_TOKEN";
+
+/// How often, and how long apart, we look at what a child left running: the first time it is asked to end, from the
+/// tenth of a second on it is ended.
+const LOOKS_MAX: u32 = 100;
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+const ASKING_LOOKS: u32 = 20;
+
+/// The process that inherits orphans.
+const FIRST_PROCESS: u32 = 1;
+
+/// Children of ours that somebody waits for.
+static WAITED_FOR: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// Files looked at in one start; more are left to the next.
 const FILES_MAX: usize = 256;
@@ -30,7 +49,7 @@ impl Registered {
     /// same, and only its orphans would not be found.
     pub fn new(folder: &Path) -> Option<Registered> {
         let token = format!("{:016x}", entropy::seed());
-        let owner = std::process::id();
+        let owner = process::id();
         let content = format!("{owner} {} {}\n", start_ticks(owner)?, entropy::boot_id());
         files::make_folder(folder).ok()?;
         let path = folder.join(&token);
@@ -41,6 +60,56 @@ impl Registered {
     /// What the child carries.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Ends what the child left running outside its group. Takes half a second at most, and no time if nothing is left.
+    pub fn end_rest(&self) {
+        for look in 0..LOOKS_MAX {
+            let left = carriers(&self.token);
+            if left.is_empty() {
+                break;
+            }
+            // Asked first: a program that holds a lock file removes it.
+            match look {
+                0 => signal_all(&left, Signal::TERM),
+                ASKING_LOOKS.. => signal_all(&left, Signal::KILL),
+                _ => 0,
+            };
+            files::pause(LOOK_PAUSE);
+        }
+        take_away_ended(process::id());
+    }
+}
+
+/// Starts a child that the caller waits for. Nobody else takes it away.
+pub fn start_own(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    let mut waited_for = waited_for();
+    let child = start()?;
+    waited_for.push(child.id());
+    Ok(child)
+}
+
+/// The caller has waited for it.
+pub fn forget_own(child: &Child) {
+    waited_for().retain(|id| *id != child.id());
+}
+
+fn waited_for() -> MutexGuard<'static, Vec<u32>> {
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for everything that has ended as a child of process 1, if that is us, and that nobody else waits for.
+fn take_away_ended(us: u32) {
+    if us != FIRST_PROCESS {
+        return;
+    }
+    let waited_for = waited_for();
+    for id in processes() {
+        let fields = stat(id.unsigned_abs());
+        let is_ours = fields.as_ref().is_some_and(|fields| fields.starts_with(&format!("Z {us} ")));
+        if is_ours && !waited_for.contains(&id.unsigned_abs()) {
+            let _ = waitpid(Pid::from_raw(id), WaitOptions::NOHANG);
+        }
     }
 }
 
@@ -76,22 +145,39 @@ fn owner_lives(content: &str) -> bool {
 }
 
 fn end_carriers(token: &str) -> usize {
+    signal_all(&carriers(token), Signal::KILL)
+}
+
+/// How many of them were there to be told.
+fn signal_all(processes: &[i32], signal: Signal) -> usize {
+    let told = |pid: &Pid| kill_process(*pid, signal).is_ok();
+    processes.iter().filter_map(|id| Pid::from_raw(*id)).filter(told).count()
+}
+
+fn carriers(token: &str) -> Vec<i32> {
     let marker = format!("{TOKEN_VARIABLE}={token}");
-    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
-    let ids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let carries = |id: &i32| {
         let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
         environment.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes())
     };
-    ids.filter(carries).filter_map(Pid::from_raw).filter(|pid| kill_process(*pid, Signal::KILL).is_ok()).count()
+    processes().into_iter().filter(carries).collect()
 }
 
-/// When a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)). The second field may
-/// hold spaces and parentheses, so fields are counted from its last parenthesis.
+fn processes() -> Vec<i32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).collect()
+}
+
+/// When a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)).
 fn start_ticks(process: u32) -> Option<String> {
+    stat(process)?.split(' ').nth(19).map(str::to_owned)
+}
+
+/// The fields of `/proc/<pid>/stat` from the third on. The second may hold spaces and parentheses, so they begin behind its
+/// last parenthesis.
+fn stat(process: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(") ")?;
-    rest.split(' ').nth(19).map(str::to_owned)
+    stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned())
 }
 
 #[cfg(test)]

@@ -139,6 +139,12 @@ pub fn probe(folder: &Path) -> io::Result<()> {
     fs::remove_file(&path)
 }
 
+/// Whether files in an existing folder can be made and removed.
+pub fn may_change(folder: &Path) -> io::Result<()> {
+    use rustix::fs::Access;
+    Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
 /// Whether an existing file can be written to. One that is not there can.
 pub fn may_write(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path) {

@@ -4,8 +4,16 @@
 use std::panic::set_hook;
 use std::process::exit;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 /// As in `sysexits.h`: an internal error.
 pub const EXIT_CODE: i32 = 70;
+
+/// An image of our memory would hold every key. Of the programs that we start, too.
+pub fn leave_no_core() {
+    // Lowering a limit is always allowed.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
 
 /// From here on a panic of any thread is handed to `say` and ends the process with [`EXIT_CODE`].
 pub fn end_process(say: impl Fn(&str) + Send + Sync + 'static) {

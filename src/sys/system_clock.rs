@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::clock::{Clock, Mono, WALL_FLOOR, Wall};
+use crate::sys::entropy;
 
 /// Where systemd's time service says that the clock was set.
 const TIME_SERVICE: &str = "/run/systemd/timesync";
@@ -44,5 +45,11 @@ impl Clock for SystemClock {
 
     fn is_trusted(&self) -> bool {
         self.wall() >= WALL_FLOOR && synchronised() != Some(false)
+    }
+
+    fn since_boot(&self) -> Option<(String, u64)> {
+        let boot = entropy::boot_id();
+        let seconds = u64::try_from(rustix::system::sysinfo().uptime).ok()?;
+        boot.bytes().any(|digit| digit != b'0').then_some((boot, seconds * 1000))
     }
 }

@@ -13,11 +13,12 @@ use crate::observe::event::{Event, Log};
 use crate::observe::redact::Redactor;
 use crate::provider::caller::{Caller, Effort};
 use crate::provider::class::Class;
+use crate::provider::spending_file::Asker;
 use crate::provider::{Prompt, ProviderError};
 use crate::store::sessions::{self, History};
 use crate::store::storage::Storage;
 use crate::tool::{self, Context, Tail, TailLine};
-use crate::turn::machine::{Answered, Step, Turn, expired, given_up};
+use crate::turn::machine::{Answered, Step, Turn, expired, given_up, refused};
 use crate::turn::prompt;
 
 /// Attempts that the end of a process cut off, before a message is given up.
@@ -53,6 +54,8 @@ pub struct Question<'a> {
     pub waited: Option<Duration>,
     /// Attempts that the end of a process cut off.
     pub interrupted: u32,
+    /// Whose limit of questions it falls under; `None`: nobody's.
+    pub asker: Option<Asker<'a>>,
 }
 
 /// Answers questions, one at a time.
@@ -91,7 +94,7 @@ impl Answerer {
             sessions,
             clock,
             log,
-            redactor: Redactor::new(config.secrets().iter()),
+            redactor: Redactor::new(&config.secrets),
         }
     }
 
@@ -109,18 +112,20 @@ impl Answerer {
         } else {
             self.work(question, &mut turn, &mut effort, &mut failure, cancel)?
         };
+        let names = effort.by.unwrap_or_else(|| (self.provider.clone(), self.model.clone()));
         let asked = answered.path == crate::base::message::Path::Provider;
         let summary = Summary {
             path: Some(answered.path),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
+            provider: names.0,
+            model: names.1,
+            fallback_from: effort.fallback_from,
             tool_name: answered.tool,
             attempts: asked.then_some(effort.attempts),
             latency_ms: asked.then_some(effort.latency_ms),
             user_chars: question.text.chars().count() as u64,
             response_chars: if answered.error.is_some() { 0 } else { answered.text.chars().count() as u64 },
             error: answered.error.map(str::to_owned),
-            error_detail: failure.map(|error: ProviderError| error.detail),
+            error_detail: failure.map(|error: ProviderError| self.redactor.clean(&error.detail)),
             queue_ms: Some(u64::try_from(queued.as_millis()).unwrap_or(u64::MAX)),
             input_tokens: effort.input_tokens,
             output_tokens: effort.output_tokens,
@@ -152,12 +157,17 @@ impl Answerer {
                 Step::Reply(answered) => return Some(answered),
                 Step::Run { name, arguments } => turn.on_tool(self.run_tool(question, &name, &arguments)),
                 Step::Ask => {
+                    // A question is admitted once; what a model asks for in answering it belongs to it.
+                    let is_first = turn.follow_up().is_empty();
+                    if is_first && let Err(refusal) = self.caller.begin(question.turn, question.asker) {
+                        return Some(unanswered(refused(&refusal, &reference), refusal.class().name()));
+                    }
                     let outcome = self.ask(question, turn.follow_up(), deadline, effort, cancel);
                     *failure = outcome.as_ref().err().cloned();
                     if outcome.as_ref().is_err_and(|error| error.class == Class::Cancelled) {
                         return None;
                     }
-                    turn.on_answer(outcome.map_err(|error| error.class), &reference);
+                    turn.on_answer(outcome.map_err(|error| (error.class, error.retry_after)), &reference);
                 }
             }
         }
@@ -180,7 +190,9 @@ impl Answerer {
         });
         let ordinal = history.last_ordinal;
         let messages = prompt::messages(history.lines, question.text, follow_up);
-        let prompt = Prompt { turn: question.turn, system: &self.system, messages: &messages, ordinal };
+        let said_before = messages.len() - follow_up.len() - 1;
+        let prompt =
+            Prompt { turn: question.turn, system: &self.system, messages: &messages, history: said_before, ordinal };
         // A server that repeats our key does not get it into the chat.
         self.caller
             .ask(&prompt, deadline, cancel, effort)

@@ -1,8 +1,11 @@
 //! One turn as a state machine: ask, run a tool, ask again, reply. What a person is told when it fails comes from the
 //! table of classes and never from an error's own text.
 
+use std::time::Duration;
+
 use crate::base::message::{Inbound, Message, Path, Reply, Role, Summary};
 use crate::provider::class::Class;
+use crate::provider::spending::Refusal;
 use crate::tool::command::{self, ToolCall};
 
 /// Tools a model may run in one turn; then it must answer.
@@ -83,10 +86,10 @@ impl Turn {
     }
 
     /// The model answered, or failed for good.
-    pub fn on_answer(&mut self, answer: Result<String, Class>, reference: &str) {
+    pub fn on_answer(&mut self, answer: Result<String, (Class, Option<Duration>)>, reference: &str) {
         let done = |text: String, error| Step::Reply(Answered { text, path: Path::Provider, tool: None, error });
         self.step = match answer {
-            Err(class) => done(apology(class, reference), Some(class.name())),
+            Err((class, wait)) => done(apology(class, wait, reference), Some(class.name())),
             Ok(text) => match command::action(&text) {
                 None => done(text, None),
                 Some(_) if self.tool_steps >= TOOL_STEPS_MAX => done(TOOL_LIMIT_REACHED.to_owned(), None),
@@ -125,9 +128,34 @@ fn failed_tool(tool: Option<String>, text: &str) -> Answered {
     Answered { text: text.to_owned(), path: Path::Tool, tool, error: Some("tool") }
 }
 
-/// What a person is told about a failure.
-pub fn apology(class: Class, reference: &str) -> String {
-    format!("Sorry, {} (ref {reference})", class.sentence())
+/// What a person is told about a failure, and how long it will last, if that is known.
+pub fn apology(class: Class, wait: Option<Duration>, reference: &str) -> String {
+    const AGAIN: &str = " Please try again";
+    let sentence = class.sentence();
+    match wait.filter(|wait| !wait.is_zero()) {
+        None => format!("Sorry, {sentence} (ref {reference})"),
+        Some(wait) => {
+            let what = sentence.split(AGAIN).next().unwrap_or_default();
+            format!("Sorry, {what}{AGAIN} in about {}. (ref {reference})", in_words(wait))
+        }
+    }
+}
+
+/// What a person is told when a model is not asked because a limit is reached.
+pub fn refused(refusal: &Refusal, reference: &str) -> String {
+    let (what, wait) = (refusal.sentence(), in_words(refusal.wait));
+    format!("Sorry, {what} Please try again in about {wait}. (ref {reference})")
+}
+
+/// Rounded up: a person who comes back then is not too early.
+fn in_words(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let (count, unit) = match seconds {
+        0..=90 => (seconds, "second"),
+        91..=5400 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(3600), "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What a person is told about a message that ended the process again and again.
@@ -231,8 +259,19 @@ mod tests {
     #[test]
     fn a_failure_is_told_from_the_table_with_the_reference() {
         let mut turn = Turn::begin("hello");
-        turn.on_answer(Err(Class::Auth), "rp-7");
+        turn.on_answer(Err((Class::Auth, None)), "rp-7");
         assert!(reply(&turn).text.starts_with("Sorry, ") && reply(&turn).text.ends_with("(ref rp-7)"));
         assert_eq!(reply(&turn).error, Some("auth"));
+    }
+
+    #[test]
+    fn a_wait_that_is_known_is_told_in_place_of_a_guess() {
+        let told = |class, seconds: u64| apology(class, Some(Duration::from_millis(seconds * 1000 - 1)), "rp-7");
+        let problem = "Sorry, the model's provider has a problem right now. Please try again in about";
+        assert_eq!(told(Class::Server, 30), format!("{problem} 30 seconds. (ref rp-7)"));
+        assert_eq!(told(Class::Server, 1), format!("{problem} 1 second. (ref rp-7)"));
+        assert_eq!(told(Class::Server, 200), format!("{problem} 4 minutes. (ref rp-7)"));
+        assert!(told(Class::Quota, 80_000).ends_with("look at it. Please try again in about 23 hours. (ref rp-7)"));
+        assert!(!apology(Class::Server, Some(Duration::ZERO), "rp-7").contains("about"));
     }
 }

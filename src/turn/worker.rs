@@ -4,6 +4,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::cancel::Cancel;
 use crate::base::message::Job;
+use crate::provider::spending_file::Asker;
 use crate::store::exchange::Append;
 use crate::sys::stop::Stop;
 use crate::turn::answer::{Answerer, Question};
@@ -55,6 +56,7 @@ fn work(answerer: &mut Answerer, job: &Job, ends: &WorkerEnds) -> Option<()> {
         received: job.inbound.received,
         waited: job.inbound.waited,
         interrupted: job.interrupted,
+        asker: Some(Asker { channel: job.inbound.channel, sender: &job.inbound.sender }),
     };
     let append = match answerer.answer(&question, &ends.cancel) {
         Some(reply) => Append::Reply(Box::new(reply)),

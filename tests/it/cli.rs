@@ -320,7 +320,7 @@ fn channels_that_do_not_exist_yet_and_commands_that_are_gone_say_so() {
         (&["skills", "run", "--name", "weather"][..], "tools list"),
         (&["pulse", "job", "add-http-healthcheck", "--enabled"], "cron"),
         (&["evolution", "audit-verify"], "restart"),
-        (&["codex", "status"], "not in this version yet"),
+        (&["codex", "drain-one"], "there is no queue of Codex any more"),
         (&["stast"], "did you mean 'stats'?"),
     ] {
         let finished = run(&world, arguments, 2);

@@ -107,7 +107,7 @@ fn misfits(kind: Kind) -> Vec<String> {
         Kind::Choice(words) => {
             vec!["nonsense".into(), format!("{}x", words[0]), words.join(","), format!("'{}'", words[0])]
         }
-        Kind::Choices(words) => vec!["nonsense".into(), format!("{},x", words[0]), words.join(" "), words.join(";")],
+        Kind::Chain(words) => vec!["nonsense".into(), format!("{},x", words[0]), words.join(" "), words.join(";")],
         Kind::Secret => vec![format!("{CANARY} two"), format!("{CANARY}\u{7}"), format!("{CANARY}-ü")],
         Kind::Url => of(&["nonsense", "ftp://host", "https://canary8153@host", "https://host?x=1", "http://8.8.8.8"]),
         Kind::Bridge => of(&[

@@ -8,6 +8,7 @@ use std::process::Command;
 use rusty_pinch::cli;
 use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{FOREIGN, KEYS};
+use rusty_pinch::provider::document as classes;
 
 use crate::support::cases::say;
 use crate::support::repository::root;
@@ -47,6 +48,16 @@ fn the_document_of_log_lines_is_made_from_the_table() {
 #[test]
 fn the_document_of_checks_is_made_from_the_table() {
     equals("docs/doctor.md", &rusty_pinch::doctor::document::markdown());
+}
+
+/// Here only what stands between two marks is made.
+#[test]
+fn the_table_of_classes_is_made_from_the_table() {
+    let text = fs::read_to_string(root().join("docs/providers.md")).expect("a document");
+    let [begin, end] = classes::MARKS;
+    let (before, rest) = text.split_once(begin).expect("a first mark");
+    let (_, after) = rest.split_once(end).expect("a second mark");
+    equals("docs/providers.md", &[before, begin, &classes::classes(), end, after].concat());
 }
 
 #[track_caller]

@@ -179,11 +179,11 @@ fn codex_is_asked_for_its_account_and_not_waited_for() {
         mode(&program, 0o700);
     };
     answer("exit 0");
-    says(&world, 0, "provider.codex_login", "ok codex has an account");
+    says(&world, 0, "provider.codex_login", "ok codex account default has a login or a key");
     answer("exit 1");
-    says(&world, 1, "provider.codex_login", "error codex is not logged in; run 'codex login'");
+    says(&world, 1, "provider.codex_login", "error codex account default is not logged in; run '");
     world.set("CODEX_API_KEY", "canary");
-    says(&world, 0, "provider.codex_login", "ok codex has an account");
+    says(&world, 0, "provider.codex_login", "ok codex account default has a login or a key");
     world.unset("CODEX_API_KEY");
     // Without a limit the test would end in an hour.
     answer("trap '' TERM\nread -r never < /dev/zero\nwhile :; do :; done");

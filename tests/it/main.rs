@@ -11,6 +11,8 @@ mod backup;
 mod campaign;
 /// Commands as an operator types them.
 mod cli;
+/// The accounts of Codex, and programs in its place that misbehave.
+mod codex;
 /// Bad settings, each told in one sentence.
 mod configuration;
 /// What earlier deployments rely on, row by row.
@@ -35,8 +37,12 @@ mod outbox;
 mod panic;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
+/// Where secrets come from, how they change, and that nobody sees them.
+mod secrets;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
+/// Limits of spending: who is refused, and what is counted.
+mod spending;
 /// Recovery from every crash image of a scripted run.
 mod storage;
 /// The Bot API as the worker speaks it.

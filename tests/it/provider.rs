@@ -1,12 +1,19 @@
 //! The HTTP client and the chat completions provider against a loopback server that misbehaves: how far an exchange
 //! came, whether anything may have been sent, and how often it is tried again.
 
+mod cells;
+/// A chain of providers, and what is known of each after a restart.
+mod chain;
+mod matrix;
+/// The same in one process, with clocks and providers from a script.
+mod standing;
+
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rusty_pinch::base::cancel::Cancel;
-use rusty_pinch::net::http::{BODY_BYTES_MAX, Head, Phase, Request, Transport, TransportError, collect};
+use rusty_pinch::net::http::{BODY_BYTES_MAX, Head, Method, Phase, Request, Transport, TransportError, collect};
 use rusty_pinch::net::http_client::HttpClient;
 
 use crate::support::fake_http::{Answer, FakeHttp, Shape, Wait};
@@ -16,7 +23,7 @@ use crate::support::waiting::{now, since, spawn, until};
 
 fn request<'a>(url: &'a str, silence: u64, total: u64) -> Request<'a> {
     let (silence, total) = (Some(Duration::from_millis(silence)), Duration::from_millis(total));
-    Request { url, headers: &[], body: b"{}", silence, total }
+    Request { method: Method::Post, url, headers: &[], body: b"{}", silence, total }
 }
 
 fn exchange(answer: Answer, silence: u64, total: u64) -> Result<(Head, Vec<u8>), TransportError> {
@@ -70,7 +77,8 @@ fn redirects_are_not_followed_and_errors_keep_their_headers() {
     let answer = Answer::new(302, "").header("Location", "http://127.0.0.1:9/");
     assert_eq!(exchange(answer, 500, 1000).map(|(head, _)| head.status), Ok(302));
     let answer = Answer::new(429, "later").header("Retry-After", "7").header("Retry-After-Ms", "250");
-    let want = Head { status: 429, retry_after: Some("7".into()), retry_after_ms: Some("250".into()) };
+    let (retry_after, retry_after_ms) = (Some("7".into()), Some("250".into()));
+    let want = Head { status: 429, content_type: None, retry_after, retry_after_ms };
     assert_eq!(exchange(answer, 500, 1000), Ok((want, b"later".to_vec())));
     let chunked = exchange(Answer::new(200, "chunked body").shaped(Shape::Chunked(1)), 500, 1000);
     assert_eq!(chunked.map(|(_, body)| body), Ok(b"chunked body".to_vec()));
@@ -84,7 +92,7 @@ fn a_connection_is_used_again_and_a_reader_may_hang_up() {
         collect(&mut client, &request(&url, 500, 1000), &Cancel::new(), 10).expect("answered");
     }
     assert_eq!(server.connection_count(), 1);
-    let refused = client.exchange(&request(&url, 500, 1000), &Cancel::new(), &mut |_| ControlFlow::Break(()));
+    let refused = client.exchange(&request(&url, 500, 1000), &Cancel::new(), &mut |_, _| ControlFlow::Break(()));
     assert_eq!(refused, Err(TransportError { phase: Phase::Refused, sent: true }));
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::contract::Decision::{Changed, Gone, Later, Stays};
+use crate::contract::Decision::{Changed, Gone, Stays};
 use crate::contract::Proof::{Check, Tests};
 use crate::contract::{Row, row};
 use crate::support::cases::Random;
@@ -26,7 +26,8 @@ pub const ROWS: &[Row] = &[
     row("6", "vllm and compatible need a key", "", Changed("§16 it is optional"), Check(key_optional)),
     row("6", "body: model", "fake-model", Stays, Check(body)),
     row("6", "body: temperature", "", Changed("§15.13 0.2 is not sent unless it is set"), Check(temperature)),
-    row("6", "body: no stream, no max_tokens", "", Stays, Check(body)),
+    row("6", "body: no max_tokens", "", Stays, Check(body)),
+    row("6", "body: no stream", "", Changed("§16 STREAM: answers are read as they come"), Check(stream)),
     row("6", "body: the system message is first", "", Stays, Check(messages)),
     row("6", "body: the last 20 lines, then the text", "", Stays, Check(history)),
     row("6", "system: provider, model and tools with their usage", "", Stays, Check(system)),
@@ -55,9 +56,9 @@ pub const ROWS: &[Row] = &[
     row("6", "exits of curl: no connection, a cut, a timeout", "", Changed("§14 the same failures of our own client"), Tests(&["what_may_pass_is_tried_again_and_what_cannot_is_not", "every_failure_names_how_far_it_came"])),
     row("6", "200 with an error object", "", Changed("weakness: words of the message decided; now its codes do"), Tests(&["answers_are_read_tolerantly"])),
     row("6", "200 that is no JSON", "", Changed("weakness: never retried; a proxy's page may pass, so once"), Tests(&["what_may_pass_is_tried_again_and_what_cannot_is_not"])),
-    row("6", "the delay doubles from the base to its limit", "", Changed("weakness: no jitter"), Tests(&["delays_stay_under_a_ceiling_that_doubles_and_use_all_of_it"])),
+    row("6", "the delay doubles from the base to its limit", "", Changed("weakness: no jitter"), Tests(&["delays_are_spread_evenly_below_a_ceiling_that_doubles"])),
     row("6", "Retry-After", "", Changed("weakness: was ignored"), Tests(&["a_server_that_asks_for_patience_gets_it"])),
-    row("6", "no circuit breaker", "", Later("§13 a breaker and PROVIDER_CHAIN"), Check(chain_is_later)),
+    row("6", "no circuit breaker", "", Changed("§13 a breaker and PROVIDER_CHAIN"), Tests(&["a_dead_provider_costs_few_requests", "a_failing_provider_is_followed_by_the_next_and_the_turn_says_so"])),
     row("6", "an error's text", "", Changed("§14 in our words, with the reference"), Tests(&["a_failing_provider_is_told_in_our_words", "upstream_text_is_not_part_of_an_error"])),
 
     row("7", "argv: CLI_BIN CLI_ARGS [MODEL_FLAG] MODEL", "ask --model gpt-5-codex", Stays, Check(arguments)),
@@ -72,7 +73,7 @@ pub const ROWS: &[Row] = &[
     row("7", "another exit", "", Changed("§15.3 fails with a class, in our words"), Check(other_exit)),
     row("7", "no time limit", "", Changed("§16 CODEX_TIMEOUT_SECS is the deadline"), Check(deadline)),
     row("7", "no limit of the output", "", Changed("weakness: memory without bound"), Tests(&["a_flood_is_noticed"])),
-    row("7", "pool: health checks, round robin, window of requests", "", Later("§16 limits of the account pool"), Check(pool_is_later)),
+    row("7", "pool: health checks, round robin, window of requests", "", Changed("§16 the account with the largest share left, counted over restarts"), Tests(&["the_account_with_the_largest_share_left_is_used_over_processes", "a_failed_account_is_left_alone_and_told_once"])),
     row("7", "queue: [codex:queued] replies", "", Gone("§15.3 a turn is answered or fails"), Check(other_exit)),
 ];
 
@@ -138,7 +139,14 @@ fn body(_: &Row) {
     let body = asked_once("compatible", &[]).body;
     assert_eq!(body["model"], "fake-model");
     let keys: Vec<&String> = body.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["messages", "model"]);
+    assert_eq!(keys, ["messages", "model", "stream", "stream_options"]);
+}
+
+fn stream(_: &Row) {
+    let body = asked_once("compatible", &[]).body;
+    assert_eq!((&body["stream"], &body["stream_options"]), (&json!(true), &json!({ "include_usage": true })));
+    let body = asked_once("compatible", &[("RUSTY_PINCH_STREAM", "false")]).body;
+    assert_eq!((body.get("stream"), body.get("stream_options")), (None, None));
 }
 
 fn temperature(_: &Row) {
@@ -211,13 +219,6 @@ fn status(row: &Row) {
     let (finished, asked, _) = ask("compatible", &[], vec![Rule::when("").status(status).times(1)], "hello");
     let want = if row.want == "retried" { (Some(0), 2) } else { (Some(1), 1) };
     assert_eq!((finished.code, asked.len()), want, "{finished:?}");
-}
-
-fn chain_is_later(_: &Row) {
-    let mut world = World::new();
-    world.set("RUSTY_PINCH_PROVIDER_CHAIN", "openai,local");
-    let told = world.run(&["doctor"]).stdout;
-    assert!(told.lines().any(|line| line.contains("PROVIDER_CHAIN") && line.contains("not heed")), "{told}");
 }
 
 /// A world whose Codex is this script; it runs in a folder where `said` and `asked` lie afterwards.
@@ -299,10 +300,4 @@ fn deadline(_: &Row) {
     let finished = world.run(&["run", "--message", "hello"]);
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert_eq!(world.all_events("turn")[0]["error"], "deadline");
-}
-
-fn pool_is_later(_: &Row) {
-    let world = codex("echo fine", &[("RUSTY_PINCH_CODEX_ACCOUNTS", "a|A_KEY|10|m;b")]);
-    let told = world.run(&["doctor"]).stdout;
-    assert!(told.lines().any(|line| line.contains("CODEX_ACCOUNTS ") && line.contains("not heed")), "{told}");
 }

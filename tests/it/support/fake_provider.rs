@@ -1,8 +1,10 @@
 //! An OpenAI-compatible chat completions server on loopback.
 //!
 //! It answers `reply #<nonce> to <the user's text>` with a nonce of its own for every call, so that a message for which
-//! the provider was asked twice shows by its text. A long reply goes on with counted words that carry the nonce, so
+//! the provider was asked twice shows by its text. Whoever asks for a stream gets one. A long reply goes on with counted words that carry the nonce, so
 //! that every part of it can be told and missing parts are noticed.
+//!
+//! Every key is good, until `accept` names those that are. `GET /models` is the free question about a key.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -102,6 +104,13 @@ struct State {
     asked: Vec<Asked>,
     /// By nonce; empty where the call had no usual answer.
     replies: Vec<String>,
+    /// None: every one.
+    keys: Option<Vec<String>>,
+    /// Keys that were asked about for free.
+    probed: Vec<String>,
+    /// What such a question is answered with, and the key that is excepted.
+    probe_status: Option<(u16, Option<String>)>,
+    probe_wait: Wait,
     random: Random,
 }
 
@@ -113,7 +122,17 @@ pub struct FakeProvider {
 impl FakeProvider {
     pub fn start(random: &mut Random) -> FakeProvider {
         let random = Random::from_seed(random.next());
-        let state = State { rules: Vec::new(), latency_ms: (0, 0), asked: Vec::new(), replies: Vec::new(), random };
+        let state = State {
+            rules: Vec::new(),
+            latency_ms: (0, 0),
+            asked: Vec::new(),
+            replies: Vec::new(),
+            keys: None,
+            probed: Vec::new(),
+            probe_status: None,
+            probe_wait: Wait::No,
+            random,
+        };
         let state = Arc::new(Mutex::new(state));
         let server = {
             let state = Arc::clone(&state);
@@ -138,6 +157,25 @@ impl FakeProvider {
 
     pub fn clear_rules(&self) {
         lock(&self.state).rules.clear();
+    }
+
+    /// From here on only these keys are good.
+    pub fn accept(&self, keys: &[&str]) {
+        lock(&self.state).keys = Some(keys.iter().map(|key| (*key).to_string()).collect());
+    }
+
+    /// Free questions are answered like this, whatever the key, but for one.
+    pub fn answer_probes(&self, status: u16, except: Option<&str>) {
+        lock(&self.state).probe_status = Some((status, except.map(str::to_string)));
+    }
+
+    pub fn delay_probes(&self, wait: Wait) {
+        lock(&self.state).probe_wait = wait;
+    }
+
+    /// The keys that were asked about for free, in order.
+    pub fn probed(&self) -> Vec<String> {
+        lock(&self.state).probed.clone()
     }
 
     /// How long an ordinary answer takes, at random between the two.
@@ -170,10 +208,16 @@ impl FakeProvider {
 }
 
 fn handle(state: &Mutex<State>, request: &Request) -> Answer {
+    let key = request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let is_good = lock(state).keys.as_ref().is_none_or(|keys| keys.iter().any(|good| good == key));
+    if request.method == "GET" {
+        return probed(&mut lock(state), key, is_good, request.path.ends_with("/models"));
+    }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let text = last_user_text(&body);
     let mut state = lock(state);
     let nonce = state.asked.len();
+    let streams = body["stream"] == true;
     state.asked.push(Asked {
         text: text.clone(),
         nonce,
@@ -192,10 +236,13 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     };
     state.replies.push(full.clone());
     drop(state);
+    if !is_good {
+        return refused(key);
+    }
     if request.method != "POST" || !request.path.ends_with("/chat/completions") {
         return Answer::new(404, "no such path");
     }
-    shaped(&reply, &full).after(wait)
+    shaped(&reply, &full, key, streams).after(wait)
 }
 
 impl State {
@@ -222,14 +269,15 @@ impl State {
     }
 }
 
-fn shaped(reply: &Reply, full: &str) -> Answer {
+fn shaped(reply: &Reply, full: &str, key: &str, streams: bool) -> Answer {
     match reply {
-        Reply::Usual | Reply::Long(_) | Reply::Text(_) => Answer::json(200, &completion(full)),
-        Reply::Spoil(shape) => Answer::json(200, &completion(full)).shaped(*shape),
+        Reply::Usual | Reply::Long(_) | Reply::Text(_) => answer(full, streams),
+        Reply::Spoil(shape) => answer(full, streams).shaped(*shape),
         Reply::Malformed(body) => Answer::new(200, body.as_str()).header("Content-Type", "application/json"),
         Reply::Oversize(bytes) => Answer::json(200, &completion(&"x".repeat(*bytes))),
         Reply::Status { status, retry_after } => {
-            let error = json!({ "error": { "message": UPSTREAM_CANARY, "type": "scripted", "code": null } });
+            let message = format!("{UPSTREAM_CANARY} {key}");
+            let error = json!({ "error": { "message": message, "type": "scripted", "code": null } });
             let answer = Answer::json(*status, &error);
             match retry_after {
                 Some(value) => answer.header("Retry-After", value),
@@ -239,7 +287,51 @@ fn shaped(reply: &Reply, full: &str) -> Answer {
     }
 }
 
-fn completion(text: &str) -> Value {
+fn probed(state: &mut State, key: &str, is_good: bool, is_known: bool) -> Answer {
+    state.probed.push(key.to_string());
+    let scripted = state.probe_status.as_ref().filter(|(_, except)| except.as_deref() != Some(key));
+    let answer = match scripted {
+        Some((status, _)) => Answer::json(*status, &json!({ "error": { "message": key } })),
+        None if !is_good => refused(key),
+        None => Answer::json(if is_known { 200 } else { 404 }, &json!({ "data": [] })),
+    };
+    answer.after(state.probe_wait.clone())
+}
+
+/// Real servers repeat the key, or a part of it.
+fn refused(key: &str) -> Answer {
+    let message = format!("Incorrect API key provided: {key}. {UPSTREAM_CANARY}");
+    let error = json!({ "error": { "message": message, "type": "invalid_request_error", "code": "invalid_api_key" } });
+    Answer::json(401, &error)
+}
+
+fn answer(text: &str, streams: bool) -> Answer {
+    match streams {
+        true => Answer::new(200, stream(text)).header("Content-Type", "text/event-stream; charset=utf-8"),
+        false => Answer::json(200, &completion(text)),
+    }
+}
+
+/// As `stream` and `include_usage` have it: pieces, a reason to end, the usage, and the word that ends it.
+pub fn stream(text: &str) -> String {
+    const PIECE_CHARS: usize = 40;
+    let chunk = |delta: Value, reason: Value| {
+        json!({
+            "id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1_790_000_000, "model": "fake-model",
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }], "usage": null,
+        })
+    };
+    let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), Value::Null)];
+    let letters: Vec<char> = text.chars().collect();
+    let pieces = letters.chunks(PIECE_CHARS).map(|piece| piece.iter().collect::<String>());
+    events.extend(pieces.map(|piece| chunk(json!({ "content": piece }), Value::Null)));
+    events.push(chunk(json!({}), json!("stop")));
+    events.push(json!({ "choices": [], "usage": { "prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12 } }));
+    let lines: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    lines + "data: [DONE]\n\n"
+}
+
+pub fn completion(text: &str) -> Value {
     json!({
         "id": "chatcmpl-fake", "object": "chat.completion", "created": 1_790_000_000, "model": "fake-model",
         "choices": [{ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }],

@@ -75,6 +75,7 @@ impl FakeTelegram {
             sent: Vec::new(),
             counts: HashMap::new(),
             script: Script::new(random.next()),
+            token: TOKEN.to_string(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -157,6 +158,11 @@ impl FakeTelegram {
 
     pub fn clear_faults(&self) {
         self.shared.lock().script.clear();
+    }
+
+    /// As BotFather's /revoke: from here on this is the token, and no other.
+    pub fn revoke(&self, token: &str) {
+        self.shared.lock().token = token.to_string();
     }
 
     pub fn set_webhook(&self, url: Option<&str>) {

@@ -22,6 +22,7 @@ pub mod journal_text;
 pub mod lanes;
 pub mod loop_disk;
 pub mod people;
+pub mod raw_server;
 pub mod report;
 pub mod repository;
 pub mod scene;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::checker::MARK;
 use crate::support::fake_http::{Answer, Shape};
 use crate::support::fake_http_request::Request;
-use crate::support::fake_telegram::{BOT_ID, Call, Posted, Sent, TOKEN};
+use crate::support::fake_telegram::{BOT_ID, Call, Posted, Sent};
 use crate::support::telegram_script::{Effect, Script};
 use crate::support::waiting::{lock, now};
 
@@ -48,6 +48,8 @@ pub struct State {
     /// By chat. Asked often, so not counted anew each time.
     pub counts: HashMap<i64, Counts>,
     pub script: Script,
+    /// The one that is valid.
+    pub token: String,
 }
 
 /// Called, before the answer, with the ids a `getUpdates` made the server forget.
@@ -109,7 +111,7 @@ impl Shared {
     }
 
     pub fn handle(&self, request: &Request) -> Answer {
-        let method = request.path.strip_prefix(&format!("/bot{TOKEN}/")).map(str::to_string);
+        let method = request.path.strip_prefix(&format!("/bot{}/", self.lock().token)).map(str::to_string);
         let Some(method) = method else {
             return refusal(401, "Unauthorized");
         };
@@ -149,8 +151,9 @@ impl Shared {
         match method {
             "getMe" => success(json!({ "id": BOT_ID, "is_bot": true, "first_name": "Pinch", "username": "pinch_bot" })),
             "getWebhookInfo" => {
-                let url = self.lock().webhook.clone().unwrap_or_default();
-                success(json!({ "url": url, "has_custom_certificate": false, "pending_update_count": 0 }))
+                let state = self.lock();
+                let (url, pending) = (state.webhook.clone().unwrap_or_default(), state.queue.len());
+                success(json!({ "url": url, "has_custom_certificate": false, "pending_update_count": pending }))
             }
             "getUpdates" => self.get_updates(body),
             "sendMessage" => self.send_message(body, is_answer_lost),

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use rusty_pinch::base::cancel::Cancel;
-use rusty_pinch::base::clock::Mono;
 use rusty_pinch::base::message::Role;
 use rusty_pinch::provider::class::Class;
-use rusty_pinch::provider::{Completion, Prompt, Provider, ProviderError};
+use rusty_pinch::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 
 use super::plan::Poison;
 use super::town::{Citizen, LONG_STALL_MILLIS};
@@ -22,12 +21,12 @@ const POISON: &str = "the poison message";
 pub struct Model(pub Citizen);
 
 impl Provider for Model {
-    fn complete(&mut self, prompt: &Prompt<'_>, _deadline: Mono, cancel: &Cancel) -> Result<Completion, ProviderError> {
+    fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         let Model(citizen) = self;
         let update = question(prompt).ok_or_else(|| ProviderError::new(Class::InvalidRequest, "no question"))?;
         let chat = citizen.town.plan.chat(update).to_string();
         self.begin(update, &chat, prompt);
-        let outcome = self.answer(update, cancel);
+        let outcome = self.answer(update, attempt.cancel);
         let Model(citizen) = self;
         citizen.town.seen().busy.remove(&chat);
         citizen.town.went_on();
@@ -70,7 +69,10 @@ impl Model {
             return Err(ProviderError::new(Class::Cancelled, "ended"));
         }
         if town.chance(50) {
-            return Err(ProviderError::new(if town.chance(500) { Class::Server } else { Class::Auth }, "planned"));
+            return Err(ProviderError::new(
+                if town.chance(500) { Class::Server } else { Class::InvalidRequest },
+                "planned",
+            ));
         }
         let words = if town.chance(150) { MANY_WORDS } else { WORDS };
         let mut seen = town.seen();

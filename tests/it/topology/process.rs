@@ -1,6 +1,7 @@
 //! One process after the other: the real `topology::start` and `supervise` with the ends of this folder, from opening
 //! the ledger until every thread is gone.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use rusty_pinch::config::settings::Config;
 use rusty_pinch::observe::event::{Event, Log};
 use rusty_pinch::observe::telemetry_file;
 use rusty_pinch::provider::caller::Caller;
+use rusty_pinch::provider::chain::Link;
+use rusty_pinch::provider::standing::Standing;
 use rusty_pinch::runtime::supervise::{Ended, Supervised, supervise};
 use rusty_pinch::runtime::topology::{Channel, Plan as Wiring, Started, Work, start};
 use rusty_pinch::store::exchange::{Folders, Opening};
@@ -272,8 +275,10 @@ impl Outside<'_> {
         let answerer = |cancel: &Cancel| {
             let (clock, log) = (Arc::clone(self.clock), Arc::clone(self.log));
             let model = Box::new(Model(self.citizen.clone()));
-            let caller =
-                Caller::around(model, &config.provider, rng.split(), Arc::clone(&clock), self.stop.clone(), log);
+            let links = vec![Link::new(model, &config.provider)];
+            let standing = Standing::new(Path::new("/dev/null"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
+            let (settings, stop) = (&config.provider, self.stop.clone());
+            let caller = Caller::over(links, settings, Arc::new(standing), rng.split(), Arc::clone(&clock), stop, log);
             let sessions = self.citizen.disk.folder("sessions");
             (Answerer::new(&config, caller, sessions, clock, Arc::clone(self.log)), cancel.clone())
         };
