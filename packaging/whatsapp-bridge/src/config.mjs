@@ -111,7 +111,7 @@ function readTokenFile(file, credentials) {
       throw wrong("the token file is no regular file of at most 4 KiB");
     }
     if (!isManaged(file, credentials)) {
-      checkOwner(found);
+      checkOwner(found, { user: process.geteuid(), groups: [process.getegid(), ...process.getgroups()] });
     }
     return fs.readFileSync(handle, "utf8").replace(/\r?\n$/, "");
   } catch (error) {
@@ -129,11 +129,12 @@ function isManaged(file, credentials) {
   return folders.includes(path.dirname(path.resolve(file)));
 }
 
-function checkOwner({ uid, gid, mode }) {
-  if (uid !== 0 && uid !== process.geteuid()) {
+/** `us` is {user, groups}. A file of root may be readable by a group of ours. */
+export function checkOwner({ uid, gid, mode }, us) {
+  if (uid !== 0 && uid !== us.user) {
     throw wrong("the token file belongs to another user: chown it to the bridge's user");
   }
-  const isOurGroup = uid === 0 && [process.getegid(), ...process.getgroups()].includes(gid);
+  const isOurGroup = uid === 0 && us.user !== 0 && us.groups.includes(gid);
   const forbidden = isOurGroup ? 0o037 : 0o077;
   if ((mode & forbidden) !== 0) {
     throw wrong("the token file can be used by others: chmod 600 it");

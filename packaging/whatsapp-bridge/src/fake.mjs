@@ -7,6 +7,7 @@
 //      {"do":"raw","message":{…}}                   a message as the library gives it
 //      {"do":"confirm","mode":"at_once"|"never"|"error"|"fail"}   what becomes of messages sent from now on
 // out: {"event":"listening","port"} {"event":"socket","count"} {"event":"send","to","wa_id","text"?,"bytes"?}
+//      {"event":"brought","id"}   the bridge has the message: on disk, if it forwards it
 //
 // The end of standard input stops the bridge, so that none outlives its test.
 
@@ -87,6 +88,7 @@ class FakeSocket {
 
   #bring(message, type) {
     this.ev.emit("messages.upsert", { messages: [message], type });
+    this.#tell({ event: "brought", id: message?.key?.id });
   }
 
   async sendMessage(to, content, { messageId }) {

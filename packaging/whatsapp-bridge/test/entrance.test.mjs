@@ -89,6 +89,15 @@ test("a new client replaces the old one, which is told so", async (t) => {
   assert.equal((await young.next("message")).id, "1");
 });
 
+test("a client that vanished is replaced and its connection is cut", async (t) => {
+  const { connect, logged } = await scene(t, { limits: { CLOSE_MS: 20 } });
+  const vanished = connect();
+  await vanished.enter();
+  vanished.socket.pause();
+  await connect().enter();
+  await logged.next((line) => line.event === "client_left");
+});
+
 test("a stranger without the token replaces nobody", async (t) => {
   const { connect, follow } = await scene(t);
   const client = connect();

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import test from "node:test";
 
-import { CHAT, TOKEN, says, scene, within } from "./support.mjs";
+import { CHAT, TOKEN, randomFor, says, scene, within } from "./support.mjs";
 
 const to = CHAT;
 const deep = (depth) => "[".repeat(depth) + "]".repeat(depth);
@@ -128,13 +128,7 @@ test("what breaks the websocket protocol ends that connection and no other thing
 });
 
 test("random bytes and cut frames never end the bridge", async (t) => {
-  const seed = Number(process.env.RP_TEST_SEED ?? 20261129);
-  t.diagnostic(`seed ${seed}`);
-  let state = seed;
-  const random = (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
+  const random = randomFor(t);
   const { connect, follow } = await scene(t, { limits: { ANSWERS_MAX: 100_000 } });
   const client = connect();
   await client.enter();

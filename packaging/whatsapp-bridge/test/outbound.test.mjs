@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 
-import { CHAT, Client, Program, folder, scene, within } from "./support.mjs";
+import { CHAT, Client, Program, ROUNDS, folder, randomFor, scene, within } from "./support.mjs";
 
 const send = (id, text = `text of ${id}`, more = {}) => ({ type: "send", id, to: CHAT, text, ...more });
 
@@ -134,6 +134,36 @@ test("the last 1000 ids are remembered over kill -9, so nothing is sent twice", 
     assert.ok(!program.stderr.includes("text of"), "the log holds no text");
   }
   assert.deepEqual(texts, ["text of r1/1", "text of r0/2", "text of r1/2", "text of r2/2"]);
+});
+
+test("kill -9 at random moments: an answered id is never sent again, an unanswered one only under its first id", async (t) => {
+  const random = randomFor(t);
+  const state = folder(t);
+  const waIds = new Map();
+  const answered = new Set();
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const program = new Program(state);
+    const client = new Client(await program.port());
+    await client.enter();
+    program.follow({ do: "open" });
+    await client.frames.next((frame) => frame.status === "connected", "connected");
+    const before = new Set(answered);
+    const open = Array.from({ length: 6 }, (_, index) => `r${Math.max(0, round * 3 + index - 3)}/1`);
+    open.forEach((id) => client.send(send(id)));
+    for (let enough = random(7); enough > 0; enough -= 1) {
+      const [answer] = await answers(client, 1);
+      assert.equal(answer.type, "sent");
+      answered.add(answer.id);
+    }
+    await program.kill();
+    for (const { text, wa_id: waId } of sends(program.told)) {
+      const id = text.replace("text of ", "");
+      assert.ok(!before.has(id), `${id} is sent again`);
+      assert.equal(waIds.get(id) ?? waId, waId, `${id} has two ids`);
+      waIds.set(id, waId);
+    }
+  }
+  assert.ok([...answered].every((id) => waIds.has(id)), "answered and never sent");
 });
 
 test("the memory of ids is bounded, in the file too", async (t) => {

@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 
-import { containerAddress, hostSetting, phoneSetting, readSettings, readToken } from "../src/config.mjs";
+import { checkOwner, containerAddress, hostSetting, phoneSetting, readSettings, readToken } from "../src/config.mjs";
 import { Keys } from "../src/keys.mjs";
 import { closeConsole, makeLog } from "../src/log.mjs";
 import { Media } from "../src/media.mjs";
@@ -77,6 +77,19 @@ test("there is no bridge without a good token from one private source", (t) => {
   assert.equal(codeOf(() => readToken({ BRIDGE_TOKEN_FILE: path.join(home, "none") })), 78);
   fs.symlinkSync(file, path.join(home, "link"));
   assert.equal(codeOf(() => readToken({ BRIDGE_TOKEN_FILE: path.join(home, "link") })), 78);
+});
+
+test("a token file is ours alone, or root's with a group of ours", () => {
+  const us = { user: 1000, groups: [1000, 50] };
+  const code = (uid, gid, mode) => codeOf(() => checkOwner({ uid, gid, mode: 0o100000 | mode }, us));
+  for (const [uid, gid, mode] of [[1000, 1000, 0o600], [1000, 9, 0o400], [0, 0, 0o600], [0, 50, 0o640], [0, 1000, 0o440]]) {
+    assert.equal(code(uid, gid, mode), 0, `${uid} ${gid} ${mode.toString(8)}`);
+  }
+  for (const [uid, gid, mode] of [
+    [1001, 1000, 0o600], [1000, 1000, 0o640], [1000, 1000, 0o620], [1000, 1000, 0o604], [0, 0, 0o640], [0, 50, 0o660], [0, 50, 0o644],
+  ]) {
+    assert.equal(code(uid, gid, mode), 78, `${uid} ${gid} ${mode.toString(8)}`);
+  }
 });
 
 test("exit codes are the documented ones, and SIGTERM ends it in time with a client connected", async (t) => {

@@ -158,6 +158,20 @@ export function says(id, text, more = {}) {
   return { do: "message", id, from: CHAT, text, ...more };
 }
 
+/** How often the tests with real crashes do it, 4 to 200: RP_TEST_CASES. */
+export const ROUNDS = Math.max(4, Math.min(200, Number(process.env.RP_TEST_CASES) || 0));
+
+/** Numbers below `below` from RP_TEST_SEED, which is printed. */
+export function randomFor(test) {
+  const seed = Number(process.env.RP_TEST_SEED) || Date.now() % 1_000_000;
+  test.diagnostic(`seed ${seed}`);
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
 /** The real program with `--fake`. */
 export class Program {
   told = new Arrivals();
