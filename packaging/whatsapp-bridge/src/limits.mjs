@@ -43,6 +43,7 @@ export const LIMITS = Object.freeze({
   MEDIA_AGE_MS: 7 * DAY_MS, // older files are deleted
   MEDIA_MS: 30_000, // not there by then: not stored, and the content says so
   DOWNLOADS_MAX: 4, // at a time; the rest waits
+  DOWNLOADS_WAITING_MAX: 256, // more: not stored, and the content says so
 
   // The link to WhatsApp.
   RECONNECT_BASE_MS: 2_000, // full jitter, doubled for each failure in a row

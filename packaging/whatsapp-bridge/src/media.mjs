@@ -43,6 +43,9 @@ export class Media {
     if (media.bytes > this.#limits.MEDIA_BYTES_MAX) {
       return { reason: "too large" };
     }
+    if (this.#waiting.length >= this.#limits.DOWNLOADS_WAITING_MAX) {
+      return { reason: "too many" };
+    }
     await this.#turn();
     let stream;
     let timer;

@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
+import { Readable } from "node:stream";
 import test from "node:test";
 
+import { LIMITS } from "../src/limits.mjs";
+import { Media } from "../src/media.mjs";
 import { CHAT, Client, GROUP, Program, ROUNDS, folder, randomFor, says, scene } from "./support.mjs";
 
 const PNG = Buffer.from("89504e470d0a1a0a", "hex").toString("base64");
@@ -209,6 +212,20 @@ test("media that is too large, too slow or gone is said in the content", async (
   follow({ do: "raw", message: { key: { id: "gone", remoteJid: CHAT }, message: { audioMessage: { mimetype: "audio/ogg" } } } });
   assert.equal((await take(client, 1))[0].content, "[audio not stored: not available]");
   assert.equal(fs.readdirSync(mediaFolder).length, 1);
+});
+
+test("downloads are limited: late ones are given up, and more than may wait are not begun", async (t) => {
+  const limits = { ...LIMITS, DOWNLOADS_MAX: 1, DOWNLOADS_WAITING_MAX: 2, MEDIA_MS: 30 };
+  const media = new Media(folder(t), { limits });
+  const image = { kind: "image", mimetype: "image/png", bytes: 1 };
+  const opened = [];
+  const stalls = () => new Promise((resolve) => opened.push(resolve));
+  const all = [1, 2, 3, 4].map((key) => media.store(String(key), image, stalls));
+  assert.deepEqual(await Promise.all(all), ["too slow", "too slow", "too slow", "too many"].map((reason) => ({ reason })));
+  assert.equal(opened.length, 3);
+  const late = Readable.from(["x"]);
+  opened[0](late);
+  await new Promise((resolve) => late.once("close", resolve));
 });
 
 test("long and awkward contents fit in a frame of 256 KiB and say that they were cut", async (t) => {
