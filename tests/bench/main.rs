@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use crate::report::Report;
 
+/// What a turn costs beyond the Codex program.
+mod codex;
 /// What reaches the medium.
 mod device;
 /// An idle worker: memory, threads, children, processor time.
@@ -32,13 +34,14 @@ mod writes;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("size", size::measure),
     ("instructions", instructions::measure),
     ("history", instructions::measure_history),
     ("idle", idle::measure),
     ("writes", writes::measure),
     ("device", device::measure),
+    ("codex", codex::measure),
     ("load", load::measure),
 ];
 
