@@ -45,7 +45,8 @@ sanitizer:
 images:
 	RP_TEST_CASES=60 $(CARGO) test --locked --profile soak --test it storage:: -- --nocapture
 
-# The real Codex program (npm) and an independent OpenAI-compatible server (PyPI); says so where they cannot be had.
+# The real Codex program and our WhatsApp bridge's library (npm) and an independent OpenAI-compatible server (PyPI); says so where they
+# cannot be had.
 counterparts:
 	sh tests/tools/counterparts.sh $(abspath $(COUNTERPARTS))
 
