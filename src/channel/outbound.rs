@@ -242,7 +242,7 @@ impl Lanes {
             }
             Sent::Unknown => {
                 waiting.failures += 1;
-                waiting.outbound.ambiguous = true;
+                waiting.outbound.ambiguous = !cfg!(rp_break = "retry_on_timeout");
                 let delay = REPEAT_DELAYS[usize::from(waiting.resends).min(REPEAT_DELAYS.len() - 1)];
                 lane.not_before = now.after(delay + self.rng.jitter(delay / 10));
                 Vec::new()

@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
+use crate::base::message::Outbound;
 use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds};
 use crate::observe::event::Log;
@@ -111,10 +112,25 @@ pub struct Started {
     pub reload: Sender<()>,
 }
 
+/// A queue whose bound makes somebody wait.
+fn queue<T>(bound: usize) -> (Sender<T>, Receiver<T>) {
+    bounded(if cfg!(rp_break = "unbounded_queue") { 1 << 16 } else { bound })
+}
+
+/// Each sender has one of its own, so that a chat's replies pass through one thread.
+fn outboxes_for(senders: usize, open_max: usize) -> (Vec<Sender<Outbound>>, Vec<Receiver<Outbound>>) {
+    if cfg!(rp_break = "one_outbox") {
+        let (outbox, outbox_out) = bounded(open_max);
+        return (vec![outbox; senders], vec![outbox_out; senders]);
+    }
+    (0..senders).map(|_| bounded(open_max)).unzip()
+}
+
 /// Wires and starts everything. Unfinished business takes its credits before the first reader starts.
 ///
 /// # Errors
 /// When the system has no thread left to give. What was started by then ends with the process.
+// long: every queue and every thread, one behind the other.
 pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let Plan { limits, bounds, ledger, left, answerers, names, channel, telemetry_file, rng, clock, log, stop } = plan;
     // After a power cut more turns may be open than there are credits.
@@ -122,15 +138,15 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let senders = channel.senders.len();
     let workers = answerers.len();
 
-    let (inbox, inbox_out) = bounded(bounds.inbox);
-    let (appends, appends_out) = bounded(bounds.appends);
-    let (deliveries, deliveries_out) = bounded(bounds.deliveries);
+    let (inbox, inbox_out) = queue(bounds.inbox);
+    let (appends, appends_out) = queue(bounds.appends);
+    let (deliveries, deliveries_out) = queue(bounds.deliveries);
     let (jobs, jobs_out) = bounded(workers);
     // One more for a wish of the spool.
     let (notices, notices_out) = bounded(NOTICES_PER_TURN * open_max + 1);
     let (receipts, receipts_out) = bounded(bounds.batch);
     let (reload, reload_out) = bounded(1);
-    let (outboxes, outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
+    let (outboxes, outboxes_out) = outboxes_for(senders, open_max);
     let (typing, typing_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(bounds.typing)).unzip();
     let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));

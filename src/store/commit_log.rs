@@ -33,6 +33,9 @@ pub const FILES: [&str; 2] = ["a.jnl", "b.jnl"];
 
 const FILL_BYTES: usize = 64 * 1024;
 
+/// The longest frame that is written again: what the kernel copies in one piece.
+const RESEALED_BYTES_MAX: usize = if cfg!(rp_break = "reseal_two_blocks") { 2 * BLOCK_BYTES } else { BLOCK_BYTES };
+
 /// Why the journal cannot go on.
 #[derive(Debug)]
 pub enum LogError {
@@ -300,7 +303,7 @@ impl CommitLog {
         let new_len: usize = lines.iter().map(String::len).sum();
         let joined = self.reopenable.as_ref().map_or(usize::MAX, |frame| frame.body.len().saturating_add(new_len));
         let mut frame = match self.reopenable.take() {
-            Some(frame) if frame::frame_len(joined) == BLOCK_BYTES => frame,
+            Some(frame) if frame::frame_len(joined) <= RESEALED_BYTES_MAX => frame,
             _ => {
                 self.seq += 1;
                 Reopenable { offset: self.offset, prev: self.last_crc, records: 0, body: Vec::with_capacity(new_len) }
@@ -319,7 +322,7 @@ impl CommitLog {
         self.offset = frame.offset + bytes.len() as u64;
         self.last_crc = crc;
         self.dirty = true;
-        self.reopenable = (bytes.len() == BLOCK_BYTES).then_some(frame);
+        self.reopenable = (bytes.len() <= RESEALED_BYTES_MAX).then_some(frame);
         Ok(())
     }
 

@@ -296,7 +296,7 @@ impl Open {
     /// not confirmed, or if the kernel has been restarted since: the note that it was begun may then be lost.
     pub fn outbound(&self, boot: &str) -> Option<Outbound> {
         let answer = self.answer.as_ref()?;
-        let other_boot = answer.boot != boot;
+        let other_boot = answer.boot != boot && !cfg!(rp_break = "no_boot_rule");
         Some(Outbound {
             turn: self.received.id,
             channel: self.received.ch,

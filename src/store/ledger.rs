@@ -150,11 +150,8 @@ impl Ledger {
             Append::Accept(inbound) => {
                 self.stage(Record::Rx(Received::new(&inbound)), records);
                 self.sync_wanted = true;
-                self.after_sync.push(Effect::Notice(Notice::Accepted(Job {
-                    inbound,
-                    interrupted: 0,
-                    carried_over: false,
-                })));
+                let accepted = Effect::Notice(Notice::Accepted(Job { inbound, interrupted: 0, carried_over: false }));
+                if cfg!(rp_break = "no_f1") { effects.push(accepted) } else { self.after_sync.push(accepted) }
             }
             Append::Refuse { inbound, reply, told } => self.stage_refusal(inbound, *reply, told, now, records),
             Append::Begin { turn, lane } => {
@@ -179,6 +176,8 @@ impl Ledger {
         self.replied.push(turn);
         self.stage(Record::Rep(self.answer(reply, now)), records);
         self.sync_wanted = true;
+        let early = self.journal.get(turn).filter(|_| cfg!(rp_break = "no_f2"));
+        effects.extend(early.and_then(|open| open.outbound(&self.boot)).map(Effect::Outbound));
         if self.is_expired(turn) && !self.is_first_expired_of_chat(turn) {
             effects.extend(self.finish(turn, Outcome::Refused, EXPIRED, now, records));
         }
@@ -277,7 +276,7 @@ impl Ledger {
 
     fn stage(&mut self, record: Record, records: &mut Vec<Record>) {
         self.journal.apply(&record);
-        records.push(record);
+        records.extend((!cfg!(rp_break = "snd_in_memory") || !matches!(record, Record::Snd(_))).then_some(record));
     }
 
     fn commit_records(&mut self, records: &[Record]) -> Result<(), LogError> {
@@ -316,7 +315,7 @@ impl Ledger {
             let Some(open) = self.journal.get(turn) else { continue };
             // What is closed already, or only waits for its letter, was never to be sent.
             let is_over = open.closed.is_some() || self.dead.owes(turn);
-            let outbound = open.outbound(&self.boot).filter(|_| !is_over);
+            let outbound = open.outbound(&self.boot).filter(|_| !is_over && !cfg!(rp_break = "no_f2"));
             let weight = open.weight();
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));

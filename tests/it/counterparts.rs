@@ -1,7 +1,8 @@
 //! The product's turns with programs that other people wrote: the real codex program against a fake Responses API, and
-//! LiteLLM's OpenAI-compatible proxy in front of our fake provider.
+//! LiteLLM's OpenAI-compatible proxy in front of our fake provider. And our WhatsApp bridge, which stands on a library
+//! of other people, with its own tests.
 //!
-//! `tests/tools/counterparts.sh` installs both under `target/counterparts`; `RP_COUNTERPARTS` names another folder. A
+//! `tests/tools/counterparts.sh` installs all under `target/counterparts`; `RP_COUNTERPARTS` names another folder. A
 //! test whose counterpart is not there says so and passes, unless `RP_COUNTERPARTS_REQUIRED=1`: then it fails.
 //!
 //! ```text
@@ -26,6 +27,7 @@ use crate::support::cases::Random;
 use crate::support::fake_http::Shape;
 use crate::support::fake_provider::{FakeProvider, Reply, Rule, UPSTREAM_CANARY};
 use crate::support::fake_telegram::{FakeTelegram, TOKEN};
+use crate::support::repository::{files, root};
 use crate::support::waiting::{CEILING, came_true, now, until, until_within};
 use crate::support::world::{Finished, Process, World, contains};
 use crate::support_responses::{Answer, FakeResponses};
@@ -37,6 +39,8 @@ const PROXY_START_CEILING: Duration = Duration::from_secs(120);
 /// From the deadline of a codex run: SIGTERM, three seconds of patience, SIGKILL, and a busy machine.
 const KILL_CEILING: Duration = Duration::from_secs(8);
 const STOP_CEILING: Duration = Duration::from_secs(10);
+/// They take 7 s of CPU.
+const BRIDGE_TESTS_CEILING: Duration = Duration::from_secs(120);
 const CHAT: i64 = 4711;
 
 /// The settings that keep codex from asking anybody but the configured server, and from repeating a failed request.
@@ -728,4 +732,45 @@ fn a_telegram_message_is_answered_through_the_proxy(proxy: &Proxy, upstream: &Fa
     let sent: Vec<String> = telegram.sent_to(CHAT).into_iter().map(|sent| sent.text).collect();
     assert_eq!((sent.len(), upstream.asked_about("Hello from the chat.")), (1, 1), "{sent:#?}");
     assert_eq!(Some(&sent[0]), upstream.replies().last());
+}
+
+/// The bridge as an operator installs it, in a folder of its own: today's sources, and the libraries of the counterparts.
+pub fn whatsapp_bridge() -> Option<TempDir> {
+    let libraries = counterpart("bridge.stamp", "bridge/node_modules")?;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = root().join("packaging/whatsapp-bridge");
+    for part in ["src", "test"] {
+        std::fs::create_dir(folder.path().join(part)).expect("a folder in our own folder");
+        for file in files(&source.join(part), "mjs") {
+            let name = file.file_name().expect("a file has a name");
+            std::fs::copy(&file, folder.path().join(part).join(name)).expect("copied");
+        }
+    }
+    std::fs::copy(source.join("package.json"), folder.path().join("package.json")).expect("copied");
+    std::os::unix::fs::symlink(libraries, folder.path().join("node_modules")).expect("linked");
+    Some(folder)
+}
+
+/// Seen to fail: no replay after a reconnect, an answer out of order, a token compared by its beginning, acks not kept,
+/// an `Origin` let in, a sent id forgotten, text in the log.
+#[test]
+fn the_whatsapp_bridge_passes_its_own_tests() {
+    let Some(folder) = whatsapp_bridge() else { return };
+    let log = folder.path().join("output");
+    let output = std::fs::File::create(&log).expect("a file in our own folder");
+    let mut child = Command::new("node")
+        .arg("--test")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a second handle"))
+        .stderr(output)
+        .spawn()
+        .expect("node is here, or its libraries were not installed");
+    let ended = came_true(BRIDGE_TESTS_CEILING, || child.try_wait().expect("a child of ours").is_some());
+    let _ = child.kill();
+    let status = child.wait().expect("a child of ours");
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    let failed: Vec<&str> = said.split("\n# Subtest: ").filter(|part| part.contains("\nnot ok")).collect();
+    assert!(ended && status.success(), "{}", if failed.is_empty() { said.as_str() } else { failed[0] });
+    assert!(said.contains("\n# skipped 0\n"), "a test of the bridge was left out");
 }

@@ -23,6 +23,7 @@ use crate::support::torn_disk::{CHANGES, Image, TornDisk};
 use campaign::{Campaign, Count};
 use world::{Kind, Letter, World};
 
+mod appends;
 mod campaign;
 mod judge;
 mod life;
