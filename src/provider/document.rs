@@ -30,7 +30,7 @@ fn when(class: Class) -> &'static str {
         Class::TimeoutFirstByte => "no response began in time",
         Class::TimeoutIdle => "the response stopped",
         Class::Deadline => "the turn's time was used up",
-        Class::StreamCut => "the response ended before it was complete",
+        Class::StreamCut => "the response ended before it was complete, or says so",
         Class::Server => "status 408, 409, 425 or 5xx",
         Class::Overloaded => "status 503 or 529 with a code that says so",
         Class::RateLimited => "status 429",

@@ -17,6 +17,10 @@ use crate::provider::classify::{Content, Evidence, Told, classify};
 use crate::provider::sse::Decoder;
 use crate::provider::{Completion, ProviderError};
 
+/// Each `finish_reason` by which servers say that the answer is not whole: their trouble, and not the model's end.
+const BROKEN_OFF: [&str; 6] =
+    ["error", "abort", "aborted", "cancelled", "insufficient_system_resource", "network_error"];
+
 /// An answer that is arriving. Its size is limited by the transport.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -74,7 +78,10 @@ fn is_stream(head: &Head) -> bool {
 enum Problem {
     Told(Told),
     Withheld,
+    /// The connection ended too early.
     Unfinished,
+    /// The server says that it ended too early.
+    BrokenOff,
     TooLarge,
     NoJson,
     NoChoice,
@@ -88,7 +95,7 @@ impl Problem {
         match self {
             Problem::Told(told) => Content::Error(told),
             Problem::Withheld => Content::Withheld,
-            Problem::Unfinished => Content::Unfinished,
+            Problem::Unfinished | Problem::BrokenOff => Content::Unfinished,
             Problem::TooLarge => Content::TooLarge,
             Problem::NoJson | Problem::NoChoice | Problem::NoText | Problem::Status => Content::Other,
         }
@@ -99,6 +106,7 @@ impl Problem {
             Problem::Told(_) => ", an error object inside",
             Problem::Withheld => ", the answer was withheld",
             Problem::Unfinished => ", the answer ended before it was whole",
+            Problem::BrokenOff => ", the server broke the answer off",
             Problem::TooLarge => ", beyond a limit of size or nesting",
             Problem::NoJson => ", not JSON as we know it",
             Problem::NoChoice => ", no choice",
@@ -128,12 +136,24 @@ fn read_page(status: u16, page: &[u8]) -> Result<Completion, Problem> {
     }
     let choice = value.get("choices").and_then(|choices| choices.get(0)).ok_or(Problem::NoChoice)?;
     let text = choice.get("message").and_then(|message| message.get("content")).map(text_of).unwrap_or_default();
-    if choice.get("finish_reason").is_some_and(|reason| reason == "content_filter") {
-        return Err(Problem::Withheld);
-    }
+    // A page is whole without a `finish_reason`, too.
+    says_end(choice)?;
     let mut completion = Completion { text, ..Completion::default() };
     count(&mut completion, &value);
     checked(completion)
+}
+
+/// Whether a choice says that it is whole.
+fn says_end(choice: &Value) -> Result<bool, Problem> {
+    if let Some(told) = Told::of(choice) {
+        return Err(Problem::Told(told));
+    }
+    match choice.get("finish_reason") {
+        None | Some(Value::Null) => Ok(false),
+        Some(reason) if reason == "content_filter" => Err(Problem::Withheld),
+        Some(reason) if BROKEN_OFF.iter().any(|broken| reason == broken) => Err(Problem::BrokenOff),
+        Some(reason) => Ok(reason != ""),
+    }
 }
 
 /// The text without the white space around it, of which models are fond; none is no answer.
@@ -248,11 +268,7 @@ impl Reading {
             self.completion.text.push_str(&text);
             deltas(&text);
         }
-        match choice.get("finish_reason") {
-            None | Some(Value::Null) => {}
-            Some(reason) if reason == "content_filter" => return Err(Problem::Withheld),
-            Some(reason) => self.is_whole |= reason != "",
-        }
+        self.is_whole |= says_end(choice)?;
         Ok(())
     }
 }
@@ -311,6 +327,13 @@ mod tests {
             r#"{"choices":[{"message":{"content":"x"},"finish_reason":"content_filter"}]}"#,
             Err(Class::ContentFilter),
         );
+        for reason in BROKEN_OFF {
+            let body =
+                format!(r#"{{"choices":[{{"message":{{"content":"half an ans"}},"finish_reason":"{reason}"}}]}}"#);
+            check(200, &body, Err(Class::StreamCut));
+        }
+        let half = r#"{"finish_reason":"error","error":{"code":502},"message":{"content":"half an ans"}}"#;
+        check(200, &format!(r#"{{"choices":[{half}]}}"#), Err(Class::Server));
         check(200, r#"{"error":{"code":"rate_limit_exceeded"}}"#, Err(Class::RateLimited));
         check(200, r#"{"error":"something"}"#, Err(Class::Malformed));
         check(200, &"[".repeat(json_limits::DEPTH_MAX + 1), Err(Class::TooLarge));
@@ -398,6 +421,12 @@ mod tests {
         check_stream(&[HELLO, "[1,2", STOP, DONE], None, Err(Class::Malformed));
         let withheld = r#"{"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#;
         check_stream(&[HELLO, withheld, DONE], None, Err(Class::ContentFilter));
+        for reason in BROKEN_OFF {
+            let broken = format!(r#"{{"choices":[{{"delta":{{"content":"x"}},"finish_reason":"{reason}"}}]}}"#);
+            check_stream(&[HELLO, &broken, DONE], None, Err(Class::StreamCut));
+        }
+        let broken = r#"{"choices":[{"delta":{"content":"x"},"error":{"code":429},"finish_reason":"error"}]}"#;
+        check_stream(&[HELLO, broken, DONE], None, Err(Class::RateLimited));
         check_stream(&[HELLO, &"[".repeat(65)], None, Err(Class::TooLarge));
         check_stream(&[HELLO, &"x".repeat(1 << 21)], None, Err(Class::TooLarge));
     }

@@ -340,6 +340,11 @@ fn contents(table: &mut Table) {
         error.clone(),
         Want::Class(Class::Server),
     );
+    let (kind, text) = (if table.is_stream() { "delta" } else { "message" }, &ANSWER[..ANSWER.len() / 2]);
+    let choice = json!({ "finish_reason": "error", "error": { "code": 502, "message": UPSTREAM_CANARY }, kind: { "content": text } });
+    let body = json!({ "choices": [choice] }).to_string();
+    let body = if table.is_stream() { format!("data: {body}\n\ndata: [DONE]\n\n") } else { body };
+    table.typed("an error object in a choice", body, Want::Class(Class::Server));
     if table.is_stream() {
         let half = &table.body[..table.body.len() / 2];
         let events = &half[..half.rfind("\n\n").expect("some events") + 2];

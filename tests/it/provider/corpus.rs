@@ -17,10 +17,11 @@ const UNCOUNTED: Result<Option<u64>, &str> = Ok(None);
 
 /// The tokens of the answer, or the class.
 #[rustfmt::skip]
-const STREAMS: [(&str, Result<Option<u64>, &str>); 15] = [
+const STREAMS: [(&str, Result<Option<u64>, &str>); 17] = [
     ("openai", COUNTED), ("azure", COUNTED), ("openrouter", COUNTED), ("groq", COUNTED), ("ollama", COUNTED), ("llama-cpp", COUNTED), ("vllm", COUNTED),
     ("mistral", COUNTED), ("gateway", UNCOUNTED),
     ("openrouter-error", Err("server")), ("llama-cpp-error", Err("stream_cut")), ("llama-cpp-context", Err("context_length")), ("vllm-error", Err("server")),
+    ("openrouter-choice-error", Err("server")), ("deepseek-resource", Err("stream_cut")),
     ("litellm-error", Err("rate_limited")), ("cut", Err("stream_cut")),
 ];
 
