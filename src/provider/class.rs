@@ -150,7 +150,7 @@ impl Class {
             Class::TimeoutIdle => row("timeout_idle", Again::OnceSlow, Fallback::Yes, Effect::Count, SLOW),
             Class::Deadline => row("deadline", Again::No, Fallback::No, Effect::Count, "that took too long, so I stopped. Please try again, perhaps with a smaller question."),
             Class::StreamCut => row("stream_cut", Again::Yes, Fallback::Yes, Effect::Count, TROUBLE),
-            Class::Server => row("server", Again::Yes, Fallback::Yes, Effect::Count, TROUBLE),
+            Class::Server => until_named(row("server", Again::Yes, Fallback::Yes, Effect::Count, TROUBLE)),
             Class::Overloaded => until_named(row("overloaded", Again::Slowly, Fallback::Preferred, Effect::Count, "the model is busy right now. Please try again in a few minutes.")),
             Class::RateLimited => until_named(row("rate_limited", Again::Patiently, Fallback::IfWaitOver(FALLBACK_WAIT), Effect::None, "I have asked the model too often for now. Please try again in a few minutes.")),
             Class::Quota => row("quota", Again::No, Fallback::Yes, open(Reason::Quota), "the model's quota is used up. My operator has to look at it."),
@@ -257,6 +257,12 @@ mod tests {
         assert_eq!(of(Class::Overloaded), [true, true, true]);
         assert_eq!(of(Class::RateLimited), [false, true, true]);
         assert_eq!(of(Class::InvalidRequest), [false, false, false]);
+    }
+
+    #[test]
+    fn whoever_names_a_time_without_refusing_us_is_left_alone_until_then() {
+        let named = Class::ALL.iter().filter(|class| class.sets_not_before());
+        assert!(named.eq(&[Class::Server, Class::Overloaded, Class::RateLimited]));
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Entry {
                 }
                 if let Some(asked) = error.retry_after.filter(|_| error.class.sets_not_before()) {
                     self.not_before = self.not_before.max(now.after(asked.min(REST_MAX)));
-                    self.is_overloaded = error.class == Class::Overloaded;
+                    // To whoever is told to wait, a server in trouble that names a time is a busy one.
+                    self.is_overloaded = error.class != Class::RateLimited;
                 }
             }
         }

@@ -170,16 +170,20 @@ fn the_first_is_asked_again_as_soon_as_its_rest_is_over() {
 
 #[test]
 fn a_time_that_a_provider_named_is_kept_to_across_restarts() {
-    let mut two = Two::new("not before");
-    two.only_the_first();
-    two.first.rule(Rule::when("").reply(Reply::Status { status: 429, retry_after: Some("600".into()) }));
-    assert_eq!(two.turn().1["error"], "rate_limited");
-    for _ in 0..3 {
-        let (_, turn, told) = two.turn();
-        assert_eq!((&turn["error"], &turn["attempts"]), (&"rate_limited".into(), &0.into()), "{turn}");
-        assert!(told.contains("in about 10 minutes"), "{told}");
+    for (status, first, later) in
+        [(429, "rate_limited", "rate_limited"), (503, "server", "overloaded"), (502, "server", "overloaded")]
+    {
+        let mut two = Two::new("not before");
+        two.only_the_first();
+        two.first.rule(Rule::when("").reply(Reply::Status { status, retry_after: Some("600".into()) }));
+        assert_eq!(two.turn().1["error"], first);
+        for _ in 0..3 {
+            let (_, turn, told) = two.turn();
+            assert_eq!((&turn["error"], &turn["attempts"]), (&later.into(), &0.into()), "{status}: {turn}");
+            assert!(told.contains("in about 10 minutes"), "{told}");
+        }
+        assert_eq!(two.asked(), (1, 0), "{status}");
     }
-    assert_eq!(two.asked(), (1, 0));
 }
 
 #[test]
