@@ -20,7 +20,7 @@ pub const TURN_ATTEMPTS_MAX: u32 = 6;
 pub struct Made {
     /// At this provider, for this question.
     pub here: u32,
-    /// In this turn's question, at all providers.
+    /// In this turn, at all providers.
     pub in_turn: u32,
 }
 

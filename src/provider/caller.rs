@@ -45,6 +45,16 @@ pub struct Effort {
     pub by: Option<(String, String)>,
     /// The first provider, if that was another one.
     pub fallback_from: Option<String>,
+    /// Places in the chain of those who were asked, at most [`PROVIDERS_MAX`].
+    asked: Vec<usize>,
+    /// The failure that came last.
+    failed: Option<Class>,
+}
+
+impl Effort {
+    fn may_ask(&self, at: usize) -> bool {
+        self.asked.len() < PROVIDERS_MAX || self.asked.contains(&at)
+    }
 }
 
 /// What ends the attempts of a question early.
@@ -164,27 +174,32 @@ impl Caller {
         if effort.attempts > 0 && self.clock.mono().until(bounds.deadline) < TIME_MIN {
             return Err(ProviderError::new(Class::Deadline, "no time for another question"));
         }
+        if effort.attempts >= TURN_ATTEMPTS_MAX {
+            let class = effort.failed.unwrap_or(Class::Deadline);
+            return Err(ProviderError::new(class, "no attempt is left for another question"));
+        }
         self.links.iter_mut().for_each(Link::look);
         if self.links.iter().any(|link| !link.is_echo()) {
             self.standing.refresh();
         }
-        let (mut asked, mut in_question) = (0, 0);
         let (mut failure, mut soonest) = (None, None::<Rest>);
         for at in 0..self.links.len() {
-            if asked == PROVIDERS_MAX {
-                break;
+            if !effort.may_ask(at) {
+                continue;
             }
-            let pass = match self.admit(at, bounds) {
+            let pass = match self.admit(at, bounds, effort) {
                 Ok(pass) => pass,
                 Err(rest) => {
                     soonest = Some(soonest.filter(|other| other.wait <= rest.wait).unwrap_or(rest));
                     continue;
                 }
             };
-            asked += 1;
+            if !effort.asked.contains(&at) {
+                effort.asked.push(at);
+            }
             effort.by = Some((self.links[at].name.clone(), self.links[at].model.clone()));
             effort.fallback_from = (at > 0).then(|| self.links[0].name.clone());
-            match self.attempts(at, pass, prompt, bounds, &mut in_question, effort) {
+            match self.attempts(at, pass, prompt, bounds, effort) {
                 Ok(completion) => return Ok(completion),
                 Err(Given::Up(error)) => return Err(error),
                 Err(Given::Over(error)) => failure = Some(error),
@@ -202,7 +217,7 @@ impl Caller {
     }
 
     /// `None`: an echo needs no permission.
-    fn admit(&self, at: usize, bounds: Bounds<'_>) -> Result<Option<Pass>, Rest> {
+    fn admit(&self, at: usize, bounds: Bounds<'_>, effort: &Effort) -> Result<Option<Pass>, Rest> {
         let link = &self.links[at];
         if link.is_echo() {
             return Ok(None);
@@ -214,14 +229,16 @@ impl Caller {
             };
             let is_short = rest.is_named && rest.wait <= NAMED_WAIT_MAX;
             let is_in_time = rest.wait + TIME_MIN <= self.clock.mono().until(bounds.deadline);
-            if !is_short || !is_in_time || self.has_free_after(at) || !self.wait(rest.wait, bounds.cancel) {
+            if !is_short || !is_in_time || self.has_free_after(at, effort) || !self.wait(rest.wait, bounds.cancel) {
                 return Err(rest);
             }
         }
     }
 
-    fn has_free_after(&self, at: usize) -> bool {
-        self.links[at + 1..].iter().any(|link| self.standing.is_free(link.who(), Duration::ZERO))
+    /// Whether another one that this turn may still ask would be asked.
+    fn has_free_after(&self, at: usize, effort: &Effort) -> bool {
+        let is_free = |link: &Link| self.standing.is_free(link.who(), Duration::ZERO);
+        (at + 1..self.links.len()).any(|later| effort.may_ask(later) && is_free(&self.links[later]))
     }
 
     /// The attempts at one provider.
@@ -231,20 +248,19 @@ impl Caller {
         first: Option<Pass>,
         prompt: &Prompt<'_>,
         bounds: Bounds<'_>,
-        in_question: &mut u32,
         effort: &mut Effort,
     ) -> Result<Completion, Given> {
         let (mut prompt, mut pass, mut here) = (*prompt, first, 0);
         loop {
-            (here, *in_question) = (here + 1, *in_question + 1);
+            here += 1;
             let error = match self.attempt(at, pass, &prompt, bounds, effort) {
                 Ok(completion) => return Ok(completion),
                 Err(error) if bounds.cancel.requested() => return Err(Given::Up(error)),
                 Err(error) => error,
             };
-            let made = Made { here, in_turn: *in_question };
-            let Some(after) = self.next(at, made, bounds, &error, &mut prompt) else {
-                if !error.class.falls_back(None) || !self.may_go_on(at, *in_question, bounds) {
+            effort.failed = Some(error.class);
+            let Some(after) = self.next(at, here, bounds, &error, &mut prompt, effort) else {
+                if !error.class.falls_back(None) || !self.may_go_on(at, bounds, effort) {
                     return Err(Given::Up(error));
                 }
                 if self.stop.requested() {
@@ -262,7 +278,7 @@ impl Caller {
                 return Err(Given::Up(stopped()));
             }
             // Meanwhile another turn may have closed the door.
-            pass = match self.admit(at, bounds) {
+            pass = match self.admit(at, bounds, effort) {
                 Ok(pass) => pass,
                 Err(_) => return Err(Given::Over(error)),
             };
@@ -278,12 +294,13 @@ impl Caller {
         effort: &mut Effort,
     ) -> Result<Completion, ProviderError> {
         let link = &mut self.links[at];
+        let spare = TURN_ATTEMPTS_MAX.saturating_sub(effort.attempts + 1);
         // No channel shows an answer before it is whole.
-        let mut attempt = Attempt { deadline: bounds.deadline, cancel: bounds.cancel, deltas: &mut |_| () };
+        let mut attempt = Attempt { deadline: bounds.deadline, cancel: bounds.cancel, spare, deltas: &mut |_| () };
         let outcome = link.provider.complete(prompt, &mut attempt);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
-        effort.attempts += u32::from(counted && !link.is_echo());
+        effort.attempts += u32::from(counted && !link.is_echo()) + (spare - attempt.spare);
         if let Some(pass) = pass {
             // What fails while it is cancelled says nothing about the provider, nor does what it was not asked.
             let nothing = stopped();
@@ -298,18 +315,20 @@ impl Caller {
     fn next(
         &mut self,
         at: usize,
-        made: Made,
+        here: u32,
         bounds: Bounds<'_>,
         error: &ProviderError,
         prompt: &mut Prompt<'_>,
+        effort: &Effort,
     ) -> Option<Duration> {
         let retry = self.retry(at, error);
         let left = self.clock.mono().until(bounds.deadline);
+        let made = Made { here, in_turn: effort.attempts };
         let Next::Retry { after } = self.policy.decide(made, left, retry, &mut self.rng) else { return None };
         let who = self.links[at].who();
         // Its own failures may have closed the door for longer than that.
         let is_closed = !self.links[at].is_echo() && !self.standing.is_free(who, after);
-        if is_closed || error.class.falls_back(Some(after)) && self.has_free_after(at) {
+        if is_closed || error.class.falls_back(Some(after)) && self.has_free_after(at, effort) {
             return None;
         }
         if retry.times == Times::OnceShorter {
@@ -326,9 +345,9 @@ impl Caller {
         error.class.retry(error.retry_after, self.clock.is_trusted())
     }
 
-    fn may_go_on(&self, at: usize, in_question: u32, bounds: Bounds<'_>) -> bool {
+    fn may_go_on(&self, at: usize, bounds: Bounds<'_>, effort: &Effort) -> bool {
         let left = self.clock.mono().until(bounds.deadline);
-        left >= TIME_MIN && in_question < TURN_ATTEMPTS_MAX && self.has_free_after(at)
+        left >= TIME_MIN && effort.attempts < TURN_ATTEMPTS_MAX && self.has_free_after(at, effort)
     }
 
     fn tell(&self, at: usize, prompt: &Prompt<'_>, attempt: u32, error: &ProviderError, after: Duration) {

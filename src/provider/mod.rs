@@ -135,6 +135,8 @@ pub struct Attempt<'a> {
     pub deadline: Mono,
     /// Ends the attempt early.
     pub cancel: &'a Cancel,
+    /// Requests that it may make besides the first one; each that is made is taken off.
+    pub spare: u32,
     /// Hears the answer's pieces as they arrive, if the provider streams. They are a preview: the attempt may still
     /// fail, and then what was heard is worth nothing. Only the returned [`Completion`] is an answer.
     pub deltas: &'a mut dyn FnMut(&str),

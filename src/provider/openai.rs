@@ -77,11 +77,14 @@ impl Provider for OpenAi {
     fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         let (mut answer, mut outcome) = self.ask(prompt, attempt);
         // Without this field a stream has no count of tokens, so it is asked for; but some servers refuse what they do
-        // not know. Such a refusal costs nothing and is remembered, so asking again at once is not another attempt.
+        // not know. Such a refusal is remembered, and asking again at once is one request more.
         let is_refused = matches!(&outcome, Ok(head) if matches!(head.status, 400 | 422)) && answer.names(OPTIONS);
         if is_refused && self.streams == Streams::Counted {
             self.streams = Streams::Plain;
-            (answer, outcome) = self.ask(prompt, attempt);
+            if let Some(spare) = attempt.spare.checked_sub(1) {
+                attempt.spare = spare;
+                (answer, outcome) = self.ask(prompt, attempt);
+            }
         }
         let now = self.clock.is_trusted().then(|| self.clock.wall());
         answer.finish(outcome, now).map_err(|error| match attempt.cancel.requested() {

@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rusty_pinch::base::cancel::Cancel;
+use rusty_pinch::base::clock::Wall;
 use rusty_pinch::net::http::{Method, Phase, Request, collect};
 use rusty_pinch::net::http_client::HttpClient;
 use rusty_pinch::provider::openai::Streams;
+use rusty_pinch::provider::spending_file;
 
 use super::matrix::attempt;
 use crate::support::cases::say;
@@ -134,6 +136,10 @@ fn a_server_that_refuses_to_count_is_asked_without_it() {
         let world = world(&server.url());
         let finished = world.run(&["run", "--message", "hello"]);
         assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "fine\n"), "{status}: {finished:?}");
+        // Both requests are counted.
+        let spent = spending_file::read(&world.data()).expect("what was spent");
+        let requests: u64 = spent.by_provider(Wall(0)).values().map(|tokens| tokens.requests).sum();
+        assert_eq!((&world.all_events("turn")[0]["attempts"], requests), (&2.into(), 2));
     }
     // A refusal of something else is one.
     let server = FakeHttp::start("refusing", |_| Answer::new(400, "{\"error\":{\"message\":\"no\"}}"));

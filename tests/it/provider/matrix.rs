@@ -54,7 +54,8 @@ pub fn attempt(url: &str, streams: Streams, silence: Duration, total: Duration) 
     let prompt = Prompt { turn, system: "Be brief.", messages: &messages, history: 0, ordinal: 1 };
     let (begun, mut heard) = (now(), String::new());
     let mut deltas = |text: &str| heard.push_str(text);
-    let result = provider.complete(&prompt, &mut Attempt { deadline, cancel: &Cancel::new(), deltas: &mut deltas });
+    let mut attempt = Attempt { deadline, cancel: &Cancel::new(), spare: 1, deltas: &mut deltas };
+    let result = provider.complete(&prompt, &mut attempt);
     Outcome { result, heard, took: since(begun) }
 }
 

@@ -301,6 +301,83 @@ fn a_conversation_that_is_too_long_is_halved_once() {
     }
 }
 
+/// Answers or fails as its script says, and by its last word from then on; counts how often it was asked.
+struct Scripted(&'static [Option<Class>], Arc<AtomicU64>);
+
+impl Provider for Scripted {
+    fn complete(&mut self, _prompt: &Prompt<'_>, _attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
+        let number = usize::try_from(self.1.fetch_add(1, Ordering::SeqCst)).expect("few");
+        match self.0[number.min(self.0.len() - 1)] {
+            Some(class) => Err(ProviderError::new(class, "scripted")),
+            None => Ok(Completion { text: "an answer".into(), ..Completion::default() }),
+        }
+    }
+}
+
+/// Every look at it is a fifth of a second later, so that waits are short.
+struct HurriedClock(AtomicU64);
+
+impl Clock for HurriedClock {
+    fn mono(&self) -> Mono {
+        Mono(self.0.fetch_add(200, Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> Wall {
+        START
+    }
+}
+
+/// So many questions of one turn to a chain of such providers: what came of the last, and how often each was asked.
+fn questions(count: usize, scripts: &[&'static [Option<Class>]]) -> (Result<String, Class>, Vec<u64>, Effort) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock: Arc<dyn Clock> = Arc::new(HurriedClock(AtomicU64::new(0)));
+    let mut settings = config("http://127.0.0.1:1").provider;
+    let asked: Vec<_> = scripts.iter().map(|_| Arc::new(AtomicU64::new(0))).collect();
+    let link = |(at, script): (usize, &&'static [Option<Class>])| {
+        settings.name = at.to_string();
+        Link::new(Box::new(Scripted(script, Arc::clone(&asked[at]))), &settings)
+    };
+    let links = scripts.iter().enumerate().map(link).collect();
+    let (_stopper, stop) = stop::pair();
+    let log: Arc<dyn Log> = Arc::new(Heard::default());
+    let standing = Arc::new(standing(folder.path(), clock.clone()));
+    let mut caller = Caller::over(links, &settings, standing, Rng::from_seed(1), clock.clone(), stop, log);
+    let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
+    let messages = [Message { role: Role::User, content: "hello".into() }];
+    let prompt = Prompt { turn, system: "", messages: &messages, history: 0, ordinal: 0 };
+    let (deadline, mut effort) = (clock.mono().after(Duration::from_secs(3600)), Effort::default());
+    let mut ask = || caller.ask(&prompt, deadline, &Cancel::new(), &mut effort);
+    let outcome = (0..count).map(|_| ask()).last().expect("a question");
+    let outcome = outcome.map(|completion| completion.text).map_err(|error| error.class);
+    (outcome, asked.iter().map(|count| count.load(Ordering::SeqCst)).collect(), effort)
+}
+
+const WELL: Option<Class> = None;
+const TROUBLE: Option<Class> = Some(Class::Server);
+const NO_MODEL: Option<Class> = Some(Class::ModelNotFound);
+
+/// A model that asks for tools puts several questions in a turn.
+#[test]
+fn six_attempts_and_three_providers_are_for_all_questions_of_a_turn() {
+    let script: &[_] = &[TROUBLE, TROUBLE, WELL, TROUBLE, TROUBLE, WELL, WELL];
+    let (outcome, asked, effort) = questions(2, &[script]);
+    assert_eq!((outcome.is_ok(), asked, effort.attempts), (true, vec![6], 6));
+    let (outcome, asked, effort) = questions(3, &[script]);
+    assert_eq!((outcome, asked, effort.attempts), (Err(Class::Server), vec![6], 6));
+    let (outcome, asked, _) = questions(2, &[&[NO_MODEL], &[NO_MODEL], &[WELL, NO_MODEL], &[WELL]]);
+    assert_eq!((outcome, asked), (Err(Class::ModelNotFound), vec![2, 2, 2, 0]));
+}
+
+/// Whoever stands beyond the third place will not answer, so the third is asked again.
+#[test]
+fn a_provider_that_is_never_asked_takes_no_attempts_from_another() {
+    let busy: &[_] = &[Some(Class::Overloaded), WELL];
+    let (outcome, asked, _) = questions(1, &[&[NO_MODEL], &[NO_MODEL], busy, &[WELL]]);
+    assert_eq!((outcome.is_ok(), asked), (true, vec![1, 1, 2, 0]));
+    let (outcome, asked, _) = questions(1, &[&[NO_MODEL], busy, &[WELL], &[WELL]]);
+    assert_eq!((outcome.is_ok(), asked), (true, vec![1, 1, 1, 0]));
+}
+
 /// Two processes of one data folder: what one finds out, good or bad, the other knows; what it found itself it keeps.
 #[test]
 fn what_one_process_finds_out_the_other_knows_until_it_is_over() {
