@@ -145,6 +145,13 @@ impl Caller {
         self.spending.as_ref().map_or(Ok(()), |spending| spending.admit(turn, asker))
     }
 
+    /// A turn that asked nobody, because all are left alone, is taken back: what others break costs no person a question.
+    pub fn give_back(&self, turn: TurnId, asker: Option<Asker<'_>>) {
+        if let (Some(spending), Some(asker)) = (&self.spending, asker) {
+            spending.give_back(turn, asker);
+        }
+    }
+
     /// Asks until there is an answer, or no more sense in asking. Counts into `effort` either way.
     pub fn ask(
         &mut self,

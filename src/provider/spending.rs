@@ -184,6 +184,16 @@ impl Sender {
         !ahead.is_empty()
     }
 
+    /// Takes back a turn: that of the last entry, which is hardly ever another one.
+    fn give_back(&mut self) {
+        if let Some((_, turns, _)) = self.days.iter_mut().rfind(|(_, turns, _)| *turns > 0) {
+            *turns -= 1;
+        }
+        if let Some((_, turns)) = self.recent.last_mut() {
+            *turns = turns.saturating_sub(1);
+        }
+    }
+
     fn take(&mut self, now: Now) {
         self.last = now.wall.0;
         self.add(day_of(now.wall), 1);
@@ -229,7 +239,7 @@ impl Spent {
 
     /// Whether a turn of `sender` may ask for the first time. `false`: it did so before, and is free.
     pub fn admit(&self, sender: &str, turn: TurnId, limits: &SpendingLimits, now: Now) -> Result<bool, Refusal> {
-        if self.counted.contains(&turn) {
+        if self.has_counted(turn) {
             return Ok(false);
         }
         let Some(known) = self.senders.get(clipped(sender)) else { return Ok(true) };
@@ -254,6 +264,19 @@ impl Spent {
         }
         self.senders.entry(clipped(sender).to_owned()).or_default().take(now);
         self.forget(self.senders.len().saturating_sub(SENDERS_MAX));
+    }
+
+    /// Whether this turn is counted.
+    pub fn has_counted(&self, turn: TurnId) -> bool {
+        self.counted.contains(&turn)
+    }
+
+    /// Takes back what [`Spent::take`] counted: nobody was asked.
+    pub fn give_back(&mut self, sender: &str, turn: TurnId) {
+        if self.has_counted(turn) {
+            self.counted.retain(|known| *known != turn);
+            self.senders.get_mut(clipped(sender)).into_iter().for_each(Sender::give_back);
+        }
     }
 
     /// Counts what a request cost.

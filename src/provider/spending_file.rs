@@ -85,6 +85,7 @@ struct State {
 enum Change {
     Look(Now),
     Turn(String, TurnId, Now),
+    Back(String, TurnId),
     Request(String, Tokens, Now),
 }
 
@@ -95,6 +96,7 @@ impl Change {
                 spent.look(*now);
             }
             Change::Turn(sender, turn, now) => spent.take(sender, *turn, *now),
+            Change::Back(sender, turn) => spent.give_back(sender, *turn),
             Change::Request(provider, tokens, now) => spent.count(provider, tokens, *now),
         }
     }
@@ -123,7 +125,7 @@ impl Spending {
     pub fn admit(&self, turn: TurnId, asker: Option<Asker<'_>>) -> Result<(), Refusal> {
         let mut state = self.state();
         let now = self.now(&mut state);
-        let name = asker.map(|asker| format!("{}:{}", asker.channel.name(), asker.sender));
+        let name = asker.map(name_of);
         let outcome = self.checked(&mut state, now).and_then(|()| match &name {
             Some(name) if self.limits.turns_per_minute > 0 || self.limits.turns_per_day > 0 => {
                 self.update(&mut state, now, |spent| match spent.admit(name, turn, &self.limits, now) {
@@ -135,6 +137,14 @@ impl Spending {
             _ => Ok(()),
         });
         outcome.inspect_err(|refusal| self.tell(&mut state, asker, *refusal))
+    }
+
+    /// Takes back what [`Spending::admit`] counted: nobody was asked.
+    pub fn give_back(&self, turn: TurnId, asker: Asker<'_>) {
+        let mut state = self.state();
+        let now = self.now(&mut state);
+        let back = || Change::Back(name_of(asker), turn);
+        self.update(&mut state, now, |spent| ((), spent.has_counted(turn).then(back)));
     }
 
     /// Whether one more request may be made.
@@ -278,6 +288,10 @@ pub fn read(data: &Path) -> io::Result<Spent> {
 /// How `stats` and `doctor`, which have no past, read the clock.
 pub fn now_of(wall: Wall) -> Now {
     Now { wall, steady: wall, believed_since: Some(wall) }
+}
+
+fn name_of(asker: Asker<'_>) -> String {
+    format!("{}:{}", asker.channel.name(), asker.sender)
 }
 
 fn folder(data: &Path) -> PathBuf {

@@ -167,6 +167,9 @@ impl Answerer {
                     if outcome.as_ref().is_err_and(|error| error.class == Class::Cancelled) {
                         return None;
                     }
+                    if outcome.is_err() && effort.attempts == 0 {
+                        self.caller.give_back(question.turn, question.asker);
+                    }
                     turn.on_answer(outcome.map_err(|error| (error.class, error.retry_after)), &reference);
                 }
             }

@@ -110,6 +110,25 @@ fn a_turn_that_a_kill_interrupted_is_counted_once() {
 }
 
 #[test]
+fn a_question_that_nobody_could_be_asked_is_not_counted() {
+    let mut scene = limited("taken-back");
+    scene.world.set("RUSTY_PINCH_TURNS_PER_DAY", "2");
+    scene.provider.rule(Rule::when("").status(401));
+    let process = scene.start_polling();
+    for count in 1..=4 {
+        scene.telegram.say(42, "hello");
+        let told = last_to(&scene, 42, count);
+        assert!(told.contains("rejects my credentials"), "{count}: {told}");
+    }
+    assert_eq!(scene.provider.asked_count(), 1);
+    scene.stop(process);
+    let spent: Value =
+        serde_json::from_slice(&fs::read(scene.world.data().join("provider/spending.json")).expect("a file"))
+            .expect("JSON");
+    assert_eq!(spent["senders"]["telegram:42"]["days"][0][1], 1, "{spent}");
+}
+
+#[test]
 fn the_cap_of_tokens_holds_over_processes_and_ends_a_command_with_a_sentence() {
     let mut scene = limited("token-cap");
     scene.world.set("RUSTY_PINCH_TOKENS_PER_DAY", &(2 * TOKENS).to_string());
