@@ -17,3 +17,11 @@ pub mod telegram_client;
 pub mod telegram_sender;
 /// The thread that polls.
 pub mod telegram_worker;
+/// The frames of WhatsApp bridges.
+pub mod whatsapp_frame;
+/// Who is who on WhatsApp.
+pub mod whatsapp_identity;
+/// The link to a bridge as a state machine.
+pub mod whatsapp_link;
+/// WhatsApp's markup.
+pub mod whatsapp_markup;
