@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::base::rng::Rng;
 use crate::channel::whatsapp_frame::{Dialect, Frame, Status, dialect_of};
+use crate::channel::whatsapp_limits::LinkLimits;
 use crate::net::backoff;
 
 /// Close codes of bridges: no token came in time; the token is wrong; another client took the place.
@@ -17,45 +18,6 @@ const CLOSE_REPLACED: u16 = 4009;
 /// What only a person can mend is looked at again after this, and then ever more rarely.
 const PARKED_RECHECK_FIRST: Duration = Duration::from_secs(15 * 60);
 const PARKED_RECHECK_MAX: Duration = Duration::from_secs(6 * 3600);
-
-/// The times of a link. The product uses [`LIMITS`]; tests use shorter ones.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkLimits {
-    /// Looking up and connecting.
-    pub connect: Duration,
-    /// TLS and websocket handshakes together.
-    pub handshake: Duration,
-    /// How long one read may wait.
-    pub slice: Duration,
-    /// Between two pings; give or take [`Self::ping_jitter`].
-    pub ping_every: Duration,
-    /// How much earlier or later a ping may be.
-    pub ping_jitter: Duration,
-    /// A link on which nothing was heard for so long is dead.
-    pub silence: Duration,
-    /// Writing one frame.
-    pub write: Duration,
-    /// How long a send waits for its answer; then the link is given up, because the order of answers is lost.
-    pub answer: Duration,
-    /// Largest delay before the bridge is dialled again.
-    pub backoff_max: Duration,
-    /// A link that lived this long makes up for all failures before it.
-    pub stable: Duration,
-}
-
-/// The times of the product.
-pub const LIMITS: LinkLimits = LinkLimits {
-    connect: Duration::from_secs(5),
-    handshake: Duration::from_secs(10),
-    slice: Duration::from_millis(250),
-    ping_every: Duration::from_secs(25),
-    ping_jitter: Duration::from_secs(5),
-    silence: Duration::from_secs(60),
-    write: Duration::from_secs(10),
-    answer: Duration::from_secs(30),
-    backoff_max: Duration::from_secs(60),
-    stable: Duration::from_secs(60),
-};
 
 /// Why a link ended, or did not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,6 +370,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::whatsapp_limits::LIMITS;
 
     const SECOND: u64 = 1000;
 
@@ -487,7 +450,7 @@ mod tests {
     #[test]
     fn only_a_link_that_lived_a_minute_makes_up_for_failures() {
         let mut link = link(None, false);
-        (0..3).for_each(|_| drop(link.on_lost(Lost::Broken, Mono(0))));
+        (0..3).for_each(|_| assert!(link.on_lost(Lost::Broken, Mono(0)) <= LIMITS.backoff_max));
         link.on_up(Mono(0));
         link.on_heard(Mono(59 * SECOND));
         assert_eq!(link.failures(), 3);
