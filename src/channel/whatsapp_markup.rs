@@ -222,7 +222,7 @@ mod tests {
     fn any_text_is_converted_without_end_or_panic() {
         let mut rng = Rng::from_seed(11);
         let pieces =
-            ["*", "**", "_", "__", "~~", "`", "```", "\n", " ", "a", "ü", "[", "](", ")", "!", "\\", "#", "👍"];
+            ["*", "**", "***", "_", "__", "~~", "`", "```", "\n", " ", "a", "ü", "[", "](", ")", "!", "\\", "#", "👍"];
         for _ in 0..10_000 {
             let length = rng.up_to(60);
             let text: String = (0..length).map(|_| pieces[rng.up_to(18) as usize]).collect();
