@@ -7,7 +7,7 @@ SIZE ?= 5000
 RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
-.PHONY: check test run bench campaign soak counterparts images
+.PHONY: check test run bench campaign soak controls sanitizer counterparts images
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -31,12 +31,22 @@ soak:
 	$(CARGO) build --locked --release
 	RP_TEST_CASES=$(SIZE) RP_TEST_PRODUCT=$(abspath $(RELEASE)/rusty-pinch) \
 		$(CARGO) test --locked --test it -- --nocapture --test-threads 4 campaign:: faults::
+	$(MAKE) controls sanitizer
+
+# Negative controls: eleven rules of the product are broken, each in a build of its own, and a test must fail each time.
+controls:
+	RP_TEST_CASES=1000 $(CARGO) test --locked --test it -- --nocapture controls::
+
+# The real threads and queues under ThreadSanitizer; says why where no nightly toolchain can do it.
+sanitizer:
+	RP_TEST_CASES=1000 $(CARGO) test --locked --test it -- --nocapture sanitizer::
 
 # At least 100,000 images of the disk after a crash, each recovered from and judged; optimised, or it would take minutes.
 images:
 	RP_TEST_CASES=60 $(CARGO) test --locked --profile soak --test it storage:: -- --nocapture
 
-# The real Codex program (npm) and an independent OpenAI-compatible server (PyPI); says so where they cannot be had.
+# The real Codex program and our WhatsApp bridge's library (npm) and an independent OpenAI-compatible server (PyPI); says so where they
+# cannot be had.
 counterparts:
 	sh tests/tools/counterparts.sh $(abspath $(COUNTERPARTS))
 

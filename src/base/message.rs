@@ -23,6 +23,12 @@ pub const HISTORY: &str = "history";
 /// The error class of a message that was too old to be answered.
 pub const EXPIRED: &str = "expired";
 
+/// The error class of a message whose answering the end of the process cut off too often.
+pub const INTERRUPTED: &str = "interrupted";
+
+/// Classes of messages that were given up without an answer. Each has a dead letter, beside what its chat is told.
+pub const GIVEN_UP: [&str; 2] = [EXPIRED, INTERRUPTED];
+
 /// Bytes of a checkpoint that one open turn takes beside its texts: ids, times, the facts of the turn.
 pub const RECORD_BYTES: usize = 2048;
 

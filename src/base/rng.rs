@@ -29,6 +29,9 @@ impl Rng {
 
     /// Full jitter: a duration anywhere between zero and `most`, in milliseconds.
     pub fn jitter(&mut self, most: Duration) -> Duration {
+        if cfg!(rp_break = "no_jitter") {
+            return most;
+        }
         Duration::from_millis(self.up_to(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)))
     }
 }

@@ -265,7 +265,7 @@ impl Lanes {
             }
             Sent::Unknown => {
                 waiting.failures += 1;
-                waiting.outbound.ambiguous = true;
+                waiting.outbound.ambiguous = !cfg!(rp_break = "retry_on_timeout");
                 let delay = REPEAT_DELAYS[usize::from(waiting.resends).min(REPEAT_DELAYS.len() - 1)];
                 lane.not_before = now.after(delay + self.rng.jitter(delay / 10));
                 Vec::new()
@@ -290,9 +290,12 @@ impl Lanes {
         }
     }
 
+    /// Nothing was sent, which a person who lets it be tried again must be able to rely on.
     fn refused(&mut self, chat: &str, why: String) -> Vec<Report> {
+        let waiting = self.lanes.get_mut(chat).and_then(|lane| lane.queue.front_mut());
+        let unsent = waiting.map(|waiting| waiting.unsent(waiting.outbound.next));
         self.finish(chat);
-        vec![Report::Close { outcome: Outcome::Dead, why }]
+        unsent.into_iter().chain([Report::Close { outcome: Outcome::Dead, why }]).collect()
     }
 
     /// The first reply of a chat is given up.
@@ -496,14 +499,16 @@ mod tests {
     fn a_refused_reply_makes_way_and_a_moved_chat_is_followed() {
         let mut lanes = lanes(&[(1, "a", &["1"]), (2, "a", &["2"])]);
         text(&mut lanes, 0);
-        lanes.on_sent("a", Sent::Refused { why: "blocked".into() }, Mono(0));
+        let reports = lanes.on_sent("a", Sent::Refused { why: "blocked".into() }, Mono(0));
+        assert_eq!(reports[0], Report::Unsent { part: 0, ambiguous: false, resends: 0 });
+        assert!(matches!(reports[1..], [Report::Close { outcome: Outcome::Dead, .. }]), "{reports:?}");
         assert_eq!(text(&mut lanes, 0), "2");
         lanes.on_sent("a", Sent::Moved { chat: "b".into() }, Mono(0));
         assert!(matches!(lanes.step(Mono(0)), Step::Send(Attempt { chat, .. }) if chat.id == "b"));
         lanes.on_sent("b", Sent::Moved { chat: "c".into() }, Mono(0));
         text(&mut lanes, 0);
         let reports = lanes.on_sent("c", Sent::Moved { chat: "b".into() }, Mono(0));
-        assert!(matches!(&reports[..], [Report::Close { outcome: Outcome::Dead, .. }]), "{reports:?}");
+        assert!(matches!(&reports[1..], [Report::Close { outcome: Outcome::Dead, .. }]), "{reports:?}");
     }
 
     #[test]

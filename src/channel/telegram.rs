@@ -129,6 +129,7 @@ impl Poller {
         match last.map(|last| last.saturating_add(1)) {
             // The same batch again: the server does not heed the offset.
             next @ Some(_) if next == self.offset => self.not_before = now.after(EMPTY_PAUSE),
+            Some(next) if cfg!(rp_break = "offset_by_max") => self.offset = self.offset.max(Some(next)),
             Some(next) => self.offset = Some(next),
             None if took < EMPTY_PAUSE => self.not_before = now.after(EMPTY_PAUSE),
             None => {}

@@ -11,6 +11,7 @@ use crate::base::text;
 use crate::channel::outbound::Sent;
 use crate::channel::telegram::PollFailure;
 use crate::net::http::{Head, TransportError};
+use crate::net::retry_after;
 
 /// The sender id that Telegram gives to anonymous administrators of a group.
 const ANONYMOUS_ADMIN: i64 = 1_087_968_824;
@@ -287,8 +288,7 @@ fn status(head: &Head, failure: &Failure) -> u16 {
 }
 
 fn retry_after(head: &Head, failure: &Failure) -> Option<Duration> {
-    let header = head.retry_after.as_ref().and_then(|text| text.trim().parse().ok());
-    failure.parameters.retry_after.or(header).map(Duration::from_secs)
+    failure.parameters.retry_after.map(Duration::from_secs).or_else(|| retry_after::retry_after(head, None))
 }
 
 /// The body of `getUpdates`. The kinds of updates are always named: left out, the server keeps what it was told before.

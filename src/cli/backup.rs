@@ -2,7 +2,8 @@
 //!
 //! What moves between files is read first where it comes from, so that it may be in the archive twice and never not at all:
 //! counters before journals (what was counted later is counted again from the journal), given up letters before the spool
-//! before the journal, and letters once more behind it. Nobody appends to a session while the journals and the current
+//! before the journal, and letters once more behind it. A restore between would mix two data folders: it is noticed. Nobody
+//! appends to a session while the journals and the current
 //! session files are read; a worker keeps such lines in its journal meanwhile. Full session files never change.
 
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::base::id::ChannelId;
 use crate::cli::flags::Parsed;
 use crate::cli::setup::Setup;
-use crate::cli::{Failure, print, setup};
+use crate::cli::{Failure, print, replacing, setup};
 use crate::observe::event::Event;
 use crate::store::archive::{self, FOLDERS, Manifest, TELEMETRY, Writer};
 use crate::store::commit_log::{self, FILES};
@@ -81,16 +82,23 @@ fn write(setup: &Setup, file: &mut File) -> io::Result<Manifest> {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
     let data = &setup.config.data;
     let mut backup = Backup { data, writer: Writer::new(&mut out, setup.clock.wall()) };
+    let mut sessions = nobody_appends(data)?;
+    // Only now: a restore may have come to an end, or been killed, while we waited for the lock that it held.
+    let before = restored(data)?;
     backup.letters()?;
     let counters = fs::symlink_metadata(&setup.config.telemetry_file).is_ok();
     if counters {
         backup.file(TELEMETRY, &setup.config.telemetry_file)?;
     }
     let full = backup.while_nobody_appends(setup)?;
+    sessions.unlock();
     for name in full {
         backup.file(&format!("{SESSIONS}/{name}"), &data.join(SESSIONS).join(name))?;
     }
     backup.letters()?;
+    if restored(data)? != before {
+        return Err(io::Error::new(ErrorKind::WouldBlock, "an archive was restored meanwhile: try again"));
+    }
     if backup.writer.count() == usize::from(counters) {
         let text = format!("there are no conversations in {}: set RUSTY_PINCH_DATA_DIR", data.display());
         return Err(io::Error::new(ErrorKind::NotFound, text));
@@ -98,6 +106,28 @@ fn write(setup: &Setup, file: &mut File) -> io::Result<Manifest> {
     let manifest = backup.writer.finish(&entropy::boot_id())?;
     out.flush()?;
     Ok(manifest)
+}
+
+/// The sessions, locked.
+fn nobody_appends(data: &Path) -> io::Result<Directory> {
+    let folder = data.join(SESSIONS);
+    let mut sessions = Directory::reading(&folder).patient_for(PATIENCE);
+    if folder.is_dir() && !sessions.lock().map_err(|error| about(&folder, error))? {
+        let text = "another process holds the lock of the sessions: try again";
+        return Err(io::Error::new(ErrorKind::WouldBlock, text));
+    }
+    Ok(sessions)
+}
+
+/// What was moved aside by every restore so far.
+///
+/// # Errors
+/// Also if one is not complete.
+fn restored(data: &Path) -> io::Result<Vec<String>> {
+    match replacing::unfinished(data) {
+        Some(sentence) => Err(io::Error::new(ErrorKind::WouldBlock, sentence)),
+        None => Ok(names(data)?.into_iter().filter(|name| name.starts_with(replacing::ASIDE)).collect()),
+    }
 }
 
 struct Backup<'a> {
@@ -125,11 +155,6 @@ impl Backup<'_> {
     /// The sessions' current files and what was kept aside of them, and the journals. Returns the names of full files.
     fn while_nobody_appends(&mut self, setup: &Setup) -> io::Result<Vec<String>> {
         let folder = self.data.join(SESSIONS);
-        let mut sessions = Directory::reading(&folder).patient_for(PATIENCE);
-        if folder.is_dir() && !sessions.lock().map_err(|error| about(&folder, error))? {
-            let text = "another process holds the lock of the sessions: try again";
-            return Err(io::Error::new(ErrorKind::WouldBlock, text));
-        }
         let listed = names(&folder)?;
         let is_full = |name: &String| parts::parse(name).is_some_and(|(_, place)| place != parts::CURRENT);
         let (full, current): (Vec<String>, Vec<String>) = listed.into_iter().partition(is_full);
@@ -143,7 +168,6 @@ impl Backup<'_> {
         for channel in ChannelId::WITH_WORKER.map(ChannelId::name) {
             self.journal(channel, setup)?;
         }
-        sessions.unlock();
         Ok(full)
     }
 

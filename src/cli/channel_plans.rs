@@ -30,7 +30,7 @@ use crate::provider::spending_file::{BELIEVED_AFTER, Spending};
 use crate::provider::standing::Standing;
 use crate::runtime::topology::{BOUNDS, Channel, Plan, SENDERS, Threads, Work};
 use crate::store::directory::Directory;
-use crate::store::exchange::Opening;
+use crate::store::exchange::{Left, Opening};
 use crate::store::ledger::Ledger;
 use crate::sys::stop::Stop;
 use crate::turn::answer::Answerer;
@@ -141,7 +141,7 @@ pub fn plan(
         limits,
         bounds: BOUNDS,
         ledger,
-        reopened: opening.reopened,
+        left: Left { reopened: opening.reopened, held: opening.held },
         answerers,
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: Channel { id, threads },

@@ -1,8 +1,10 @@
 //! A turn outside a worker. There is no journal: the two session lines, appended together under the folder's lock and
 //! flushed, are its commit. A process killed before that leaves nothing.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
@@ -21,6 +23,10 @@ use crate::store::transcript::Line;
 use crate::sys::signal;
 use crate::sys::stop::{self, Stopper};
 use crate::turn::answer::{Answerer, Question};
+
+/// How long an answer that was paid for waits for whoever holds the lock of the sessions: a backup, as a rule. The first
+/// two seconds are not worth a word.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers messages one after another.
 pub struct OneShot {
@@ -95,7 +101,21 @@ impl OneShot {
         let answered = self.clock.wall();
         let (asked, error) = ((reply.user_text.as_str(), question.received), reply.summary.error.as_deref());
         let mut lines = Line::pair(&question.turn.to_string(), asked, (&reply.text, answered), error);
-        let written = self.sessions.append(session, &mut lines, answered.0 / 1000).and_then(|repaired| {
+        let last = self.clock.mono().after(PATIENCE);
+        let mut append = |sessions: &mut Sessions| sessions.append(session, &mut lines, answered.0 / 1000);
+        let mut appended = append(&mut self.sessions);
+        let is_locked = |outcome: &io::Result<_>| {
+            outcome.as_ref().is_err_and(|error: &io::Error| error.kind() == ErrorKind::WouldBlock)
+        };
+        if is_locked(&appended) {
+            let message =
+                "another process, perhaps a backup, holds the lock of the sessions: waiting for it".to_owned();
+            self.log.emit(self.clock.wall(), &Event::Log { target: "session".to_owned(), message });
+        }
+        while is_locked(&appended) && self.clock.mono() < last {
+            appended = append(&mut self.sessions);
+        }
+        let written = appended.and_then(|repaired| {
             self.sessions.sync()?;
             Ok(repaired)
         });

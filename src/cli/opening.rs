@@ -193,16 +193,12 @@ fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger
     // Counters that cannot be read are counted anew; the writer keeps the damaged file aside.
     let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
     let counting = Counting { name: format!("{}-{:016x}", channel.name(), entropy::seed()), counted };
-    let (mut ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
+    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     if let Some(detail) = opening.damage.clone() {
         emit(&Event::JournalDamage { channel, detail });
     }
     opening.events.iter().for_each(emit);
-    let tidied = if setup.clock.is_trusted() { ledger.tidy(setup.clock.wall()) } else { Ok(()) };
-    if let Err(error) = tidied {
-        emit(&Event::StorageError { what: "what was kept aside".to_owned(), error: error.to_string() });
-    }
     emit(&Event::Recovered {
         channel,
         open: opening.reopened.len(),

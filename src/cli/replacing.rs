@@ -21,6 +21,9 @@ use crate::sys::files;
 /// What is to be in place, laid out as a data folder.
 pub const STAGED: &str = "restore-new";
 
+/// How the folders begin that hold what was there before.
+pub const ASIDE: &str = "before-restore-";
+
 /// Files that belong to a place and not to what is in it.
 const LOCKS: [&str; 2] = ["LOCK", ".lock"];
 
@@ -72,7 +75,7 @@ impl Replacement {
         now_secs: u64,
         before: Before<'_>,
     ) -> io::Result<Replacement> {
-        let free = (now_secs..).map(|secs| data.join(format!("before-restore-{secs}"))).find(|path| !path.exists());
+        let free = (now_secs..).map(|secs| data.join(format!("{ASIDE}{secs}"))).find(|path| !path.exists());
         let aside = free.unwrap_or_default();
         before()?;
         files::make_folder(&aside)?;

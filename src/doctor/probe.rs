@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long all of them may take.
 const ALL_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The part of it that is left for telling.
+const TELLING: Duration = Duration::from_secs(1);
+
 type Job = (&'static str, Box<dyn FnOnce() -> Vec<Check> + Send>);
 
 /// Asks everybody who is configured.
@@ -73,7 +76,8 @@ fn all(jobs: Vec<Job>) -> Vec<Check> {
 fn provider(settings: &ProviderSettings, codex: &CodexSettings) -> Vec<Check> {
     if settings.kind == ProviderKind::Codex {
         let clock = SystemClock::new();
-        let end = clock.mono().after(ALL_PATIENCE);
+        // One after the other: each is a program that needs much of a small machine. The last one has to be told of, too.
+        let end = clock.mono().after(ALL_PATIENCE.saturating_sub(TELLING));
         let asked = |account| login(codex, account, PATIENCE.min(clock.mono().until(end)), &clock);
         return codex.accounts.iter().map(asked).collect();
     }

@@ -21,11 +21,11 @@ use crate::base::cancel::Cancel;
 use crate::net::http::{
     BODY_BYTES_MAX, CONNECT_TIMEOUT, HEADER_BYTES_MAX, Head, Method, Phase, Request, Transport, TransportError,
 };
-use crate::net::http_wire::{Dial, Lookup, Progress, Reached, Watch, failed};
+use crate::net::http_wire::{Dial, Lookup, Progress, Watch, failed};
 use crate::net::roots;
 
-/// Buffers of a connection. ureq's own default suits servers, not a Pi; but a header over the limit is only known as
-/// such if more of it than the limit fits in.
+/// Buffers of a connection. ureq's own default suits servers, not a Pi; but a header over the limit, or a flood of
+/// interim responses (1xx), is only known as such if more of it than the limit fits in.
 const OUTPUT_BYTES: usize = 16 * 1024;
 const INPUT_BYTES: usize = HEADER_BYTES_MAX + 1024;
 
@@ -134,7 +134,6 @@ fn send(
         }
     };
     let response = response.map_err(|error| failed(&error, progress, Phase::FirstByte))?;
-    progress.reach(Reached::Answered);
     let (parts, body) = response.into_parts();
     if header(&parts.headers, "content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(TransportError { phase: Phase::Malformed, sent: true });

@@ -17,11 +17,8 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use crate::net::http::{HEADER_BYTES_MAX, Phase, TransportError};
+use crate::net::http::{Phase, TransportError};
 use crate::sys::thread::spawn;
-
-/// Most bytes before a response has a head: interim responses, the head itself, and what of the body came with it.
-const HEADS_BYTES_MAX: usize = 4 * HEADER_BYTES_MAX;
 
 /// How long the rest of a body is waited for that nobody wants.
 pub const REST_TIMEOUT: Duration = Duration::from_millis(250);
@@ -58,7 +55,7 @@ pub struct Progress {
 
 /// A step of an exchange, after those above it.
 #[derive(Clone, Copy, Debug)]
-pub enum Reached {
+enum Reached {
     /// It has begun.
     Nothing,
     /// The name has an address.
@@ -69,8 +66,6 @@ pub enum Reached {
     Connected,
     /// The request is leaving.
     Sent,
-    /// A head has come.
-    Answered,
 }
 
 impl Default for Progress {
@@ -102,8 +97,7 @@ impl Progress {
         self.is_over.store(true, Ordering::SeqCst);
     }
 
-    /// The exchange came so far.
-    pub fn reach(&self, reached: Reached) {
+    fn reach(&self, reached: Reached) {
         self.reached.fetch_max(reached as u8, Ordering::SeqCst);
     }
 
@@ -128,7 +122,8 @@ impl Progress {
     ) -> Result<T, Error> {
         let (done, result) = bounded(1);
         let (exits, _) = bounded(1);
-        spawn("dial", exits, move || {
+        // Where the system has no thread to give, nobody will answer, and that is no connection.
+        let _ = spawn("dial", exits, move || {
             let _ = done.try_send(work());
             Ok(())
         })
@@ -232,8 +227,7 @@ impl<In: Wire> Connector<In> for Watch {
         self.0.reach_with(details, Reached::Connected);
         // What goes to a proxy is not the request.
         let is_to_proxy = details.config.proxy().is_none() && self.0.is_proxied.load(Ordering::SeqCst);
-        let watched =
-            |inner| Watched { inner: Box::new(inner), progress: Arc::clone(&self.0), is_to_proxy, head_bytes: 0 };
+        let watched = |inner| Watched { inner: Box::new(inner), progress: Arc::clone(&self.0), is_to_proxy };
         Ok(chained.map(watched))
     }
 }
@@ -244,8 +238,6 @@ pub struct Watched {
     inner: Box<dyn Wire>,
     progress: Arc<Progress>,
     is_to_proxy: bool,
-    /// Read since the last body.
-    head_bytes: usize,
 }
 
 impl Wire for Watched {
@@ -264,16 +256,7 @@ impl Wire for Watched {
         if self.progress.is_over.load(Ordering::SeqCst) {
             timeout.after = timeout.after.min(REST_TIMEOUT.into());
         }
-        let had = self.inner.buffers().input().len();
-        let outcome = self.inner.await_input(timeout)?;
-        // ureq passes over interim responses (1xx), however many come.
-        let is_head = self.progress.reached.load(Ordering::SeqCst) < Reached::Answered as u8;
-        self.head_bytes =
-            if is_head { self.head_bytes + self.inner.buffers().input().len().saturating_sub(had) } else { 0 };
-        if self.head_bytes > HEADS_BYTES_MAX {
-            return Err(Error::LargeResponseHeader(self.head_bytes, HEADS_BYTES_MAX));
-        }
-        Ok(outcome)
+        self.inner.await_input(timeout)
     }
 
     fn is_open(&mut self) -> bool {
@@ -282,5 +265,37 @@ impl Wire for Watched {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(after: Duration) -> NextTimeout {
+        NextTimeout { after: after.into(), reason: Timeout::Resolve, ..NextTimeout::default() }
+    }
+
+    const AMPLE: Duration = Duration::from_secs(20);
+
+    /// A lookup that hangs: it ends when the test does.
+    #[test]
+    fn what_cannot_be_interrupted_is_left_alone() {
+        let progress = Progress::default();
+        let (end, hangs) = bounded::<()>(0);
+        let hang = || {
+            let hangs = hangs.clone();
+            move || Ok(hangs.recv().is_ok())
+        };
+        let timed_out = progress.beside(limit(Duration::from_millis(1)), hang());
+        assert!(matches!(timed_out, Err(Error::Timeout(Timeout::Resolve))), "{timed_out:?}");
+        // Said before the wait begins, as a cancel is that came early; a new exchange does not hear it.
+        progress.interrupt();
+        let interrupted = progress.beside(limit(AMPLE), hang());
+        assert!(matches!(interrupted, Err(Error::ConnectionFailed)), "{interrupted:?}");
+        progress.interrupt();
+        progress.reset();
+        assert!(matches!(progress.beside(limit(AMPLE), || Ok(7)), Ok(7)));
+        drop(end);
     }
 }

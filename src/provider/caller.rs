@@ -195,6 +195,7 @@ impl Caller {
         }
         let resting = soonest.map(|rest| ProviderError {
             retry_after: Some(rest.wait),
+            unasked: true,
             ..ProviderError::new(rest.class, "not asked: it is left alone for a while")
         });
         Err(failure.or(resting).expect("somebody was asked or is left alone"))
@@ -280,13 +281,14 @@ impl Caller {
         // No channel shows an answer before it is whole.
         let mut attempt = Attempt { deadline: bounds.deadline, cancel: bounds.cancel, deltas: &mut |_| () };
         let outcome = link.provider.complete(prompt, &mut attempt);
-        let is_unasked = |error: &ProviderError| matches!(error.class, Class::NotConfigured | Class::TokenLimit);
+        let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
         effort.attempts += u32::from(counted && !link.is_echo());
         if let Some(pass) = pass {
-            // What fails while it is cancelled says nothing about the provider.
-            let cancelled = stopped();
-            let error = outcome.as_ref().err().map(|error| if bounds.cancel.requested() { &cancelled } else { error });
+            // What fails while it is cancelled says nothing about the provider, nor does what it was not asked.
+            let nothing = stopped();
+            let says_nothing = |error: &ProviderError| error.unasked || bounds.cancel.requested();
+            let error = outcome.as_ref().err().map(|error| if says_nothing(error) { &nothing } else { error });
             self.standing.settle(self.links[at].who(), pass, error);
         }
         outcome

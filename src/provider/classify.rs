@@ -91,8 +91,12 @@ const CONTEXT: Meaning = (
     &["maximum context length", "context size", "context window", "prompt is too long"],
     Class::ContextLength,
 );
-const WITHHELD: Meaning =
-    (&["content_filter", "content_policy", "cyber_policy", "moderation"], &[], Class::ContentFilter);
+const WITHHELD: Meaning = (
+    &["content_filter", "content_policy", "cyber_policy", "moderation"],
+    // A proxy in between may keep the message and lose the code.
+    &["content_filter", "contentpolicyviolation"],
+    Class::ContentFilter,
+);
 const QUOTA: Meaning = (
     &["insufficient_quota", "exceeded_current_quota", "usage_limit", "usage_not_included", "billing"],
     &[],

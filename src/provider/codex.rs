@@ -88,13 +88,12 @@ impl Provider for Codex {
         let (input, pool) = (input(prompt), Arc::clone(&self.pool));
         let (mut tried, mut failure) = (Vec::new(), None);
         loop {
-            // What an account has answered says more than why there is no other.
             let lease = match pool.take(&tried, attempt.deadline, attempt.cancel) {
                 Ok(Some(lease)) => lease,
                 Ok(None) => {
                     return Err(failure.unwrap_or_else(|| ProviderError::new(Class::NotConfigured, "no account")));
                 }
-                Err(error) => return Err(failure.unwrap_or(error)),
+                Err(error) => return Err(milder(failure, error)),
             };
             let outcome = self.run(&lease, &input, attempt);
             pool.settle(&lease, outcome.as_ref().err().map(|(error, _)| error));
@@ -102,10 +101,22 @@ impl Provider for Codex {
                 Ok(completion) => return Ok(completion),
                 Err((error, false)) => return Err(error),
                 Err((error, true)) if self.clock.mono().until(attempt.deadline) < RUN_TIME_MIN => return Err(error),
-                Err((error, true)) => failure = Some(error),
+                Err((error, true)) => failure = Some(milder(failure, error)),
             }
             tried.push(lease.index);
         }
+    }
+}
+
+/// What a turn fails with that has failed on several accounts: what is over soonest. One whose key was rejected must not
+/// make the others look so.
+fn milder(before: Option<ProviderError>, now: ProviderError) -> ProviderError {
+    const MILDEST_FIRST: [Class; 5] =
+        [Class::Cancelled, Class::RateLimited, Class::Quota, Class::ModelNotFound, Class::Forbidden];
+    let rank = |error: &ProviderError| MILDEST_FIRST.iter().position(|class| *class == error.class);
+    match before {
+        Some(before) if rank(&before).unwrap_or(9) <= rank(&now).unwrap_or(9) => before,
+        _ => now,
     }
 }
 
@@ -207,6 +218,19 @@ mod tests {
         );
         check(&settings(&["ask"], "--model", None), "ask");
         check(&settings(&[], "", None), "");
+    }
+
+    #[test]
+    fn of_several_failures_the_mildest_counts_and_of_equals_the_first() {
+        let told = |before: Option<Class>, now| {
+            let error = |class| ProviderError::new(class, if before == Some(class) { "before" } else { "now" });
+            milder(before.map(error), ProviderError::new(now, "now")).to_string()
+        };
+        assert_eq!(told(None, Class::Auth), "auth: now");
+        assert_eq!(told(Some(Class::Auth), Class::RateLimited), "rate_limited: now");
+        assert_eq!(told(Some(Class::Quota), Class::Auth), "quota: before");
+        assert_eq!(told(Some(Class::Auth), Class::Auth), "auth: before");
+        assert_eq!(told(Some(Class::Auth), Class::Cancelled), "cancelled: now");
     }
 
     #[test]

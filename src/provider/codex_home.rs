@@ -35,7 +35,7 @@ const LOGIN_STATUS: [&str; 2] = ["login", "status"];
 const NO_FOLDER: &str = "its CODEX_HOME cannot be used";
 
 /// A run of the program as this account. The environment is exactly what Codex needs.
-pub fn program(settings: &CodexSettings, account: &Account, arguments: Vec<String>) -> Program {
+pub fn program(settings: &CodexSettings, account: &Account, mut arguments: Vec<String>) -> Program {
     let mut environment = settings.environment.clone();
     if let Some(home) = &account.home {
         environment.retain(|(name, _)| name != HOME);
@@ -43,6 +43,9 @@ pub fn program(settings: &CodexSettings, account: &Account, arguments: Vec<Strin
     }
     if let Some(key) = &account.key {
         environment.push((KEY.to_owned(), key.current().reveal().to_owned()));
+    }
+    if cfg!(rp_break = "argv_key") {
+        arguments.extend(environment.iter().map(|(_, value)| value.clone()));
     }
     let binary = settings.binary.clone();
     Program { binary, arguments, environment, directory: None, registry: None, grace: LOOK_GRACE }

@@ -48,6 +48,7 @@ pub fn cost(prompt: &Prompt<'_>, came_bytes: usize, outcome: &Result<Completion,
             let unsaid = |said: &Option<u64>, bytes| if said.is_none() { estimate(bytes) } else { 0 };
             tokens.estimated_tokens = unsaid(input_tokens, prompt_bytes) + unsaid(output_tokens, text.len());
         }
+        Err(error) if error.unasked => return None,
         Err(error) => match bill(error.class) {
             Bill::NotSent => return None,
             Bill::Refused => {}

@@ -20,7 +20,7 @@ impl Provider for Metered {
     fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError> {
         self.spending.check().map_err(|refusal| {
             let detail = format!("{} ({}) is reached", refusal.name(), refusal.most);
-            ProviderError { class: refusal.class(), retry_after: Some(refusal.wait), detail }
+            ProviderError { class: refusal.class(), retry_after: Some(refusal.wait), detail, unasked: true }
         })?;
         let mut came_bytes = 0;
         let hear = &mut *attempt.deltas;

@@ -112,12 +112,14 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// A phrase of our own for the log, such as `status 500`.
     pub detail: String,
+    /// Nobody was asked: what was known before decided. So it is no news, and costs nothing.
+    pub unasked: bool,
 }
 
 impl ProviderError {
     /// An error without a wish for patience.
     pub fn new(class: Class, detail: impl Into<String>) -> ProviderError {
-        ProviderError { class, retry_after: None, detail: detail.into() }
+        ProviderError { class, retry_after: None, detail: detail.into(), unasked: false }
     }
 }
 

@@ -57,6 +57,7 @@ impl Answer {
                 class: classify(Evidence::Response { status, content: problem.content() }),
                 retry_after: outcome.ok().and_then(|head| retry_after(&head, now)),
                 detail: format!("status {status}{}", problem.phrase()),
+                unasked: false,
             }),
         }
     }

@@ -120,15 +120,16 @@ impl Pool {
                     return Err(ProviderError::new(Class::Cancelled, "stopped while waiting for an account of codex"));
                 }
                 Choice::Wait if self.clock.mono().until(deadline) < RUN_TIME_MIN => {
-                    let detail = "every account of codex was busy until the deadline";
-                    return Err(ProviderError::new(Class::RateLimited, detail));
+                    let error =
+                        ProviderError::new(Class::RateLimited, "every account of codex was busy until the deadline");
+                    return Err(ProviderError { unasked: true, ..error });
                 }
                 Choice::Wait => drop(self.freed.wait_timeout(runs, SLICE).unwrap_or_else(PoisonError::into_inner)),
                 Choice::Fail(found) => {
                     let Some((reason, left)) = found.or(unusable) else { return Ok(None) };
                     let class = reason.class();
                     let detail = format!("no account of codex can be used ({})", class.name());
-                    return Err(ProviderError { retry_after: Some(left), ..ProviderError::new(class, detail) });
+                    return Err(ProviderError { class, retry_after: Some(left), detail, unasked: true });
                 }
             }
         }

@@ -20,11 +20,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
+use crate::base::message::Outbound;
 use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds};
 use crate::observe::event::Log;
+use crate::store::exchange::Left;
 use crate::store::ledger::Ledger;
-use crate::store::recover::Reopened;
 use crate::store::writer::{Writer, WriterEnds, sender_of};
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
@@ -95,7 +96,7 @@ pub struct Plan {
     /// The journal and the sessions.
     pub ledger: Ledger,
     /// What an earlier process left.
-    pub reopened: Vec<Reopened>,
+    pub left: Left,
     /// One for each turn worker, and what ends its turn early.
     pub answerers: Vec<(Answerer, Cancel)>,
     /// What refusals name.
@@ -122,15 +123,29 @@ pub struct Started {
     pub reload: Sender<()>,
 }
 
+/// A queue whose bound makes somebody wait.
+fn queue<T>(bound: usize) -> (Sender<T>, Receiver<T>) {
+    bounded(if cfg!(rp_break = "unbounded_queue") { 1 << 16 } else { bound })
+}
+
+/// Each sender has one of its own, so that a chat's replies pass through one thread.
+fn outboxes_for(senders: usize, open_max: usize) -> (Vec<Sender<Outbound>>, Vec<Receiver<Outbound>>) {
+    if cfg!(rp_break = "one_outbox") {
+        let (outbox, outbox_out) = bounded(open_max);
+        return (vec![outbox; senders], vec![outbox_out; senders]);
+    }
+    (0..senders).map(|_| bounded(open_max)).unzip()
+}
+
 /// Wires and starts everything. Unfinished business takes its credits before the first reader starts.
 ///
 /// # Errors
 /// When the system has no thread left to give. What was started by then ends with the process.
+// long: every queue and every thread, one behind the other.
 pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
-    let Plan { limits, bounds, ledger, reopened, answerers, names, channel, telemetry_file, rng, clock, log, stop } =
-        plan;
+    let Plan { limits, bounds, ledger, left, answerers, names, channel, telemetry_file, rng, clock, log, stop } = plan;
     // After a power cut more turns may be open than there are credits.
-    let open_max = limits.credits + reopened.len();
+    let open_max = limits.credits + left.reopened.len() + left.held.len();
     let Channel { id, threads: channel_threads } = channel;
     let senders = match &channel_threads {
         Threads::Apart { senders, .. } => senders.len(),
@@ -138,20 +153,20 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     };
     let workers = answerers.len();
 
-    let (inbox, inbox_out) = bounded(bounds.inbox);
-    let (appends, appends_out) = bounded(bounds.appends);
-    let (deliveries, deliveries_out) = bounded(bounds.deliveries);
+    let (inbox, inbox_out) = queue(bounds.inbox);
+    let (appends, appends_out) = queue(bounds.appends);
+    let (deliveries, deliveries_out) = queue(bounds.deliveries);
     let (jobs, jobs_out) = bounded(workers);
     // One more for a wish of the spool.
     let (notices, notices_out) = bounded(NOTICES_PER_TURN * open_max + 1);
     let (receipts, receipts_out) = bounded(bounds.batch);
     let (reload, reload_out) = bounded(1);
-    let (outboxes, outboxes_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(open_max)).unzip();
+    let (outboxes, outboxes_out) = outboxes_for(senders, open_max);
     let (typing, typing_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(bounds.typing)).unzip();
     let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));
 
-    for reopened in &reopened {
+    for reopened in &left.reopened {
         if let Some(outbound) = &reopened.reply {
             push(&outboxes[sender_of(&outbound.chat, senders)], outbound.clone());
         }
@@ -185,7 +200,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let ends = ChannelEnds { channel: id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
     let ends =
         DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
-    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, reopened, ends))?;
+    spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, left, ends))?;
 
     let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
     let of_channel = start_channel(channel_threads, ends, sender_ends, exits)?;

@@ -8,10 +8,16 @@
 //! while it fits one block: the kernel copies a block in one piece, so a killed process cannot leave half of it. A
 //! synced frame is never touched again. After the first error everything is refused: what the disk holds is then only
 //! known after reading it anew.
+//!
+//! After a flush that failed, Linux shows pages that are not on the medium and are not written again, and the next flush
+//! says that all is well. So a start in the same boot flushes, has both files read from the medium once more, and begins
+//! the other file with everything it found open: nothing is built on a page that only an earlier process was told about.
+//! If something is missing then, so may be notes that only memory had; that is said, as damage is.
 
 use std::fmt;
 use std::io;
 
+use crate::base::id::CRC32C;
 use crate::store::frame::{self, BLOCK_BYTES, Tail};
 use crate::store::record::{Checkpoint, Record};
 use crate::store::storage::{Storage, read_all};
@@ -26,6 +32,9 @@ pub const FREE_BYTES_MIN: u64 = 64 << 20;
 pub const FILES: [&str; 2] = ["a.jnl", "b.jnl"];
 
 const FILL_BYTES: usize = 64 * 1024;
+
+/// The longest frame that is written again: what the kernel copies in one piece.
+const RESEALED_BYTES_MAX: usize = if cfg!(rp_break = "reseal_two_blocks") { 2 * BLOCK_BYTES } else { BLOCK_BYTES };
 
 /// Why the journal cannot go on.
 #[derive(Debug)]
@@ -66,6 +75,8 @@ pub struct Found {
     pub frames: u64,
     /// What was damaged, for a person.
     pub damage: Option<String>,
+    /// A flush failed in this boot: what was written and not promised is lost, and not only by a power cut.
+    pub flush_failed: bool,
 }
 
 /// The records that count, as the files are now. Writes nothing, so it may look on while a worker writes.
@@ -100,21 +111,25 @@ pub fn snapshot(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
 struct Chosen {
     found: Found,
     active: usize,
-    offset: u64,
     seq: u64,
     last_crc: u32,
+    /// Of the last frame.
+    boot: String,
+    /// The highest number in either file, whether it counts or not.
+    highest: u64,
 }
 
 /// Chooses the file with the higher checkpoint and reads it.
 fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chosen> {
     let mut chosen = Chosen::default();
-    let mut used = false;
+    let (mut used, mut highest) = (false, 0);
     // The highest number in a file whose checkpoint cannot be read, and what that would mean.
     let mut headless: Option<(u64, String)> = None;
     for (active, name) in FILES.iter().enumerate() {
         let bytes = read(name)?;
         used |= bytes.iter().any(|byte| !matches!(byte, 0 | b' '));
         let scan = frame::scan(&bytes);
+        highest = scan.highest.max(highest);
         let (Some(first), Some(last)) = (scan.frames.first(), scan.frames.last()) else {
             if let Tail::Hole { seq, .. } = scan.tail {
                 headless =
@@ -122,14 +137,24 @@ fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chose
             }
             continue;
         };
-        let records: Vec<Record> = scan.frames.iter().flat_map(|frame| records_of(frame.body)).collect();
-        if !matches!(records.first(), Some(Record::Ckp(_))) || first.seq <= chosen.seq_of_checkpoint() {
+        let (mut records, mut unread) = (Vec::new(), None);
+        for frame in &scan.frames {
+            let all_read = read_records(frame.body, &mut records);
+            unread = unread.or((!all_read).then_some(frame.seq));
+        }
+        let unread = unread.map(|seq| format!("{name}: commit {seq} is whole, but cannot be understood"));
+        if !matches!(records.first(), Some(Record::Ckp(_))) {
+            headless = headless.max(unread.map(|what| (first.seq + 1, what)));
             continue;
         }
-        let found = Found { records, frames: scan.frames.len() as u64, damage: damage_of(name, scan.tail) };
-        let offset = (last.offset + last.len) as u64;
-        chosen = Chosen { found, active, offset, seq: last.seq, last_crc: last.crc };
+        if first.seq <= chosen.seq_of_checkpoint() {
+            continue;
+        }
+        let damage = damage_of(name, scan.tail).or(unread);
+        let found = Found { records, frames: scan.frames.len() as u64, damage, flush_failed: false };
+        chosen = Chosen { found, active, seq: last.seq, last_crc: last.crc, boot: last.boot.clone(), highest };
     }
+    chosen.highest = highest;
     // Frames of an earlier use of the file are older than the other file; newer ones were promised.
     if let Some((_, what)) = headless.filter(|(seq, _)| *seq > chosen.seq + 1) {
         chosen.found.damage = Some(what);
@@ -137,6 +162,24 @@ fn choose(read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>) -> io::Result<Chose
     if chosen.found.frames == 0 && used {
         chosen.found.damage = Some("neither journal file starts with a valid checkpoint".to_owned());
     }
+    Ok(chosen)
+}
+
+/// What the medium has. What the last process wrote and did not flush is made durable before anyone acts on it.
+fn on_medium(storage: &mut dyn Storage, file_bytes: u64, boot: &str) -> Result<Chosen, LogError> {
+    let in_memory = choose(&mut |name| read_all(storage, name, file_bytes))?;
+    for name in FILES {
+        storage.sync(name).map_err(LogError::Flush)?;
+    }
+    if in_memory.boot != boot {
+        // Nobody wrote since the kernel read it.
+        return Ok(in_memory);
+    }
+    for name in FILES {
+        storage.reread(name)?;
+    }
+    let mut chosen = choose(&mut |name| read_all(storage, name, file_bytes))?;
+    chosen.found.flush_failed = (chosen.seq, chosen.last_crc) != (in_memory.seq, in_memory.last_crc);
     Ok(chosen)
 }
 
@@ -173,17 +216,13 @@ struct Reopenable {
 }
 
 impl CommitLog {
-    /// Opens the log, creating its files the first time (with this `name`), and reads what is in it.
+    /// Opens the log, creating its files the first time (with this `name`), and reads what is in it. Unless they are
+    /// new, nothing fits behind what was found: whoever goes on begins with [`CommitLog::switch`].
     ///
     /// # Errors
-    /// Only of the disk. Damage is reported in [`Found`], and the damaged files are kept as `*.bad-<now>`.
-    pub fn open(
-        storage: Box<dyn Storage>,
-        boot: &str,
-        name: &str,
-        now_secs: u64,
-    ) -> Result<(CommitLog, Found), LogError> {
-        CommitLog::open_sized(storage, FILE_BYTES, boot, name, now_secs)
+    /// Only of the disk. Damage is reported in [`Found`], and the damaged files are kept as `*.bad-<checksum>`.
+    pub fn open(storage: Box<dyn Storage>, boot: &str, name: &str) -> Result<(CommitLog, Found), LogError> {
+        CommitLog::open_sized(storage, FILE_BYTES, boot, name)
     }
 
     /// The same with files of this size, a multiple of [`BLOCK_BYTES`].
@@ -195,22 +234,14 @@ impl CommitLog {
         file_bytes: u64,
         boot: &str,
         name: &str,
-        now_secs: u64,
     ) -> Result<(CommitLog, Found), LogError> {
-        // What the last process wrote and did not flush is readable now; make it durable before anyone acts on it.
-        for name in FILES {
-            if storage.len(name)? > 0 {
-                storage.sync(name)?;
-            }
-        }
-        let Chosen { found, active, offset, seq, last_crc } =
-            choose(&mut |name| read_all(storage.as_ref(), name, file_bytes))?;
+        let Chosen { found, active, last_crc, highest: seq, .. } = on_medium(storage.as_mut(), file_bytes, boot)?;
         let mut log = CommitLog {
             storage,
             file_bytes,
             boot: boot.to_owned(),
             active,
-            offset,
+            offset: file_bytes,
             seq,
             last_crc,
             synced_seq: seq,
@@ -219,7 +250,7 @@ impl CommitLog {
             latched: false,
         };
         if found.damage.is_some() {
-            log.keep_damaged(now_secs)?;
+            log.keep_damaged()?;
         }
         if found.frames == 0 {
             log.create_files()?;
@@ -228,15 +259,20 @@ impl CommitLog {
         Ok((log, found))
     }
 
-    fn keep_damaged(&mut self, now_secs: u64) -> Result<(), LogError> {
+    /// Keeps both files aside under names that say what is in them, so that the same damage is kept once, however often
+    /// it is found. What cannot be kept whole takes no room.
+    fn keep_damaged(&mut self) -> Result<(), LogError> {
         for name in FILES {
             let bytes = read_all(self.storage.as_ref(), name, self.file_bytes)?;
-            let copy = format!("{name}.bad-{now_secs}");
-            self.storage.write_at(&copy, 0, &bytes)?;
-            self.storage.sync(&copy)?;
+            let copy = format!("{name}.bad-{:08x}", CRC32C.checksum(&bytes));
+            let written = self.storage.write_at(&copy, 0, &bytes);
+            if let Err(error) = written {
+                self.storage.remove(&copy)?;
+                return Err(error.into());
+            }
+            self.storage.sync(&copy).map_err(LogError::Flush)?;
         }
-        self.storage.sync_dir()?;
-        Ok(())
+        self.storage.sync_dir().map_err(LogError::Flush)
     }
 
     fn create_files(&mut self) -> Result<(), LogError> {
@@ -245,9 +281,9 @@ impl CommitLog {
             for offset in (0..self.file_bytes).step_by(FILL_BYTES) {
                 self.storage.write_at(name, offset, &fill)?;
             }
-            self.storage.sync(name)?;
+            self.storage.sync(name).map_err(LogError::Flush)?;
         }
-        self.storage.sync_dir()?;
+        self.storage.sync_dir().map_err(LogError::Flush)?;
         // The first switch goes to file 0.
         self.active = 1;
         Ok(())
@@ -267,7 +303,7 @@ impl CommitLog {
         let new_len: usize = lines.iter().map(String::len).sum();
         let joined = self.reopenable.as_ref().map_or(usize::MAX, |frame| frame.body.len().saturating_add(new_len));
         let mut frame = match self.reopenable.take() {
-            Some(frame) if frame::frame_len(joined) == BLOCK_BYTES => frame,
+            Some(frame) if frame::frame_len(joined) <= RESEALED_BYTES_MAX => frame,
             _ => {
                 self.seq += 1;
                 Reopenable { offset: self.offset, prev: self.last_crc, records: 0, body: Vec::with_capacity(new_len) }
@@ -286,7 +322,7 @@ impl CommitLog {
         self.offset = frame.offset + bytes.len() as u64;
         self.last_crc = crc;
         self.dirty = true;
-        self.reopenable = (bytes.len() == BLOCK_BYTES).then_some(frame);
+        self.reopenable = (bytes.len() <= RESEALED_BYTES_MAX).then_some(frame);
         Ok(())
     }
 
@@ -330,10 +366,16 @@ impl CommitLog {
     }
 }
 
-/// The records of a frame whose checksum held. One of a kind that this version does not know is passed over: a newer
-/// version wrote it, and kinds are only ever added.
-fn records_of(body: &[u8]) -> impl Iterator<Item = Record> {
-    body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).filter_map(Record::parse)
+/// The records of a frame whose checksum held; `false` if one cannot be read. One of a kind that this version does not
+/// know is passed over: a newer version wrote it, and kinds are only ever added.
+fn read_records(body: &[u8], records: &mut Vec<Record>) -> bool {
+    let mut all_read = true;
+    for line in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let record = Record::parse(line);
+        all_read &= record.is_some() || Record::is_of_newer_version(line);
+        records.extend(record);
+    }
+    all_read
 }
 
 fn damage_of(name: &str, tail: Tail) -> Option<String> {
@@ -353,7 +395,7 @@ mod tests {
 
     fn open(folder: &std::path::Path) -> (CommitLog, Found) {
         let storage = Directory::open(folder).expect("a folder");
-        CommitLog::open(Box::new(storage), "0123456789abcdef", "test", 7).expect("opens")
+        CommitLog::open(Box::new(storage), "0123456789abcdef", "test").expect("opens")
     }
 
     /// A log that has changed files `switches` times, with some commits after each.
@@ -381,7 +423,13 @@ mod tests {
         file.write_all_at(b"####", 100).expect("damaged");
         let (_, found) = open(folder.path());
         assert!(found.damage.is_some_and(|damage| damage.contains("its checkpoint is damaged")));
-        assert!(newest.with_extension("jnl.bad-7").exists());
+        // Found again, it is kept once; what comes after it is sound.
+        let kept = || std::fs::read_dir(folder.path()).expect("listed").count() - FILES.len();
+        assert_eq!(kept(), 2);
+        assert!(open(folder.path()).1.damage.is_some() && kept() == 2);
+        let (mut log, _) = open(folder.path());
+        log.switch(&Checkpoint::default()).expect("switched");
+        assert_eq!(open(folder.path()).1.damage, None, "numbers were used again");
     }
 
     #[test]
@@ -396,5 +444,16 @@ mod tests {
         file.write_all_at(&[b' '; 2048], 60).expect("torn");
         let (_, found) = open(folder.path());
         assert_eq!((found.frames, found.damage), (6, None));
+    }
+
+    #[test]
+    fn a_record_that_is_whole_and_cannot_be_read_is_damage() {
+        for (line, is_damage) in [("{\"t\":\"ack\"}\n", true), ("{\"t\":\"of a newer version\"}\n", false)] {
+            let folder = written(1);
+            let (mut log, _) = open(folder.path());
+            log.switch(&Checkpoint::default()).expect("switched");
+            log.append(&[line.to_owned()]).and_then(|()| log.sync()).expect("written");
+            assert_eq!(open(folder.path()).1.damage.is_some(), is_damage, "{line}");
+        }
     }
 }

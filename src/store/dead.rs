@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
+use crate::base::message::Outcome;
+use crate::store::commit_log::LogError;
 use crate::store::record::OpenRecord;
 use crate::store::storage::{Storage, list_if_there, read_all};
 
 /// A larger file is no letter.
-const LETTER_BYTES_MAX: u64 = 1 << 20;
+pub const LETTER_BYTES_MAX: u64 = 1 << 20;
 
 /// Letters kept. Beyond that the oldest go.
 pub const LETTERS_MAX: usize = 1000;
@@ -35,40 +37,74 @@ pub struct Letter {
 #[derive(Clone)]
 pub struct DeadLetters {
     storage: Box<dyn Storage>,
-    owed: Vec<Letter>,
+    /// And how their turns are to be closed.
+    owed: Vec<(Letter, Outcome)>,
+    /// Why nothing more can be promised.
+    flush_failed: Option<io::ErrorKind>,
 }
 
 impl DeadLetters {
     /// Nothing is owed.
     pub fn new(storage: Box<dyn Storage>) -> DeadLetters {
-        DeadLetters { storage, owed: Vec::new() }
+        DeadLetters { storage, owed: Vec::new(), flush_failed: None }
     }
 
-    /// Writes a letter. On an error it is owed.
-    pub fn write(&mut self, letter: Letter) -> io::Result<()> {
-        let outcome = write(self.storage.as_mut(), &letter);
-        if outcome.is_err() {
-            self.owed.push(letter);
+    /// Writes a letter; its turn may be closed then. On an error it is owed.
+    pub fn write(&mut self, letter: Letter, outcome: Outcome) -> io::Result<()> {
+        let written = self.put(&letter);
+        if written.is_err() {
+            self.owed.push((letter, outcome));
+        } else {
+            // What is too many now and cannot be removed is removed with the next one, or within a day.
+            let _ = self.keep_to_limit();
         }
-        outcome
+        written
     }
 
-    /// Tries what is owed again; returns the turns whose letters are written now.
-    pub fn retry(&mut self) -> Vec<TurnId> {
-        let storage = self.storage.as_mut();
-        self.owed.extract_if(.., |letter| write(storage, letter).is_ok()).map(|letter| letter.open.rx.id).collect()
+    fn put(&mut self, letter: &Letter) -> io::Result<()> {
+        put(self.storage.as_mut(), letter).map_err(|error| match error {
+            LogError::Flush(error) => {
+                self.flush_failed = Some(error.kind());
+                error
+            }
+            error => io::Error::other(error.to_string()),
+        })
+    }
+
+    /// # Errors
+    /// If a flush failed. It is never tried again: whoever asks ends the process, and the next one gives the turn up anew.
+    pub fn check(&self) -> Result<(), LogError> {
+        self.flush_failed.map_or(Ok(()), |kind| Err(LogError::Flush(kind.into())))
+    }
+
+    /// Whether a turn only waits for its letter.
+    pub fn owes(&self, turn: TurnId) -> bool {
+        self.owed.iter().any(|(letter, _)| letter.open.rx.id == turn)
+    }
+
+    /// Tries what is owed again; returns the turns whose letters are written now, and how they are to be closed.
+    pub fn retry(&mut self) -> Vec<(TurnId, Outcome)> {
+        let owed = std::mem::take(&mut self.owed);
+        let (written, owed): (Vec<_>, Vec<_>) = owed.into_iter().partition(|(letter, _)| self.put(letter).is_ok());
+        self.owed = owed;
+        written.into_iter().map(|(letter, outcome)| (letter.open.rx.id, outcome)).collect()
+    }
+
+    fn keep_to_limit(&mut self) -> io::Result<()> {
+        let names = names(self.storage.as_ref())?;
+        let too_many = names.len().saturating_sub(LETTERS_MAX);
+        names[..too_many].iter().try_for_each(|name| self.storage.remove(name))
     }
 
     /// Removes letters that are older than [`LETTER_AGE_MAX`] or more than [`LETTERS_MAX`].
     pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
-        let names = names(self.storage.as_ref())?;
-        let too_many = names.len().saturating_sub(LETTERS_MAX);
-        for (place, name) in names.iter().enumerate() {
+        self.keep_to_limit()?;
+        for name in &names(self.storage.as_ref())? {
             let old = |since: Wall| since.until(now) > LETTER_AGE_MAX;
             // The turn of a letter from an archive may be much older than the letter.
             let is_old = turn_of(name).is_some_and(|turn| old(turn.minted()))
                 && read(self.storage.as_ref(), name).is_ok_and(|letter| old(Wall(letter.ts)));
-            if place < too_many || is_old {
+            if is_old {
                 self.storage.remove(name)?;
             }
         }
@@ -78,6 +114,13 @@ impl DeadLetters {
 
 /// Writes a letter and makes it durable. Readers see a whole one or none.
 pub fn write(storage: &mut dyn Storage, letter: &Letter) -> io::Result<()> {
+    put(storage, letter).map_err(|error| match error {
+        LogError::Io(error) | LogError::Flush(error) => error,
+        error => io::Error::other(error.to_string()),
+    })
+}
+
+fn put(storage: &mut dyn Storage, letter: &Letter) -> Result<(), LogError> {
     let name = file_name(letter.open.rx.id);
     let mut bytes = serde_json::to_vec_pretty(letter).expect("a letter is text and numbers");
     bytes.push(b'\n');
@@ -85,9 +128,10 @@ pub fn write(storage: &mut dyn Storage, letter: &Letter) -> io::Result<()> {
     // A process that was killed here may have left a longer one.
     storage.remove(&temporary)?;
     storage.write_at(&temporary, 0, &bytes)?;
+    // If this fails, all of it is written again, into another file.
     storage.sync(&temporary)?;
     storage.rename(&temporary, &name)?;
-    storage.sync_dir()
+    storage.sync_dir().map_err(LogError::Flush)
 }
 
 /// The file of a letter.

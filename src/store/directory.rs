@@ -147,6 +147,10 @@ impl Storage for Directory {
         }
     }
 
+    fn reread(&mut self, name: &str) -> io::Result<()> {
+        or_empty(files::forget_clean(&self.path(name)))
+    }
+
     fn sync_dir(&mut self) -> io::Result<()> {
         File::open(&self.root)?.sync_all()
     }

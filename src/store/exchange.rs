@@ -16,6 +16,8 @@ use crate::store::{commit_log, sessions};
 pub struct Opening {
     /// Turns to go on with, oldest first.
     pub reopened: Vec<Reopened>,
+    /// Turns that are closed and keep their credit, because their session lines are owed.
+    pub held: Vec<Held>,
     /// By account, the position behind the last message received for it.
     pub next_positions: BTreeMap<u64, u64>,
     /// Frames read.
@@ -26,6 +28,24 @@ pub struct Opening {
     pub damage: Option<String>,
     /// What is to be said of the sessions.
     pub events: Vec<Event>,
+}
+
+/// A closed turn whose session lines are owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The message.
+    pub inbound: Inbound,
+    /// Bytes its answer holds until the lines are written.
+    pub weight: usize,
+}
+
+/// What an earlier process left to the threads of this one.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Turns to go on with, oldest first.
+    pub reopened: Vec<Reopened>,
+    /// Turns that are closed and keep their credit.
+    pub held: Vec<Held>,
 }
 
 /// The folders of a channel.
@@ -144,4 +164,14 @@ pub enum Effect {
     Closed(Box<TurnRecord>),
     /// Log this.
     Event(Event),
+}
+
+impl Effect {
+    /// What is to be logged, if that is all.
+    pub fn event(self) -> Option<Event> {
+        match self {
+            Effect::Event(event) => Some(event),
+            _ => None,
+        }
+    }
 }

@@ -48,6 +48,8 @@ pub struct Frame<'a> {
     pub len: usize,
     /// Its records, one JSON object per line.
     pub body: &'a [u8],
+    /// The boot of the kernel in which it was written.
+    pub boot: String,
     prev: u32,
 }
 
@@ -79,6 +81,9 @@ pub struct Scan<'a> {
     pub frames: Vec<Frame<'a>>,
     /// What comes behind them.
     pub tail: Tail,
+    /// The highest number of a whole frame, also of one behind them. No later frame may have it again: what stands behind
+    /// the end of a log would be taken for a part of it, or for proof of damage.
+    pub highest: u64,
 }
 
 /// Bytes a frame with `body_len` bytes of records takes. The header is counted at its largest, so that whether a
@@ -120,19 +125,26 @@ pub fn scan(bytes: &[u8]) -> Scan<'_> {
         frames.push(frame);
     }
     let expected = frames.last().map_or(0, |last| last.seq + 1);
-    let tail = tail(bytes, offset, expected);
-    Scan { frames, tail }
+    let (tail, behind) = tail(bytes, offset, expected);
+    Scan { frames, tail, highest: behind.max(expected.saturating_sub(1)) }
 }
 
-fn tail(bytes: &[u8], at: usize, expected: u64) -> Tail {
-    let later = (at + BLOCK_BYTES..bytes.len()).step_by(BLOCK_BYTES).filter_map(|offset| frame_at(bytes, offset));
-    let proofs = later.filter(|frame| frame.seq > expected && frame.synced >= expected);
-    if let Some(proof) = proofs.max_by_key(|frame| frame.seq) {
-        return Tail::Hole { at, next_valid: proof.offset, seq: proof.seq };
+/// What comes behind the frames, and the highest number in it.
+fn tail(bytes: &[u8], at: usize, expected: u64) -> (Tail, u64) {
+    let (mut highest, mut stale, mut proof) = (0, false, None::<(u64, usize)>);
+    for frame in (at..bytes.len()).step_by(BLOCK_BYTES).filter_map(|offset| frame_at(bytes, offset)) {
+        let is_proof = frame.offset > at && frame.seq > expected && frame.synced >= expected;
+        proof = proof.max(is_proof.then_some((frame.seq, frame.offset)));
+        stale |= frame.offset == at && frame.seq < expected;
+        highest = highest.max(frame.seq);
     }
-    let stale = frame_at(bytes, at).is_some_and(|frame| frame.seq < expected);
     let blank = bytes.get(at..).unwrap_or_default().iter().take(BLOCK_BYTES).all(|byte| matches!(byte, 0 | b' '));
-    if stale || blank { Tail::Clean } else { Tail::Torn { at } }
+    let tail = match proof {
+        Some((seq, next_valid)) => Tail::Hole { at, next_valid, seq },
+        None if stale || blank => Tail::Clean,
+        None => Tail::Torn { at },
+    };
+    (tail, highest)
 }
 
 /// The frame that starts at `offset`, if there is a whole one.
@@ -150,7 +162,7 @@ fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
         return None;
     }
     let len = frame_len(header.len);
-    Some(Frame { seq: header.seq, synced: header.syn, crc, offset, len, body, prev })
+    Some(Frame { seq: header.seq, synced: header.syn, crc, offset, len, body, boot: header.boot, prev })
 }
 
 fn checksum(seq: u64, prev: u32, synced: u64, body: &[u8]) -> u32 {

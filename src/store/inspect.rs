@@ -241,6 +241,9 @@ mod tests {
         fn sync(&mut self, _: &str) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
+        fn reread(&mut self, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
         fn sync_dir(&mut self) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
@@ -255,7 +258,7 @@ mod tests {
         // In memory, if that is possible: thousands of flushes.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
         let storage = || Directory::open(folder.path()).expect("a folder");
-        let (log, _) = CommitLog::open(Box::new(storage()), "0123456789abcdef", "test", 7).expect("opens");
+        let (log, _) = CommitLog::open(Box::new(storage()), "0123456789abcdef", "test").expect("opens");
         let busy = Busy { folder: storage(), log: std::cell::RefCell::new(log), reads: std::cell::Cell::new(0) };
         let files = journal_files(&busy).expect("read");
         assert!(files.iter().all(|file| file.damage.is_none() && file.tail != "hole"), "{files:?}");
@@ -266,7 +269,7 @@ mod tests {
     fn a_journal_is_judged_without_writing_and_an_unfinished_frame_is_no_damage() {
         let folder = tempfile::tempdir().expect("a folder");
         let storage = || Directory::open(folder.path()).expect("a folder");
-        let (mut log, _) = CommitLog::open(Box::new(storage()), "0123456789abcdef", "test", 7).expect("opens");
+        let (mut log, _) = CommitLog::open(Box::new(storage()), "0123456789abcdef", "test").expect("opens");
         log.switch(&Checkpoint::default()).expect("switched");
         for _ in 0..3 {
             log.append(&["{\"t\":\"x\"}\n".to_owned()]).expect("written");

@@ -1,19 +1,16 @@
 //! [`Journal`]: records folded into what is open, what was seen, and where each account stands. A pure state: it never
 //! touches a disk, and applying a record twice changes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{Chat, Inbound, Job, Outbound, Outcome};
+use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, reply_weight};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
-
-/// Messages remembered for telling copies apart. Telegram never uses a message id twice in a chat, so the ring needs
-/// no expiry.
-pub const RING_KEYS_MAX: usize = 4096;
+use crate::store::ring::{Ring, key_hash};
 
 /// Starts remembered for seeing a crash loop.
 pub const STARTS_MAX: usize = 16;
@@ -153,6 +150,11 @@ impl Journal {
         self.forget_settled(closed.id);
     }
 
+    /// Notes about parts may be lost. From here on, over restarts too, every part that is not confirmed is in doubt.
+    pub fn doubt_notes(&mut self) {
+        self.open.values_mut().filter_map(|open| open.answer.as_mut()).for_each(Answer::doubt_notes);
+    }
+
     /// What is to be added to the counters' file, if there is anything.
     pub fn uncounted(&self) -> Option<(&Delta, Position)> {
         let position = Position { source: self.name.clone(), turns: self.closed };
@@ -275,6 +277,16 @@ impl Open {
         Some(record)
     }
 
+    /// The error class of a message that was given up without being asked of a provider.
+    pub fn given_up_as(&self) -> Option<&'static str> {
+        self.answer.as_ref().and_then(Answer::given_up_as)
+    }
+
+    /// Bytes that its answer holds until it is settled.
+    pub fn weight(&self) -> usize {
+        self.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts))
+    }
+
     /// The work it is.
     pub fn job(&self) -> Job {
         Job { inbound: self.received.inbound(), interrupted: self.tries, carried_over: true }
@@ -284,7 +296,7 @@ impl Open {
     /// not confirmed, or if the kernel has been restarted since: the note that it was begun may then be lost.
     pub fn outbound(&self, boot: &str) -> Option<Outbound> {
         let answer = self.answer.as_ref()?;
-        let other_boot = answer.boot != boot;
+        let other_boot = answer.boot != boot && !cfg!(rp_break = "no_boot_rule");
         Some(Outbound {
             turn: self.received.id,
             channel: self.received.ch,
@@ -299,6 +311,16 @@ impl Open {
 }
 
 impl Answer {
+    /// The error class of what stands for an answer, if a person may want the message to be answered after all.
+    pub fn given_up_as(&self) -> Option<&'static str> {
+        GIVEN_UP.into_iter().find(|class| self.sum.error.as_deref() == Some(class))
+    }
+
+    /// No boot that is to come is the one in which the notes about its parts were kept.
+    pub fn doubt_notes(&mut self) {
+        self.boot.clear();
+    }
+
     /// What is sent.
     pub fn parts(&self) -> Vec<String> {
         if self.parts.is_empty() { vec![self.asst.clone()] } else { self.parts.clone() }
@@ -340,55 +362,6 @@ impl Received {
     }
 }
 
-/// The last [`RING_KEYS_MAX`] keys, as hashes.
-#[derive(Clone, Debug, Default)]
-struct Ring {
-    order: VecDeque<u64>,
-    known: HashSet<u64>,
-}
-
-impl Ring {
-    /// `false` if it was there.
-    fn insert(&mut self, hash: u64) -> bool {
-        if !self.known.insert(hash) {
-            return false;
-        }
-        self.order.push_back(hash);
-        if self.order.len() > RING_KEYS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
-
-    fn contains(&self, hash: u64) -> bool {
-        self.known.contains(&hash)
-    }
-
-    fn to_text(&self) -> String {
-        self.order.iter().map(|hash| format!("{hash:016x}")).collect()
-    }
-
-    /// The inverse; a damaged text cannot get here, because its frame's checksum held.
-    fn from_text(text: &str) -> Ring {
-        let mut ring = Ring::default();
-        for digits in text.as_bytes().chunks(16) {
-            if let Some(hash) = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            {
-                ring.insert(hash);
-            }
-        }
-        ring
-    }
-}
-
-/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): the same in every version of the program, unlike
-/// the hasher of the standard library. Keys come from the channel's server, not from strangers.
-fn key_hash(key: &str) -> u64 {
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -422,6 +395,7 @@ mod tests {
             parts: vec![],
             sum: Summary::default(),
             ts: 0,
+            n: None,
         })
     }
 
@@ -511,13 +485,5 @@ mod tests {
             assert_eq!(uncounted(&replay(&later, 4)), 0, "all are counted, checkpoint at {at}");
             assert_eq!(uncounted(&replay(&later, 0)), 4, "none is counted, checkpoint at {at}");
         }
-    }
-
-    #[test]
-    fn the_ring_forgets_the_oldest() {
-        let mut ring = Ring::default();
-        (0..RING_KEYS_MAX as u64 + 1).for_each(|hash| assert!(ring.insert(hash)));
-        assert!(!ring.contains(0) && ring.contains(1));
-        assert_eq!(ring.order.len(), ring.known.len());
     }
 }

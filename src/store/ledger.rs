@@ -10,24 +10,23 @@ use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply, reply_weight};
+use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply};
 use crate::base::rng::Rng;
-use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
-use crate::store::dead::{self, DeadLetters, Letter};
+use crate::store::dead::DeadLetters;
 use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission, Sizes};
 use crate::store::journal::{Counting, Journal};
 use crate::store::owed::OwedLines;
 use crate::store::record::{
-    Answer, Attempts, Closed, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
+    Answer, Attempts, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
 };
 use crate::store::recover::{self, Owed};
 use crate::store::sessions::Sessions;
 use crate::store::spool::Spool;
 
-/// Chats remembered that were told that their messages are too old; beyond that all are forgotten, and told again.
-const EXPIRED_CHATS_MAX: usize = 1024;
+/// Giving up, closing, and what comes after it.
+mod closing;
 
 /// The state and the means to change it. (A copy writes to the same files, which only a model of them can keep apart.)
 #[derive(Clone)]
@@ -67,8 +66,7 @@ impl Ledger {
         counting: Counting,
         now: Wall,
     ) -> Result<(Ledger, Opening), LogError> {
-        let seconds = now.0 / 1000;
-        let (log, found) = CommitLog::open_sized(folders.journal, sizes.journal, boot, &counting.name, seconds)?;
+        let (log, found) = CommitLog::open_sized(folders.journal, sizes.journal, boot, &counting.name)?;
         let replay = recover::replay(&found.records, counting);
         let mut ledger = Ledger {
             log,
@@ -85,30 +83,35 @@ impl Ledger {
         };
         let mut opening = Opening { frames: found.frames, damage: found.damage, ..Opening::default() };
         (opening.lines_restored, opening.events) = ledger.lines.restore(&mut ledger.journal, &replay.answered, now);
-        ledger.lines.check()?;
-        if opening.damage.is_some() {
-            // The damaged file is not written to any more. Its answers' lines are made safe first.
-            ledger.lines.sync()?;
-            ledger.log.switch(&ledger.journal.checkpoint())?;
+        ledger.lines.check().map_err(LogError::Flush)?;
+        if opening.damage.is_some() || found.flush_failed {
+            // Nobody knows which notes about parts are lost, as after a power cut.
+            ledger.journal.doubt_notes();
         }
         let mut records = Vec::new();
         ledger.stage(Record::Boot(Start { ts: now.0, boot: boot.to_owned() }), &mut records);
-        // After damage nobody knows which notes about parts are lost, as after a power cut.
-        let notes_kept_since = if opening.damage.is_some() { "" } else { boot };
-        for owed in recover::owed(&ledger.journal, notes_kept_since) {
+        let mut effects = Vec::new();
+        for owed in recover::owed(&ledger.journal, boot) {
+            let turn = owed.turn();
             match owed {
+                Owed::Close(_) => effects.extend(ledger.finish(turn, Outcome::Sent, "", now, &mut records)),
+                Owed::Resume(_) if ledger.is_expired(turn) && !ledger.is_first_expired_of_chat(turn) => {
+                    effects.extend(ledger.finish(turn, Outcome::Refused, EXPIRED, now, &mut records));
+                }
                 Owed::Resume(reopened) => opening.reopened.push(reopened),
-                Owed::Close(id) => ledger.close(id, Outcome::Sent, now, &mut records),
             }
         }
+        opening.events.extend(effects.into_iter().filter_map(Effect::event));
+        opening.held = ledger.hold_unsettled();
         opening.next_positions = ledger.journal.next_positions().clone();
+        // A change of files, in which all that is open is written anew.
         ledger.commit_records(&records)?;
         ledger.log.sync()?;
         Ok((ledger, opening))
     }
 
-    /// Removes dead letters and torn ends of long ago. To be called once after a start, with a clock that can be trusted;
-    /// what cannot be removed waits for the next start.
+    /// Removes dead letters and torn ends of long ago. To be called once a day, with a clock that can be trusted; what
+    /// cannot be removed waits for the next time.
     pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
         let (dead, torn) = (self.dead.tidy(now), self.lines.tidy(now));
         dead.and(torn)
@@ -132,6 +135,7 @@ impl Ledger {
                 Input::Delivery(delivery) => self.stage_delivery(delivery, now, &mut records, &mut effects),
             }
         }
+        self.dead.check()?;
         self.commit_records(&records)?;
         Ok(effects)
     }
@@ -146,11 +150,8 @@ impl Ledger {
             Append::Accept(inbound) => {
                 self.stage(Record::Rx(Received::new(&inbound)), records);
                 self.sync_wanted = true;
-                self.after_sync.push(Effect::Notice(Notice::Accepted(Job {
-                    inbound,
-                    interrupted: 0,
-                    carried_over: false,
-                })));
+                let accepted = Effect::Notice(Notice::Accepted(Job { inbound, interrupted: 0, carried_over: false }));
+                if cfg!(rp_break = "no_f1") { effects.push(accepted) } else { self.after_sync.push(accepted) }
             }
             Append::Refuse { inbound, reply, told } => self.stage_refusal(inbound, *reply, told, now, records),
             Append::Begin { turn, lane } => {
@@ -158,7 +159,8 @@ impl Ledger {
                 self.stage(Record::Try(Attempts { id: turn, n }), records);
                 // From the second attempt on the count decides about giving up, so it must survive a power cut.
                 self.sync_wanted |= n > 1;
-                effects.extend(lane.map(Effect::Answer));
+                let waiting = if n > 1 { &mut self.after_sync } else { &mut *effects };
+                waiting.extend(lane.map(Effect::Answer));
             }
             Append::Abandon { turn } => {
                 let n = self.journal.get(turn).map_or(0, |open| open.tries.saturating_sub(1));
@@ -171,15 +173,13 @@ impl Ledger {
 
     fn stage_reply(&mut self, reply: Reply, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
         let turn = reply.turn;
-        let expired = reply.summary.error.as_deref() == Some(EXPIRED);
         self.replied.push(turn);
         self.stage(Record::Rep(self.answer(reply, now)), records);
         self.sync_wanted = true;
-        if expired {
-            effects.extend(self.write_dead_letter(turn, EXPIRED, now));
-            if !self.is_first_expired_of_chat(turn) {
-                self.close(turn, Outcome::Refused, now, records);
-            }
+        let early = self.journal.get(turn).filter(|_| cfg!(rp_break = "no_f2"));
+        effects.extend(early.and_then(|open| open.outbound(&self.boot)).map(Effect::Outbound));
+        if self.is_expired(turn) && !self.is_first_expired_of_chat(turn) {
+            effects.extend(self.finish(turn, Outcome::Refused, EXPIRED, now, records));
         }
     }
 
@@ -187,7 +187,16 @@ impl Ledger {
     fn stage_readmission(&mut self, readmission: Readmission, records: &mut Vec<Record>) {
         let Readmission { file, inbound, answered } = readmission;
         let turn = inbound.turn;
+        if self.is_held(turn) {
+            // Its credit was never given back, so none was taken for the wish, which comes again.
+            return;
+        }
         self.sync_wanted = true;
+        if !self.spool.has(&file) {
+            // A person dropped it meanwhile. It gives its credit back as a copy does.
+            self.after_sync.push(Effect::Notice(Notice::Duplicate(inbound)));
+            return;
+        }
         self.spool.take(file.clone());
         if self.journal.get(turn).is_some() {
             return;
@@ -210,18 +219,14 @@ impl Ledger {
         self.after_sync.push(effect);
     }
 
-    /// The oldest wish in the spool.
+    /// The oldest wish in the spool. One for a turn that was closed waits until that is settled.
     pub fn next_readmission(&self, now: Wall, rng: &mut Rng) -> io::Result<Option<Readmission>> {
-        self.spool.next(now, rng)
+        self.spool.next(now, rng, &|turn| self.is_held(turn))
     }
 
-    /// One sentence is for all that was written to a chat in a long absence.
-    fn is_first_expired_of_chat(&mut self, turn: TurnId) -> bool {
-        let chat = self.journal.get(turn).map(|open| open.received.chat.clone()).unwrap_or_default();
-        if self.expired_chats.len() >= EXPIRED_CHATS_MAX {
-            self.expired_chats.clear();
-        }
-        self.expired_chats.insert(chat)
+    /// Closed, while its session lines are owed.
+    fn is_held(&self, turn: TurnId) -> bool {
+        self.journal.get(turn).is_some_and(|open| open.closed.is_some())
     }
 
     fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {
@@ -236,16 +241,10 @@ impl Ledger {
         }
     }
 
-    fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
-        let closed = Closed { id: turn, outcome, ts: now.0 };
-        let record = self.journal.get(turn).and_then(|open| open.turn_record(&closed));
-        self.after_sync.extend(record.map(|record| Effect::Closed(Box::new(record))));
-        self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
-        self.stage(Record::Fin(closed), records);
-    }
-
     fn answer(&self, reply: Reply, now: Wall) -> Answer {
-        let received = self.journal.get(reply.turn).map(|open| open.received.text.as_str());
+        let received = self.journal.get(reply.turn).map(|open| &open.received);
+        let n = received.and_then(|received| self.lines.last_ordinal(received));
+        let received = received.map(|received| received.text.as_str());
         Answer {
             id: reply.turn,
             boot: self.boot.clone(),
@@ -254,6 +253,7 @@ impl Ledger {
             asst: reply.text,
             sum: reply.summary,
             ts: now.0,
+            n,
         }
     }
 
@@ -270,19 +270,13 @@ impl Ledger {
             Delivery::Sent { turn, part, message_id } => {
                 self.stage(Record::Ack(Confirmed { id: turn, i: part, mid: message_id }), records);
             }
-            Delivery::Close { turn, outcome, why } => {
-                let is_dead = outcome == Outcome::Dead;
-                match is_dead.then(|| self.write_dead_letter(turn, &why, now)).flatten() {
-                    None => self.close(turn, outcome, now, records),
-                    Some(error) => effects.push(error),
-                }
-            }
+            Delivery::Close { turn, outcome, why } => effects.extend(self.finish(turn, outcome, &why, now, records)),
         }
     }
 
     fn stage(&mut self, record: Record, records: &mut Vec<Record>) {
         self.journal.apply(&record);
-        records.push(record);
+        records.extend((!cfg!(rp_break = "snd_in_memory") || !matches!(record, Record::Snd(_))).then_some(record));
     }
 
     fn commit_records(&mut self, records: &[Record]) -> Result<(), LogError> {
@@ -295,7 +289,7 @@ impl Ledger {
         }
         // The other file begins with everything open, these records included. The session lines of what is closed
         // must be on the medium before the records that could restore them are given up.
-        self.lines.sync()?;
+        self.lines.sync().map_err(LogError::Flush)?;
         self.log.switch(&self.journal.checkpoint())
     }
 
@@ -319,42 +313,18 @@ impl Ledger {
         let mut effects = Vec::new();
         for turn in std::mem::take(&mut self.replied) {
             let Some(open) = self.journal.get(turn) else { continue };
-            // What is closed already was never to be sent.
-            let outbound = open.outbound(&self.boot).filter(|_| open.closed.is_none());
-            let weight = open.answer.as_ref().map_or(0, |answer| reply_weight(&answer.asst, &answer.parts));
+            // What is closed already, or only waits for its letter, was never to be sent.
+            let is_over = open.closed.is_some() || self.dead.owes(turn);
+            let outbound = open.outbound(&self.boot).filter(|_| !is_over && !cfg!(rp_break = "no_f2"));
+            let weight = open.weight();
             effects.extend(self.write_lines(turn, now));
             effects.push(Effect::Notice(Notice::Replied { turn, weight }));
             effects.extend(outbound.map(Effect::Outbound));
         }
-        self.lines.check()?;
+        self.lines.check().map_err(LogError::Flush)?;
         effects.append(&mut self.after_sync);
         self.spool.remove_taken();
         Ok(self.hold_back(effects))
-    }
-
-    /// A credit returns only when its turn is settled: closed, and its session lines written. So a session file that
-    /// cannot be written ends the polling before the journal is full of what it is owed. That delays new messages and
-    /// refuses none: for its chat a closed turn is over.
-    fn hold_back(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
-        let mut released = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Notice(Notice::Delivered(turn)) if self.journal.get(turn).is_some() => {
-                    self.held.push(turn);
-                    released.push(Effect::Notice(Notice::Closed(turn)));
-                }
-                effect => released.push(effect),
-            }
-        }
-        released.extend(self.release_held());
-        released
-    }
-
-    fn release_held(&mut self) -> Vec<Effect> {
-        let held = std::mem::take(&mut self.held);
-        let (held, settled) = held.into_iter().partition(|turn| self.journal.get(*turn).is_some());
-        self.held = held;
-        settled.into_iter().map(|turn: TurnId| Effect::Notice(Notice::Delivered(turn))).collect()
     }
 
     /// What is to be added to the counters' file. Only after a flush: what a power cut takes back must not be counted.
@@ -373,28 +343,17 @@ impl Ledger {
     /// As [`Ledger::write`].
     pub fn retry_owed(&mut self, now: Wall) -> Result<Vec<Effect>, LogError> {
         let events = self.lines.retry(&mut self.journal, now);
-        self.lines.check()?;
+        self.lines.check().map_err(LogError::Flush)?;
         let mut records = Vec::new();
-        for turn in self.dead.retry() {
-            // A turn that expired is closed, or has a reply to send.
-            let is_given_up = self.journal.get(turn).and_then(|open| open.answer.as_ref());
-            if is_given_up.is_some_and(|answer| answer.sum.error.as_deref() != Some(EXPIRED)) {
-                self.close(turn, Outcome::Dead, now, &mut records);
-            }
+        for (turn, outcome) in self.dead.retry() {
+            self.close(turn, outcome, now, &mut records);
         }
+        self.dead.check()?;
         self.commit_records(&records)?;
         Ok(events.into_iter().map(Effect::Event).chain(self.release_held()).collect())
     }
 
     fn write_lines(&mut self, turn: TurnId, now: Wall) -> impl Iterator<Item = Effect> {
         self.lines.write(&mut self.journal, turn, now).into_iter().map(Effect::Event)
-    }
-
-    /// A letter that cannot be written is owed, and its turn stays open until it is.
-    fn write_dead_letter(&mut self, turn: TurnId, why: &str, now: Wall) -> Option<Effect> {
-        let open = self.journal.get(turn)?.record();
-        let session = dead::file_name(turn);
-        let written = self.dead.write(Letter { why: why.to_owned(), ts: now.0, open });
-        written.err().map(|error| Effect::Event(Event::SessionAppendError { session, error: error.to_string() }))
     }
 }

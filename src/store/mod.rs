@@ -34,6 +34,8 @@ pub mod parts;
 pub mod record;
 /// What a restart owes.
 pub mod recover;
+/// Which messages were seen.
+pub mod ring;
 /// Session files: appending, repairing, reading from the end.
 pub mod sessions;
 /// Recovery without a worker.

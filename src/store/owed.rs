@@ -46,12 +46,13 @@ impl OwedLines {
     ) -> (usize, Vec<Event>) {
         let (mut restored, mut events) = (0, Vec::new());
         for stem_wanted in distinct(answered.iter().map(|(received, _)| stem(received))) {
-            // The lines that are there may be in the page cache only, and the records that could restore them go with
-            // the next change of files.
-            self.sessions.mark_unsynced(&stem_wanted);
             let of_session: Vec<_> = answered.iter().filter(|(received, _)| stem(received) == stem_wanted).collect();
             let turns: Vec<String> = of_session.iter().map(|(received, _)| received.id.to_string()).collect();
-            let present = match self.sessions.holds(&stem_wanted, &turns) {
+            // The records that could restore a line go with the next change of files, so one that is in memory only does
+            // not count.
+            let behind = of_session.iter().map(|(_, answer)| answer.n).min().flatten();
+            let reread = self.sessions.reread(&stem_wanted);
+            let present = match reread.and_then(|()| self.sessions.holds(&stem_wanted, &turns, behind)) {
                 Ok(present) => present,
                 Err(error) => {
                     // Which lines are there is not known, so none is written before it is.
@@ -81,6 +82,11 @@ impl OwedLines {
             }
         }
         (restored, events)
+    }
+
+    /// The last ordinal in the session of a message, if that can be told at once.
+    pub fn last_ordinal(&self, received: &Received) -> Option<u64> {
+        self.sessions.last_ordinal(&stem(received))
     }
 
     /// Appends the lines of a turn that was just answered, behind what its session is owed already.
@@ -129,7 +135,9 @@ impl OwedLines {
         if turns.len() > 1 || !first_try {
             // An append failed before, and nobody knows how much of it is there.
             let names: Vec<String> = turns.iter().map(TurnId::to_string).collect();
-            match self.sessions.holds(stem_wanted, &names) {
+            let answers = turns.iter().filter_map(|turn| journal.get(*turn)?.answer.as_ref());
+            let behind = answers.map(|answer| answer.n).min().flatten();
+            match self.sessions.holds(stem_wanted, &names, behind) {
                 Ok(found) => present = found,
                 Err(error) => return self.say(stem_wanted, &error).into_iter().collect(),
             }

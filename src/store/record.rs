@@ -143,6 +143,9 @@ pub struct Answer {
     pub sum: Summary,
     /// Milliseconds since 1970.
     pub ts: u64,
+    /// The last ordinal of its session then: its lines have higher ones. Missing: unknown, or from an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
 }
 
 /// One start of a process.
@@ -217,6 +220,12 @@ impl Record {
         serde_json::from_slice::<Kind<'_>>(line).ok().map(|kind| kind.t)
     }
 
+    /// Whether a line that cannot be read need not be: its kind is none of ours.
+    pub fn is_of_newer_version(line: &[u8]) -> bool {
+        const KINDS: [&str; 10] = ["rx", "try", "rep", "snd", "uns", "ack", "fin", "boot", "opn", "ckp"];
+        Record::kind(line).is_some_and(|kind| !KINDS.contains(&kind))
+    }
+
     /// The line, with its newline.
     pub fn to_line(&self) -> String {
         let mut line = serde_json::to_string(self).expect("records are text and numbers");
@@ -274,6 +283,7 @@ mod tests {
             parts: vec![],
             sum: Summary::default(),
             ts: 1,
+            n: Some(4),
         };
         let open = OpenRecord {
             rx: rx.clone(),
@@ -305,6 +315,19 @@ mod tests {
             let line = record.to_line();
             assert_eq!(line.matches('\n').count(), 1);
             assert_eq!(Record::parse(line.trim_end().as_bytes()), Some(record));
+        }
+    }
+
+    #[test]
+    fn only_a_kind_of_a_newer_version_need_not_be_read() {
+        for (line, newer) in
+            [(r#"{"t":"x","more":1}"#, true), (r#"{"t":"ack","id":7}"#, false), ("{", false), ("{}", false)]
+        {
+            assert_eq!(
+                (Record::parse(line.as_bytes()), Record::is_of_newer_version(line.as_bytes())),
+                (None, newer),
+                "{line}"
+            );
         }
     }
 }

@@ -32,6 +32,16 @@ pub enum Owed {
     Close(TurnId),
 }
 
+impl Owed {
+    /// The turn.
+    pub fn turn(&self) -> TurnId {
+        match self {
+            Owed::Resume(reopened) => reopened.job.inbound.turn,
+            Owed::Close(turn) => *turn,
+        }
+    }
+}
+
 /// The state after all records, and every answer whose session lines may not be on disk.
 #[derive(Debug, Default)]
 pub struct Replay {
@@ -115,6 +125,7 @@ mod tests {
             parts: vec!["a".into(); parts],
             sum: Summary::default(),
             ts: 6,
+            n: None,
         };
         (id, vec![Record::Rx(rx), Record::Try(Attempts { id, n: 1 }), Record::Rep(rep)])
     }

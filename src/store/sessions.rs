@@ -56,6 +56,8 @@ pub struct Sessions {
     file_bytes_max: u64,
     /// Current files with lines that may not be on the medium.
     unsynced: BTreeSet<String>,
+    /// Names of files may not be.
+    folder_unsynced: bool,
     /// A flush failed: what the medium holds is only known after reading it anew.
     flush_failed: bool,
 }
@@ -68,7 +70,7 @@ impl Sessions {
 
     /// With files of another size, so that tests need not write megabytes.
     pub fn with_files_of(storage: Box<dyn Storage>, file_bytes_max: u64) -> Sessions {
-        Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), flush_failed: false }
+        Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), folder_unsynced: false, flush_failed: false }
     }
 
     /// Removes torn ends that were kept aside more than [`TORN_AGE_MAX`] ago.
@@ -176,7 +178,8 @@ impl Sessions {
     pub fn sync(&mut self) -> io::Result<()> {
         self.check()?;
         let unsynced = std::mem::take(&mut self.unsynced);
-        if unsynced.is_empty() {
+        let folder_unsynced = std::mem::take(&mut self.folder_unsynced);
+        if unsynced.is_empty() && !folder_unsynced {
             return Ok(());
         }
         self.flush(|storage| {
@@ -198,19 +201,39 @@ impl Sessions {
         if self.flush_failed { Err(io::Error::other("a session file could not be flushed")) } else { Ok(()) }
     }
 
-    /// A file that an earlier process appended to: perhaps not on the medium yet.
-    pub fn mark_unsynced(&mut self, stem: &str) {
-        self.unsynced.insert(parts::current(stem));
+    /// Makes a reader see what is on the medium of a file that an earlier process appended to, and not what it could not
+    /// flush; what it did not try to flush is flushed first.
+    ///
+    /// # Errors
+    /// If the file cannot be read; [`Sessions::check`] tells whether the flush failed.
+    pub fn reread(&mut self, stem: &str) -> io::Result<()> {
+        let name = parts::current(stem);
+        self.storage.read_at(&name, 0, &mut [0])?;
+        self.folder_unsynced = true;
+        self.flush(|storage| storage.sync(&name))?;
+        self.storage.reread(&name)
     }
 
-    /// Which lines of these turns the session has, by turn and role, looking back as far as need be.
-    pub fn holds(&self, stem: &str, turns: &[String]) -> io::Result<BTreeSet<(String, String)>> {
+    /// The ordinal of the last line, if it is a whole one of ours; 0 of a new session.
+    pub fn last_ordinal(&self, stem: &str) -> Option<u64> {
+        let mut last = Some(0);
+        let read = read_back(self.storage.as_ref(), stem, &mut |line| {
+            last = line.and_then(|line| line.n);
+            ControlFlow::Break(())
+        });
+        last.filter(|_| read.is_ok())
+    }
+
+    /// Which lines of these turns the session has, by turn and role. All of them stand `behind` this ordinal, if that is
+    /// known; it keeps a full disk or a start from reading whole sessions for what is not there.
+    pub fn holds(&self, stem: &str, turns: &[String], behind: Option<u64>) -> io::Result<BTreeSet<(String, String)>> {
         let mut found = BTreeSet::new();
         read_back(self.storage.as_ref(), stem, &mut |line| {
-            if let Some(Line { rid: Some(rid), role, .. }) = line
-                && turns.contains(&rid)
-            {
-                found.insert((rid, role));
+            let Some(Line { rid, role, n, .. }) = line else { return ControlFlow::Continue(()) };
+            match rid.filter(|rid| turns.contains(rid)) {
+                Some(rid) => drop(found.insert((rid, role))),
+                None if n.is_some_and(|n| behind.is_some_and(|behind| n <= behind)) => return ControlFlow::Break(()),
+                None => {}
             }
             // Two lines of each turn.
             if found.len() == 2 * turns.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -462,7 +485,7 @@ mod tests {
         assert_eq!((history.lines[0].content.as_str(), history.lines.len()), ("line 31", 30));
         assert_eq!((history.last_ordinal, fixture.history(99).lines.len()), (60, 60));
         let turns = ["rid-line 3".to_owned(), "rid-line 60".to_owned(), "rid-none".to_owned()];
-        let found = fixture.sessions.holds("s", &turns).expect("read");
+        let found = fixture.sessions.holds("s", &turns, None).expect("read");
         assert_eq!(found.into_iter().map(|(rid, _)| rid).collect::<Vec<_>>(), turns[..2]);
     }
 
@@ -580,6 +603,9 @@ mod tests {
         fn sync(&mut self, name: &str) -> io::Result<()> {
             self.folder.sync(name)
         }
+        fn reread(&mut self, name: &str) -> io::Result<()> {
+            self.folder.reread(name)
+        }
         fn sync_dir(&mut self) -> io::Result<()> {
             self.folder.sync_dir()
         }
@@ -602,6 +628,6 @@ mod tests {
         std::fs::write(&path, bytes).expect("written");
         let turns = ["rid-first".to_owned(), "rid-none".to_owned()];
         let found = BTreeSet::from([("rid-first".to_owned(), "user".to_owned())]);
-        assert_eq!(fixture.sessions.holds("s", &turns).expect("read"), found);
+        assert_eq!(fixture.sessions.holds("s", &turns, None).expect("read"), found);
     }
 }

@@ -12,14 +12,14 @@ use crate::base::id::TurnId;
 use crate::base::message::{Outcome, Path as Way, Summary};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry_file;
-use crate::store::commit_log::{CommitLog, LogError};
+use crate::store::commit_log::{self, CommitLog, LogError};
 use crate::store::dead::{self, Letter};
 use crate::store::journal::{Counting, Journal, Open};
 use crate::store::owed::OwedLines;
 use crate::store::record::{Answer, Closed, OpenRecord, Record};
 use crate::store::recover;
 use crate::store::sessions::Sessions;
-use crate::store::storage::Storage;
+use crate::store::storage::{Storage, read_all};
 
 /// What is settled, and how.
 pub struct Settling<'a> {
@@ -47,14 +47,23 @@ pub struct Settling<'a> {
 pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<TurnRecord>, String>, LogError> {
     let Settling { journal, sessions, telemetry, boot, name, close, mut letters } = settling;
     let now = clock.wall();
-    let (mut log, found) = CommitLog::open(journal, boot, &name, now.0 / 1000)?;
-    if let (Some(damage), None) = (found.damage, &letters) {
+    // Before anything is kept aside or written: who only wants to settle leaves damage to the worker, which tells of it.
+    if letters.is_none()
+        && let Some(damage) = commit_log::look(journal.as_ref())?.damage
+    {
         return Ok(Err(damage));
+    }
+    let (mut log, found) = CommitLog::open(journal, boot, &name)?;
+    if let (Some(damage), None) = (&found.damage, &letters) {
+        return Ok(Err(damage.clone()));
     }
     let counted = telemetry_file::read(telemetry).unwrap_or_default().sources;
     let mut replay = recover::replay(&found.records, Counting { name, counted });
     let mut lines = OwedLines::new(Sessions::new(sessions));
     lines.restore(&mut replay.journal, &replay.answered, now);
+    if found.flush_failed || found.damage.is_some() {
+        replay.journal.doubt_notes();
+    }
     let open = replay.journal.open().filter(|open| open.closed.is_none()).map(|open| open.received.id);
     let chosen: Vec<(TurnId, &str)> = open.filter_map(|turn| Some((turn, close(turn)?))).collect();
     let mut closed = Vec::new();
@@ -65,7 +74,7 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
         };
         closed.extend(close_turn(&mut replay.journal, &mut lines, (turn, class), boot, outcome, now));
     }
-    lines.sync()?;
+    lines.sync().map_err(LogError::Flush)?;
     if let Some((delta, position)) = replay.journal.uncounted() {
         telemetry_file::add(telemetry, delta, Some(&position), clock)?;
         replay.journal.counted();
@@ -74,21 +83,28 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
     Ok(Ok(closed))
 }
 
-/// Copies the letters of an archive.
+/// Copies the letters of an archive. One that cannot be read is copied as it is; `outbox list` shows it.
 pub fn hold_letters(from: &dyn Storage, into: &mut dyn Storage) -> io::Result<()> {
     for name in dead::names(from)? {
-        // One that cannot be read stays where it is; `outbox list` shows it.
-        if let Ok(mut letter) = dead::read(from, &name) {
-            doubt(&mut letter.open);
-            dead::write(into, &letter)?;
+        match dead::read(from, &name) {
+            Ok(mut letter) => {
+                doubt(&mut letter.open);
+                dead::write(into, &letter)?;
+            }
+            Err(_) => {
+                let bytes = read_all(from, &name, dead::LETTER_BYTES_MAX)?;
+                into.write_at(&name, 0, &bytes)?;
+                into.sync(&name)?;
+            }
         }
     }
-    Ok(())
+    into.sync_dir()
 }
 
 /// Workers and people went on after the archive was made, so that any part of an answer may have arrived.
 fn doubt(open: &mut OpenRecord) {
     open.snd = open.snd.max(open.ack + u16::from(open.rep.is_some()));
+    open.rep.iter_mut().for_each(Answer::doubt_notes);
 }
 
 fn write_letter(
@@ -132,6 +148,7 @@ fn close_turn(
             parts: Vec::new(),
             sum: summary,
             ts: now.0,
+            n: lines.last_ordinal(&open.received),
         }));
         lines.write(journal, turn, now);
     }

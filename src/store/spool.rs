@@ -7,7 +7,6 @@ use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
-use crate::base::message::EXPIRED;
 use crate::base::rng::Rng;
 use crate::store::dead;
 use crate::store::exchange::Readmission;
@@ -26,20 +25,21 @@ impl Spool {
         Spool { storage, taken: Vec::new() }
     }
 
-    /// The oldest wish. A file that cannot be read is passed over; `outbox list` shows it.
+    /// The oldest wish, but for turns that have to `wait`. A file that cannot be read is passed over; `outbox list` shows it.
     ///
     /// # Errors
     /// If the folder cannot be listed.
-    pub fn next(&self, now: Wall, rng: &mut Rng) -> io::Result<Option<Readmission>> {
+    pub fn next(&self, now: Wall, rng: &mut Rng, wait: &dyn Fn(TurnId) -> bool) -> io::Result<Option<Readmission>> {
         let names = dead::names(self.storage.as_ref())?.into_iter();
-        Ok(names.filter(|name| !self.taken.contains(name)).find_map(|file| self.wish(file, now, rng)))
+        let may_go = |name: &String| !self.taken.contains(name) && !dead::turn_of(name).is_some_and(wait);
+        Ok(names.filter(may_go).find_map(|file| self.wish(file, now, rng)))
     }
 
     fn wish(&self, file: String, now: Wall, rng: &mut Rng) -> Option<Readmission> {
         let letter = dead::read(self.storage.as_ref(), &file).ok()?;
         let mut inbound = letter.open.rx.inbound();
         inbound.origin = None;
-        let has_answer = letter.open.rep.as_ref().is_some_and(|answer| answer.sum.error.as_deref() != Some(EXPIRED));
+        let has_answer = letter.open.rep.as_ref().is_some_and(|answer| answer.given_up_as().is_none());
         if has_answer {
             return Some(Readmission { file, inbound, answered: Some(Box::new(letter.open)) });
         }
@@ -47,6 +47,11 @@ impl Spool {
         inbound.key.clone_from(&file);
         (inbound.received, inbound.waited) = (now, None);
         Some(Readmission { file, inbound, answered: None })
+    }
+
+    /// Whether the wish is still there.
+    pub fn has(&self, file: &str) -> bool {
+        self.storage.len(file).is_ok_and(|len| len > 0)
     }
 
     /// The wish is on record.

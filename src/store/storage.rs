@@ -26,6 +26,9 @@ pub trait Storage: Send {
     fn remove(&mut self, name: &str) -> io::Result<()>;
     /// The file's content is on the medium when this returns. Nothing to do if there is no such file.
     fn sync(&mut self, name: &str) -> io::Result<()>;
+    /// What is clean in the page cache is read from the medium the next time: after a flush that failed, and that this
+    /// or another process was told of, the two may differ. Nothing to do if there is no such file.
+    fn reread(&mut self, name: &str) -> io::Result<()>;
     /// The folder's entries are on the medium when this returns.
     fn sync_dir(&mut self) -> io::Result<()>;
     /// Keeps other processes from writing here, waiting a bounded time for one that does. `false`: it still does.

@@ -29,6 +29,9 @@ const TELEMETRY_EVERY: Duration = Duration::from_secs(10);
 /// Shortest time between two tries at what could not be written.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
+/// Shortest time between two looks for what was kept aside long ago.
+const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// Items taken into one frame at most.
 const BATCH_MAX: usize = 64;
 
@@ -59,6 +62,7 @@ pub struct Writer {
     telemetry_path: PathBuf,
     telemetry_due: Mono,
     retry_due: Mono,
+    tidy_due: Mono,
     /// A wish of the spool is with the dispatcher.
     wish_under_way: bool,
     /// That the spool cannot be read was said.
@@ -85,6 +89,7 @@ impl Writer {
             telemetry_path,
             telemetry_due: now,
             retry_due: now,
+            tidy_due: now,
             wish_under_way: false,
             spool_failed: false,
             rng,
@@ -208,8 +213,21 @@ impl Writer {
             let effects = self.ledger.retry_owed(self.clock.wall())?;
             self.perform(effects);
             self.look_into_spool();
+            self.tidy(now);
         }
         Ok(())
+    }
+
+    /// What is old is only known by a clock that can be trusted.
+    fn tidy(&mut self, now: Mono) {
+        if now < self.tidy_due || !self.clock.is_trusted() {
+            return;
+        }
+        self.tidy_due = now.after(TIDY_EVERY);
+        if let Err(error) = self.ledger.tidy(self.clock.wall()) {
+            let event = Event::StorageError { what: "what was kept aside".to_owned(), error: error.to_string() };
+            self.log.emit(self.clock.wall(), &event);
+        }
     }
 
     /// What a person wants to be taken up again goes through the dispatcher, who knows whether there is room.

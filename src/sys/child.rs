@@ -9,14 +9,14 @@
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
@@ -149,6 +149,8 @@ struct Pipes {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     stderr_tail: Vec<u8>,
+    /// Becomes readable when the child exits; `None` where the kernel is older than 5.3, or the exit was noticed.
+    exit: Option<OwnedFd>,
 }
 
 impl Pipes {
@@ -158,15 +160,17 @@ impl Pipes {
         for fd in all.into_iter().flatten() {
             rustix::io::ioctl_fionbio(fd, true)?;
         }
-        Ok(Pipes { stdin, stdout, stderr, stderr_tail: Vec::new() })
+        let exit = pid_of(child).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Ok(Pipes { stdin, stdout, stderr, stderr_tail: Vec::new(), exit })
     }
 
-    /// Waits until a pipe has something to do, at most one slice.
+    /// Waits until a pipe has something to do or the child exits, at most one slice.
     fn wait(&self) {
         let pipes = [
             (self.stdin.as_ref().map(AsFd::as_fd), PollFlags::OUT),
             (self.stdout.as_ref().map(AsFd::as_fd), PollFlags::IN),
             (self.stderr.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (self.exit.as_ref().map(AsFd::as_fd), PollFlags::IN),
         ];
         let open = pipes.into_iter().filter_map(|(fd, flags)| Some(PollFd::from_borrowed_fd(fd?, flags)));
         let mut waiting: Vec<PollFd<'_>> = open.collect();
@@ -242,6 +246,7 @@ fn converse(
     loop {
         if exited_at.is_none() && has_exited(child) {
             exited_at = Some(clock.mono());
+            pipes.exit = None;
         }
         input = pipes.write_input(input);
         if pipes.read_stdout(sink).is_break() {

@@ -42,6 +42,8 @@ const FILES_MAX: usize = 256;
 pub struct Registered {
     path: PathBuf,
     token: String,
+    /// No process of the child's is older: ticks since boot.
+    since: u64,
 }
 
 impl Registered {
@@ -54,7 +56,7 @@ impl Registered {
         files::make_folder(folder).ok()?;
         let path = folder.join(&token);
         files::replace(&path, content.as_bytes()).ok()?;
-        Some(Registered { path, token })
+        Some(Registered { path, token, since: ticks_now() })
     }
 
     /// What the child carries.
@@ -65,7 +67,7 @@ impl Registered {
     /// Ends what the child left running outside its group. Takes half a second at most, and no time if nothing is left.
     pub fn end_rest(&self) {
         for look in 0..LOOKS_MAX {
-            let left = carriers(&self.token);
+            let left = carriers(&self.token, self.since);
             if left.is_empty() {
                 break;
             }
@@ -145,7 +147,7 @@ fn owner_lives(content: &str) -> bool {
 }
 
 fn end_carriers(token: &str) -> usize {
-    signal_all(&carriers(token), Signal::KILL)
+    signal_all(&carriers(token, 0), Signal::KILL)
 }
 
 /// How many of them were there to be told.
@@ -154,9 +156,15 @@ fn signal_all(processes: &[i32], signal: Signal) -> usize {
     processes.iter().filter_map(|id| Pid::from_raw(*id)).filter(told).count()
 }
 
-fn carriers(token: &str) -> Vec<i32> {
+/// Processes that started at `since` or later and carry the token. The age is looked at first: to read an environment waits
+/// for a process that is busy with its memory.
+fn carriers(token: &str, since: u64) -> Vec<i32> {
     let marker = format!("{TOKEN_VARIABLE}={token}");
     let carries = |id: &i32| {
+        let started = start_ticks(id.unsigned_abs()).and_then(|ticks| ticks.parse::<u64>().ok());
+        if started.is_none_or(|started| started < since) {
+            return false;
+        }
         let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
         environment.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes())
     };
@@ -166,6 +174,15 @@ fn carriers(token: &str) -> Vec<i32> {
 fn processes() -> Vec<i32> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).collect()
+}
+
+/// Now, in ticks since boot; a little less, for what is cut off. A tick is a hundredth of a second wherever Linux shows one.
+fn ticks_now() -> u64 {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Duration::try_from_secs_f64(seconds)
+        .map_or(0, |uptime| u64::try_from(uptime.as_millis() / 10).unwrap_or(0))
+        .saturating_sub(2)
 }
 
 /// When a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)).

@@ -1,6 +1,7 @@
 //! The seed of everything random, and the identity of this boot of the kernel.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use crate::base::rng::Rng;
 
@@ -17,9 +18,28 @@ pub fn seed() -> u64 {
 }
 
 /// The first 16 hexadecimal digits of the kernel's boot id: changes with every boot, so "the page cache of the last
-/// process survived" is the same as "the boot id is the same". All zeros where the kernel does not say.
+/// process survived" is the same as "the boot id is the same". Where the kernel does not say, every process is taken for
+/// one of another boot, because nobody knows that it is not.
 pub fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    static ID: OnceLock<String> = OnceLock::new();
+    let read = || boot_id_of(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(), seed);
+    ID.get_or_init(read).clone()
+}
+
+fn boot_id_of(text: &str, seed: impl FnOnce() -> u64) -> String {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    if digits.len() == 16 { digits } else { "0".repeat(16) }
+    if digits.len() == 16 { digits } else { format!("{:016x}", seed()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_boot_id_no_two_processes_are_of_the_same_boot() {
+        assert_eq!(boot_id_of("2c1d7b0e-0a4f-4c5e-9d5a-000000000000\n", || 7), "2c1d7b0e0a4f4c5e");
+        let ids = [1, 2].map(|seed| boot_id_of("", || seed));
+        assert_ne!(ids[0], ids[1]);
+        assert!(ids.iter().all(|id| id.len() == 16));
+    }
 }

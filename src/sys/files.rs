@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags};
 use rustix::process::umask;
 
 use crate::base::clock::Clock;
@@ -17,9 +17,24 @@ pub fn private_by_default() {
     umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
-/// Creates a folder and its parents, each with mode 0700 unless it exists.
+/// Creates a folder and its parents, each with mode 0700 unless it exists. The names of new ones are on the medium when it
+/// returns: what is flushed in a folder is lost with the folder's own name.
 pub fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }?;
+    match File::open(parent) {
+        // A parent of somebody else, which we may only pass through.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    }
 }
 
 /// Opens a file of ours for reading and writing, creating it with mode 0600. Never through a symbolic link.
@@ -105,6 +120,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// instead of one for every file.
 pub fn flush_disk(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+/// Drops what the page cache holds of a file and need not write: the next reader sees what the medium has.
+pub fn forget_clean(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(open_to_read(path)?, 0, None, Advice::DontNeed)?)
 }
 
 /// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.

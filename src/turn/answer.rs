@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{EXPIRED, Message, REPLY_BYTES_MAX, Reply, Summary};
+use crate::base::message::{EXPIRED, INTERRUPTED, Message, REPLY_BYTES_MAX, Reply, Summary};
 use crate::base::text;
 use crate::config::settings::{Config, HistoryLimits};
 use crate::observe::event::{Event, Log};
@@ -106,7 +106,7 @@ impl Answerer {
         let mut effort = Effort::default();
         let mut failure = None;
         let answered = if question.interrupted >= INTERRUPTIONS_MAX {
-            unanswered(given_up(&question.turn.to_string()), "interrupted")
+            unanswered(given_up(&question.turn.to_string()), INTERRUPTED)
         } else if age >= EXPIRED_AFTER {
             unanswered(expired(&question.turn.to_string()), EXPIRED)
         } else {

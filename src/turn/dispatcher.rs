@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 use crate::base::clock::Clock;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Inbound, Job, reply_weight};
-use crate::store::exchange::{Append, Notice};
+use crate::store::exchange::{Append, Left, Notice};
 use crate::store::recover::Reopened;
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
@@ -52,9 +52,10 @@ pub struct DispatcherEnds {
 ///
 /// # Errors
 /// When the writer has left before us.
-pub fn run(limits: Limits, reopened: Vec<Reopened>, ends: DispatcherEnds) -> Result<(), String> {
+pub fn run(limits: Limits, left: Left, ends: DispatcherEnds) -> Result<(), String> {
     let mut schedule = Schedule::new(limits);
-    for Reopened { job, reply } in reopened {
+    left.held.iter().for_each(|held| schedule.on_held(held));
+    for Reopened { job, reply } in left.reopened {
         let weight = reply.map(|outbound| reply_weight("", &outbound.parts) * 2);
         schedule.on_reopened(job, weight);
     }

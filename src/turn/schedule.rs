@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
-use crate::store::exchange::Readmission;
+use crate::store::exchange::{Held, Readmission};
 
 /// Bytes of open messages of one channel.
 pub const OPEN_BYTES_MAX: usize = 1 << 20;
@@ -72,6 +72,8 @@ struct OpenTurn {
     reply_weight: usize,
     /// Closed, but without its credit: its session lines are owed.
     closed: bool,
+    /// An earlier process closed it, so that it is not one of those that we were asked to answer.
+    foreign: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -183,6 +185,14 @@ impl Schedule {
         }
     }
 
+    /// An earlier process closed the turn, and its session lines are owed.
+    pub fn on_held(&mut self, held: &Held) {
+        self.take_credit(&held.inbound, held.weight);
+        self.admitted -= 1;
+        self.on_closed(held.inbound.turn);
+        self.turns.entry(held.inbound.turn).and_modify(|open| open.foreign = true);
+    }
+
     /// Somebody wants a turn to be taken up again. That waits until there is room; there is one wish at a time.
     pub fn on_readmission(&mut self, readmission: Box<Readmission>) {
         self.wish = Some(readmission);
@@ -239,7 +249,7 @@ impl Schedule {
     /// The turn is closed and settled.
     pub fn on_delivered(&mut self, turn: TurnId) {
         // A turn that recovery closed was never ours to count.
-        self.delivered += u64::from(self.turns.contains_key(&turn));
+        self.delivered += u64::from(self.turns.get(&turn).is_some_and(|open| !open.foreign));
         self.return_credit(turn);
     }
 
@@ -260,6 +270,7 @@ impl Schedule {
             weight: inbound.weight(),
             reply_weight,
             closed: false,
+            foreign: false,
         };
         *self.open.entry(open.session.clone()).or_default() += 1;
         self.turns.insert(inbound.turn, open);
@@ -462,12 +473,27 @@ mod tests {
     #[test]
     fn everything_that_may_be_open_fits_into_a_journal_file() {
         use crate::base::message::{INBOUND_BYTES_MAX, RECORD_BYTES};
-        use crate::store::{commit_log::FILE_BYTES, journal::RING_KEYS_MAX};
+        use crate::store::{commit_log::FILE_BYTES, ring::RING_KEYS_MAX};
         // One message and one reply may pass a limit that was not reached before them; control characters take six bytes.
         let messages = OPEN_BYTES_MAX + 6 * INBOUND_BYTES_MAX + RECORD_BYTES;
         let replies = REPLIES_BYTES_MAX + REPLY_WEIGHT_MAX;
         let rest = 16 * RING_KEYS_MAX + 64 * 1024;
         assert!((messages + replies + rest) as u64 <= FILE_BYTES, "{}", messages + replies + rest);
+    }
+
+    #[test]
+    fn a_turn_that_an_earlier_process_closed_takes_room_and_counts_for_nothing() {
+        let mut schedule = Schedule::new(Limits { messages_max: Some(1), ..LIMITS });
+        let held = |number| Held { inbound: inbound(number, "a"), weight: 7 };
+        (1..=3).for_each(|number| schedule.on_held(&held(number)));
+        assert_eq!((schedule.room(ChannelId::Telegram), schedule.reply_bytes), (1, 21));
+        accept(&mut schedule, 4, "a");
+        assert_eq!((started(&mut schedule), schedule.room(ChannelId::Telegram)), (vec![4], 0));
+        (1..=3).for_each(|number| schedule.on_delivered(turn(number)));
+        assert!(!schedule.is_finished(), "only what was asked of this process counts");
+        schedule.on_replied(turn(4), 7);
+        schedule.on_delivered(turn(4));
+        assert!(schedule.is_finished() && schedule.reply_bytes == 0);
     }
 
     #[test]

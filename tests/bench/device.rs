@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusty_pinch::store::commit_log::CommitLog;
 use rusty_pinch::store::directory::Directory;
+use rusty_pinch::store::record::Checkpoint;
 
 use crate::report::{Figure, Report};
 use crate::stage::{Stage, Worker, fakes};
@@ -142,7 +143,7 @@ fn replace(folder: &Path) {
 
 fn open(folder: &Path) -> CommitLog {
     let storage = Box::new(Directory::open(folder).expect("a folder"));
-    CommitLog::open(storage, "0123456789abcdef", "bench", 1).expect("a journal").0
+    CommitLog::open(storage, "0123456789abcdef", "bench").expect("a journal").0
 }
 
 fn ours_once(folder: &Path) {
@@ -152,6 +153,9 @@ fn ours_once(folder: &Path) {
 fn ours(folder: &Path) {
     let mut log = open(folder);
     for _ in 0..COMMITS {
+        if !log.fits(record().len()) {
+            log.switch(&Checkpoint::default()).expect("written");
+        }
         log.append(&[record()]).and_then(|()| log.sync()).expect("written");
     }
 }

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use crate::report::Report;
 
+/// What a turn costs beyond the Codex program.
+mod codex;
 /// What reaches the medium.
 mod device;
 /// An idle worker: memory, threads, children, processor time.
@@ -23,6 +25,8 @@ mod report;
 mod size;
 /// A folder, an environment and the product in it.
 mod stage;
+/// How long a start takes.
+mod start;
 /// Fake servers and waiting, from the integration tests.
 #[path = "../it/support/mod.rs"]
 #[allow(unused_imports, reason = "the tests of the fakes are not compiled here, but their imports are")]
@@ -32,13 +36,15 @@ mod writes;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("size", size::measure),
     ("instructions", instructions::measure),
     ("history", instructions::measure_history),
     ("idle", idle::measure),
     ("writes", writes::measure),
     ("device", device::measure),
+    ("start", start::measure),
+    ("codex", codex::measure),
     ("load", load::measure),
 ];
 

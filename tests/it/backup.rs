@@ -306,6 +306,40 @@ fn an_archive_half_in_place_stops_everything_until_the_restore_is_finished() {
     move_to(&mut scene.world, "unused");
 }
 
+/// A restore holds the lock of the sessions. It is killed while a backup waits for that.
+#[test]
+fn a_backup_that_waited_for_a_restore_looks_again() {
+    let world = local();
+    run(&world, &["run", "--message", "one"], 0);
+    let archive = world.path("waits.tar");
+    let restore = lock_sessions(&world);
+    let mut backup = world.start(&["backup", &text(&archive)]);
+    until("it is begun", || world.path("waits.tar.tmp").exists());
+    fs::write(world.data().join("restore-in-progress"), "{}").expect("written");
+    drop(restore);
+    assert_eq!(backup.wait_within(CEILING).code(), Some(75), "{:?}", backup.last_words());
+    assert!(backup.last_words().concat().contains("half in place") && !archive.exists());
+}
+
+/// What was paid for is kept, if that takes no longer than half a minute.
+#[test]
+fn an_answer_waits_for_a_backup_that_holds_the_sessions() {
+    let world = local();
+    run(&world, &["run", "--message", "one"], 0);
+    let backup = lock_sessions(&world);
+    let mut command = world.start(&["run", "--message", "two"]);
+    until("it says that it waits", || command.lines().concat().contains("waiting for it"));
+    drop(backup);
+    assert_eq!(command.wait_within(CEILING).code(), Some(0), "{:?}", command.last_words());
+    assert_eq!(rows(&world, &["session"]).len(), 4);
+}
+
+fn lock_sessions(world: &World) -> fs::File {
+    let file = fs::File::create(world.data().join("sessions/.lock")).expect("there");
+    file.lock().expect("free");
+    file
+}
+
 /// SIGKILL at every change of a name that a restore makes.
 #[test]
 fn a_restore_that_is_killed_at_any_change_of_a_name_is_undone_or_can_be_finished() {

@@ -463,13 +463,11 @@ fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
 fn an_answer_that_cannot_be_kept_is_shown_and_said_not_to_be_kept() {
     let world = local();
     let sessions = world.data().join("sessions");
-    std::fs::create_dir(&sessions).expect("a folder");
-    let held = std::fs::File::create(sessions.join(".lock")).expect("a file");
-    held.lock().expect("ours");
+    std::fs::create_dir_all(sessions.join(".lock")).expect("a folder where the lock should be");
     let finished = run(&world, &["run", "--message", "hello"], 74);
     assert!(finished.stdout.starts_with("[Rusty Pinch:local:m] Received 'hello'"), "{finished:?}");
     let said = finished.stderr.join("\n");
-    assert!(said.contains("the turn is not kept") && said.contains("another process holds the lock"), "{said}");
+    assert!(said.contains("the turn is not kept"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The product's turns with programs that other people wrote: the real codex program against a fake Responses API, and
-//! LiteLLM's OpenAI-compatible proxy in front of our fake provider.
+//! LiteLLM's OpenAI-compatible proxy in front of our fake provider. And our WhatsApp bridge, which stands on a library
+//! of other people, with its own tests.
 //!
-//! `tests/tools/counterparts.sh` installs both under `target/counterparts`; `RP_COUNTERPARTS` names another folder. A
+//! `tests/tools/counterparts.sh` installs all under `target/counterparts`; `RP_COUNTERPARTS` names another folder. A
 //! test whose counterpart is not there says so and passes, unless `RP_COUNTERPARTS_REQUIRED=1`: then it fails.
 //!
 //! ```text
@@ -17,6 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rusty_pinch::base::clock::Clock;
+use rusty_pinch::sys::system_clock::SystemClock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -24,6 +27,7 @@ use crate::support::cases::Random;
 use crate::support::fake_http::Shape;
 use crate::support::fake_provider::{FakeProvider, Reply, Rule, UPSTREAM_CANARY};
 use crate::support::fake_telegram::{FakeTelegram, TOKEN};
+use crate::support::repository::{files, root};
 use crate::support::waiting::{CEILING, came_true, now, until, until_within};
 use crate::support::world::{Finished, Process, World, contains};
 use crate::support_responses::{Answer, FakeResponses};
@@ -35,6 +39,8 @@ const PROXY_START_CEILING: Duration = Duration::from_secs(120);
 /// From the deadline of a codex run: SIGTERM, three seconds of patience, SIGKILL, and a busy machine.
 const KILL_CEILING: Duration = Duration::from_secs(8);
 const STOP_CEILING: Duration = Duration::from_secs(10);
+/// They take 7 s of CPU.
+const BRIDGE_TESTS_CEILING: Duration = Duration::from_secs(120);
 const CHAT: i64 = 4711;
 
 /// The settings that keep codex from asking anybody but the configured server, and from repeating a failed request.
@@ -263,6 +269,95 @@ fn a_failure_that_codex_reports_in_upstreams_words_alone_is_not_repeated() {
     }
 }
 
+/// The credentials of each run, as the server saw them.
+fn credentials(scene: &CodexScene) -> Vec<String> {
+    scene.server.turns().iter().filter_map(|turn| turn.header("authorization").map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_rejected_account_of_codex_gives_way_to_the_next_in_the_same_turn() {
+    let Some(program) = codex_program() else { return };
+    let text = |text: &str| Answer::Text(text.to_owned());
+    let answers = vec![refused(401, "invalid_api_key", "upstream-c0ffee"), text("The second."), text("Again.")];
+    let mut scene = CodexScene::new(&program, answers);
+    scene.world.set("RUSTY_PINCH_CODEX_ACCOUNTS", "first|KEY_OF_FIRST;second|KEY_OF_SECOND");
+    scene.world.set("KEY_OF_FIRST", "sk-first-0123456789");
+    scene.world.set("KEY_OF_SECOND", "sk-second-0123456789");
+    succeeded(&scene.run("main", "A question."), "The second.");
+    succeeded(&scene.run("main", "Another."), "Again.");
+    let [first, second] = ["Bearer sk-first-0123456789", "Bearer sk-second-0123456789"];
+    assert_eq!(credentials(&scene), [first, second, second]);
+}
+
+#[test]
+fn a_usage_limit_of_codex_lasts_as_long_as_it_says_in_whatever_time_zone() {
+    let Some(program) = codex_program() else { return };
+    for zone in ["UTC", "UTC-5:30", "UTC+9"] {
+        let now = || SystemClock::new().wall().0 / 1000;
+        let error =
+            json!({"type": "usage_limit_reached", "plan_type": "pro", "message": "x", "resets_at": now() + 7200});
+        let mut scene = CodexScene::new(&program, vec![Answer::Status(429, None, json!({ "error": error }))]);
+        scene.world.set("TZ", zone);
+        for _ in 0..2 {
+            assert_eq!(scene.run("main", "A question.").code, Some(1));
+        }
+        let turns = scene.world.all_events("turn");
+        assert!(turns.iter().all(|turn| turn["error"] == "quota"), "{turns:#?}");
+        assert_eq!(scene.server.turns().len(), 1, "an account without quota is left alone");
+        let kept = std::fs::read(scene.world.data().join("provider/codex.json")).expect("it is kept");
+        let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+        let left = kept["default"]["refusal"]["until"].as_u64().expect("a time").saturating_sub(now() * 1000) / 60_000;
+        assert!((118..=121).contains(&left), "{zone}: {left} minutes: {kept}");
+    }
+}
+
+#[test]
+fn a_model_that_codex_cannot_have_has_a_class_of_its_own() {
+    let Some(program) = codex_program() else { return };
+    let answer = refused(404, "model_not_found", "The model 'upstream-c0ffee' does not exist");
+    let scene = CodexScene::new(&program, vec![answer]);
+    let finished = scene.run("main", "A question.");
+    failed_politely(&scene.world, &finished, "model_not_found", "upstream-c0ffee");
+}
+
+/// How often codex itself tries again is the operator's to say.
+#[test]
+fn codex_tries_again_as_often_as_its_arguments_say_and_we_do_not() {
+    let Some(program) = codex_program() else { return };
+    let mut scene = CodexScene::new(&program, vec![refused(500, "server_error", "upstream-c0ffee")]);
+    let retries = "exec --skip-git-repo-check -c model_providers.fake.request_max_retries=1";
+    scene.world.set("RUSTY_PINCH_CODEX_CLI_ARGS", retries);
+    let finished = scene.run("main", "A question.");
+    assert_eq!(scene.server.turns().len(), 2);
+    failed_politely(&scene.world, &finished, "server", "upstream-c0ffee");
+}
+
+#[test]
+fn a_login_of_codex_is_missed_told_and_used() {
+    let Some(program) = codex_program() else { return };
+    let mut scene = CodexScene::new(&program, vec![Answer::Text("Hello.".to_owned())]);
+    let config = scene.world.path("codex-home").join("config.toml");
+    let settings = std::fs::read_to_string(&config).expect("it was written");
+    let settings = settings.replace("env_key = \"CODEX_API_KEY\"", "requires_openai_auth = true");
+    std::fs::write(&config, settings).expect("a file in our own folder");
+    scene.world.unset("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV");
+    let look = || -> Value { serde_json::from_str(&scene.world.run(&["codex", "healthcheck"]).stdout).expect("JSON") };
+    assert_eq!(look()["checks"][0]["message"], "codex is not logged in");
+    let told = scene.world.all_events("codex_account");
+    let home = format!("CODEX_HOME={}", scene.world.path("codex-home").display());
+    assert!(told.len() == 1 && told[0]["remedy"].as_str().is_some_and(|remedy| remedy.contains(&home)), "{told:#?}");
+    assert_eq!(scene.run("main", "A question.").code, Some(1));
+    assert!(scene.server.turns().is_empty(), "an account without a login is not tried");
+
+    let mut login = scene.world.command_of(&program, &["login", "--with-api-key"]).stdin(Stdio::piped()).spawn();
+    let login = login.as_mut().expect("codex starts");
+    login.stdin.take().expect("a pipe").write_all(CODEX_KEY.as_bytes()).expect("it reads");
+    assert!(login.wait().expect("it ends").success());
+    assert_eq!(look()["checks"][0]["message"], "ok");
+    succeeded(&scene.run("main", "A question."), "Hello.");
+    assert_eq!(credentials(&scene), [format!("Bearer {CODEX_KEY}")]);
+}
+
 #[test]
 fn a_codex_that_cannot_reach_its_server_says_so() {
     let Some(program) = codex_program() else { return };
@@ -447,6 +542,12 @@ impl Proxy {
         rest.split(' ').next()?.parse().ok()
     }
 
+    /// Calls that the proxy has answered.
+    fn request_count(&self) -> u64 {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        log.matches("\"POST /v1/chat/completions").count() as u64
+    }
+
     /// A product whose provider is this proxy.
     fn world(&self, model: &str) -> World {
         let mut world = World::new();
@@ -472,19 +573,38 @@ impl Drop for Proxy {
     }
 }
 
-/// `canned` is answered by the proxy itself, `relayed` by our fake provider through it. It retries nothing.
+/// Faults that the proxy makes by itself: its word for each, the class, and how often one turn may ask.
+const PROXY_FAULTS: [(&str, &str, u64); 5] = [
+    ("litellm.RateLimitError", "rate_limited", 3),
+    ("litellm.InternalServerError", "server", 3),
+    ("litellm.ContextWindowExceededError", "context_length", 3),
+    ("Exception: content_filter_policy", "content_filter", 1),
+    ("Exception: mock_streaming_error", "server", 3),
+];
+
+/// `canned` is answered by the proxy itself, `relayed` by our fake provider through it, and a model with the name of a
+/// fault fails with it. It retries nothing.
 fn proxy_settings(upstream: &str) -> Value {
     let canned = json!({"model": "openai/any", "api_key": "none", "mock_response": "four words of answer"});
     let relayed = json!({"model": "openai/fake-model", "api_key": "none", "api_base": upstream});
+    let mut models = vec![
+        json!({"model_name": "canned", "litellm_params": canned}),
+        json!({"model_name": "relayed", "litellm_params": relayed}),
+    ];
+    models.extend(PROXY_FAULTS.map(|(fault, _, _)| {
+        let faulty = json!({"model": "openai/any", "api_key": "none", "mock_response": fault});
+        json!({"model_name": fault_name(fault), "litellm_params": faulty})
+    }));
     json!({
-        "model_list": [
-            {"model_name": "canned", "litellm_params": canned},
-            {"model_name": "relayed", "litellm_params": relayed},
-        ],
+        "model_list": models,
         "general_settings": {"master_key": PROXY_KEY},
         "litellm_settings": {"telemetry": false, "num_retries": 0},
         "router_settings": {"num_retries": 0, "disable_cooldowns": true},
     })
+}
+
+fn fault_name(fault: &str) -> String {
+    fault.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
 /// One test, because every start of the proxy takes as long as all its claims together.
@@ -495,6 +615,8 @@ fn an_independent_openai_compatible_server_serves_the_same_turns() {
     let upstream = FakeProvider::start(&mut Random::for_test(test));
     let proxy = Proxy::start(&python, &upstream.url());
     the_proxys_own_answer_arrives(&proxy);
+    the_proxys_own_faults_make_no_storm(&proxy);
+    a_stream_cut_behind_the_proxy_is_no_answer(&proxy, &upstream);
     the_proxy_is_told_the_history(&proxy, &upstream);
     the_proxys_failures_are_told_in_fixed_words(&proxy, &upstream);
     a_failure_that_passes_is_tried_again(&proxy, &upstream);
@@ -508,11 +630,46 @@ fn run(world: &World, message: &str) -> Finished {
 }
 
 fn the_proxys_own_answer_arrives(proxy: &Proxy) {
-    let world = proxy.world("canned");
-    succeeded(&run(&world, "Say four words."), "four words of answer");
-    let turn = world.all_events("turn").swap_remove(0);
-    assert_eq!((&turn["status"], &turn["attempts"]), (&json!("ok"), &json!(1)), "{turn:#}");
-    assert!(turn["gen_ai.usage.output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{turn:#}");
+    for streams in ["true", "false"] {
+        let mut world = proxy.world("canned");
+        world.set("RUSTY_PINCH_STREAM", streams);
+        succeeded(&run(&world, "Say four words."), "four words of answer");
+        let turn = world.all_events("turn").swap_remove(0);
+        assert_eq!((&turn["status"], &turn["attempts"]), (&json!("ok"), &json!(1)), "{turn:#}");
+        assert!(turn["gen_ai.usage.output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{turn:#}");
+    }
+}
+
+/// Requests are counted by the proxy's own log. It names no time to wait, not even one that its upstream named.
+fn the_proxys_own_faults_make_no_storm(proxy: &Proxy) {
+    for (fault, class, most) in PROXY_FAULTS {
+        for streams in ["true", "false"] {
+            let before = proxy.request_count();
+            let mut world = proxy.world(&fault_name(fault));
+            world.set("RUSTY_PINCH_STREAM", streams);
+            world.set("RUSTY_PINCH_REQUEST_RETRIES", "2");
+            let finished = run(&world, "Fail.");
+            failed_politely(&world, &finished, class, "litellm.");
+            let turn = world.all_events("turn").swap_remove(0);
+            let asked = proxy.request_count() - before;
+            assert_eq!(turn["attempts"].as_u64(), Some(asked), "{fault}, stream {streams}: {turn:#}");
+            assert!(asked <= most, "{fault}, stream {streams}: asked {asked} times");
+        }
+    }
+}
+
+/// The proxy's upstream ends in the middle: whatever the proxy makes of that, it is no answer.
+fn a_stream_cut_behind_the_proxy_is_no_answer(proxy: &Proxy, upstream: &FakeProvider) {
+    for (question, shape) in [("Cut it.", Shape::ResetHalfway), ("Close it.", Shape::ResetBefore)] {
+        upstream.rule(Rule::when(question).reply(Reply::Spoil(shape)));
+        let mut world = proxy.world("relayed");
+        world.set("RUSTY_PINCH_REQUEST_RETRIES", "2");
+        let finished = run(&world, question);
+        let turn = world.all_events("turn").swap_remove(0);
+        assert_eq!((finished.code, finished.stdout.contains("reply #")), (Some(1), false), "{finished:#?}");
+        assert!(turn["attempts"].as_u64().is_some_and(|attempts| attempts <= 3), "{turn:#}");
+        assert!(upstream.asked_about(question) <= 3, "{}", upstream.asked_about(question));
+    }
 }
 
 fn the_proxy_is_told_the_history(proxy: &Proxy, upstream: &FakeProvider) {
@@ -575,4 +732,45 @@ fn a_telegram_message_is_answered_through_the_proxy(proxy: &Proxy, upstream: &Fa
     let sent: Vec<String> = telegram.sent_to(CHAT).into_iter().map(|sent| sent.text).collect();
     assert_eq!((sent.len(), upstream.asked_about("Hello from the chat.")), (1, 1), "{sent:#?}");
     assert_eq!(Some(&sent[0]), upstream.replies().last());
+}
+
+/// The bridge as an operator installs it, in a folder of its own: today's sources, and the libraries of the counterparts.
+pub fn whatsapp_bridge() -> Option<TempDir> {
+    let libraries = counterpart("bridge.stamp", "bridge/node_modules")?;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = root().join("packaging/whatsapp-bridge");
+    for part in ["src", "test"] {
+        std::fs::create_dir(folder.path().join(part)).expect("a folder in our own folder");
+        for file in files(&source.join(part), "mjs") {
+            let name = file.file_name().expect("a file has a name");
+            std::fs::copy(&file, folder.path().join(part).join(name)).expect("copied");
+        }
+    }
+    std::fs::copy(source.join("package.json"), folder.path().join("package.json")).expect("copied");
+    std::os::unix::fs::symlink(libraries, folder.path().join("node_modules")).expect("linked");
+    Some(folder)
+}
+
+/// Seen to fail: no replay after a reconnect, an answer out of order, a token compared by its beginning, acks not kept,
+/// an `Origin` let in, a sent id forgotten, text in the log.
+#[test]
+fn the_whatsapp_bridge_passes_its_own_tests() {
+    let Some(folder) = whatsapp_bridge() else { return };
+    let log = folder.path().join("output");
+    let output = std::fs::File::create(&log).expect("a file in our own folder");
+    let mut child = Command::new("node")
+        .arg("--test")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a second handle"))
+        .stderr(output)
+        .spawn()
+        .expect("node is here, or its libraries were not installed");
+    let ended = came_true(BRIDGE_TESTS_CEILING, || child.try_wait().expect("a child of ours").is_some());
+    let _ = child.kill();
+    let status = child.wait().expect("a child of ours");
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    let failed: Vec<&str> = said.split("\n# Subtest: ").filter(|part| part.contains("\nnot ok")).collect();
+    assert!(ended && status.success(), "{}", if failed.is_empty() { said.as_str() } else { failed[0] });
+    assert!(said.contains("\n# skipped 0\n"), "a test of the bridge was left out");
 }

@@ -17,6 +17,8 @@ mod codex;
 mod configuration;
 /// What earlier deployments rely on, row by row.
 mod contract;
+/// Rules of the product that are broken on purpose.
+mod controls;
 /// The same turn with independent programs at the other end.
 mod counterparts;
 /// Disks that are full, read-only or gone.
@@ -27,6 +29,8 @@ mod docs;
 mod doctor;
 /// Kills at system calls, failing calls, power cuts, full disks.
 mod faults;
+/// One ledger over real folders, step by step.
+mod ledger;
 /// Many messages, slow chats, prompt stops.
 mod load;
 /// All interleavings of two messages, crashes and network faults.
@@ -37,6 +41,8 @@ mod outbox;
 mod panic;
 /// The HTTP client and the provider against a server that misbehaves.
 mod provider;
+/// The storm, watched by ThreadSanitizer.
+mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
 /// Session files: those of the earlier runtime, and full ones.

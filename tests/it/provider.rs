@@ -1,12 +1,20 @@
 //! The HTTP client and the chat completions provider against a loopback server that misbehaves: how far an exchange
 //! came, whether anything may have been sent, and how often it is tried again.
 
+/// The table of `matrix`.
 mod cells;
 /// A chain of providers, and what is known of each after a restart.
 mod chain;
+/// Streams as servers write them.
+mod corpus;
+/// What a server can cost us.
+mod limits;
+/// Every fault of a network.
 mod matrix;
 /// The same in one process, with clocks and providers from a script.
 mod standing;
+/// Who is trusted, and through which proxy.
+mod tls;
 
 use std::net::TcpListener;
 use std::ops::ControlFlow;
@@ -94,6 +102,18 @@ fn a_connection_is_used_again_and_a_reader_may_hang_up() {
     assert_eq!(server.connection_count(), 1);
     let refused = client.exchange(&request(&url, 500, 1000), &Cancel::new(), &mut |_, _| ControlFlow::Break(()));
     assert_eq!(refused, Err(TransportError { phase: Phase::Refused, sent: true }));
+}
+
+/// The limit of heads is one of a response, and not of a connection, which may serve for days.
+#[test]
+fn a_connection_that_is_kept_serves_any_number_of_responses() {
+    let server = FakeHttp::start("scripted", |_| Answer::new(200, vec![b'x'; 4_000]));
+    let (mut client, url) = (HttpClient::new(false), server.url());
+    for number in 0..200 {
+        let outcome = collect(&mut client, &request(&url, 10_000, 10_000), &Cancel::new(), BODY_BYTES_MAX);
+        assert_eq!(outcome.map(|(_, body)| body.len()), Ok(4_000), "response {number}");
+    }
+    assert_eq!(server.connection_count(), 1);
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::support::torn_disk::{CHANGES, Image, TornDisk};
 use campaign::{Campaign, Count};
 use world::{Kind, Letter, World};
 
+mod appends;
 mod campaign;
 mod judge;
 mod life;
@@ -136,9 +137,9 @@ fn a_failure_within_recovery_is_recovered_from() {
 #[test]
 fn a_crash_around_the_journal_switch_loses_nothing() {
     let random = Random::for_test("a_crash_around_the_journal_switch_loses_nothing");
-    let world = around(letters(&[("10", Kind::Parts(1)); FULL], 100, BIG), random.clone());
-    let mut campaign = Campaign { base: started_once(), world, first: 1 };
-    campaign.go_on_with(letters(&[("10", Kind::Parts(1)), ("20", Kind::Parts(1)), ("30", Kind::Parts(1))], 200, BIG));
+    let mut all = letters(&[("10", Kind::Parts(1)); FULL], 100, BIG);
+    all.extend(letters(&[("10", Kind::Parts(1)), ("20", Kind::Parts(1)), ("30", Kind::Parts(1))], 200, BIG));
+    let campaign = Campaign { base: started_once(), world: around(all, random.clone()), first: 1 };
     let count = campaign.around_the_switch(cases(30, 5_000));
     assert!(count.images > 20, "too little was tried: {count:?}");
     report("a_crash_around_the_journal_switch_loses_nothing", &count);
@@ -163,6 +164,17 @@ fn no_failing_call_loses_what_was_acknowledged() {
     let count = Campaign { base: started_once(), world, first: 1 }.every_failure(3);
     assert!(count.points > 100, "too little was tried: {count:?}");
     report("no_failing_call_loses_what_was_acknowledged", &count);
+}
+
+/// What a flush dropped is still shown to the next process, and nothing may be built on it.
+#[test]
+fn a_flush_that_failed_is_not_believed_by_the_next_process() {
+    let mut random = Random::for_test("a_flush_that_failed_is_not_believed_by_the_next_process");
+    let world = around(letters(&ORDINARY, 100, 0), Random::from_seed(random.seed));
+    let campaign = Campaign { base: started_once(), world, first: 1 };
+    let count = campaign.failed_flushes_and_a_power_cut(cases(8, 500), &mut random);
+    assert!(count.points > 15 && count.images > 100, "too little was tried: {count:?}");
+    report("a_flush_that_failed_is_not_believed_by_the_next_process", &count);
 }
 
 /// The control of the whole file: a disk that keeps everything, where nothing may be marked, repeated or copied.

@@ -20,6 +20,7 @@ use plan::{End, Plan, Poison};
 use process::Process;
 use town::Town;
 
+mod bounds;
 mod ends;
 mod model;
 mod plan;

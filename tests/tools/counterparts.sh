@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the real counterparts that tests/it/counterparts.rs talks to: the codex program from npm and LiteLLM's
-# OpenAI-compatible proxy from PyPI, both pinned.
+# Installs the real counterparts that tests/it/counterparts.rs talks to: the codex program and the libraries of our
+# WhatsApp bridge from npm, and LiteLLM's OpenAI-compatible proxy from PyPI, all pinned.
 #
 # Usage: counterparts.sh [DIR]        DIR defaults to target/counterparts
 #
-# Layout: DIR/npm/node_modules/.bin/codex and DIR/python/bin/python. A stamp beside each says which set is complete, so
-# a second run does nothing. A counterpart that cannot be had prints one "skip:" line and is not an error: the tests
+# Layout: DIR/npm/node_modules/.bin/codex, DIR/bridge/node_modules and DIR/python/bin/python. A stamp beside each says which
+# set is complete, so a second run does nothing. A counterpart that cannot be had prints one "skip:" line and is not an error: the tests
 # skip it likewise, unless RP_COUNTERPARTS_REQUIRED=1.
 set -eu
 
@@ -54,6 +54,31 @@ install_codex() {
     echo "codex $codex_version: installed in $folder/npm"
 }
 
+install_bridge() {
+    stamp=$folder/bridge.stamp
+    source=$here/../../packaging/whatsapp-bridge
+    set_sum=$(cat "$source/package.json" "$source/package-lock.json" "$source/.npmrc" | cksum)
+    if is_installed "$stamp" "$set_sum"; then
+        echo "whatsapp bridge: already in $folder/bridge"
+        return
+    fi
+    if ! command -v npm >/dev/null || ! node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null; then
+        echo "skip: whatsapp bridge: node 20 or newer and npm are not both here"
+        return
+    fi
+    rm -rf "$folder/bridge" "$stamp"
+    mkdir -p "$folder/bridge"
+    cp "$source/package.json" "$source/package-lock.json" "$source/.npmrc" "$folder/bridge"
+    # A minute at most: the libraries are 30 MB.
+    if ! (cd "$folder/bridge" && run_logged "$folder/bridge.log" timeout 60 npm ci --omit=optional --no-update-notifier \
+        --fetch-retries 1 --fetch-timeout 30000); then
+        echo "skip: whatsapp bridge: npm could not install it (see $folder/bridge.log)"
+        return
+    fi
+    printf '%s' "$set_sum" >"$stamp"
+    echo "whatsapp bridge: installed in $folder/bridge"
+}
+
 install_litellm() {
     stamp=$folder/python.stamp
     set_sum=$(cksum <"$requirements")
@@ -81,4 +106,5 @@ install_litellm() {
 }
 
 install_codex
+install_bridge
 install_litellm

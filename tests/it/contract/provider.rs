@@ -273,6 +273,8 @@ fn environment(_: &Row) {
     let environment = noted(&world, "environment");
     assert!(environment.contains("CODEX_API_KEY=sk-mine\n") && environment.contains("PATH="), "{environment}");
     assert!(!environment.contains("sk-other") && !environment.contains("MY_KEY="), "{environment}");
+    let arguments = noted(&world, "arguments");
+    assert!(!arguments.contains("sk-mine"), "everybody on the machine can read {arguments}");
 }
 
 fn plain_answer(_: &Row) {

@@ -141,22 +141,37 @@ fn inject(
     let (prefix, trace) = tracer.prefix(&injection);
     let mut process = stretch.scene.start_through(&prefix);
     let life = LIFE + LIFE_PER_CALL * k as u32;
+    let mut due = Vec::new();
     if came_true(life, || !trace.struck().is_empty() || !process.is_running()) {
-        let is_silent = is_silent(&injection);
-        came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(&process).is_empty());
+        due = struck_with_time_to_tell(&mut process, &trace, &injection);
         came_true(Duration::from_millis(random.between(0, AFTERLIFE_MS_MAX)), || !process.is_running());
     }
     end(stretch, &mut process, &injection, random.chance(500) && signal_calls.is_none());
     let struck = trace.struck();
     if let Some(first) = struck.first() {
-        judge_life(stretch, &process, &trace, &injection, report);
-        let is_mended = struck.iter().all(|line| is_look_at_kept_connection(line) || is_for_going_back(line));
-        let was_noticed = is_silent(&injection) || is_mended || !told(&process).is_empty();
+        judge_life(stretch, &process, &trace, &injection, !due.is_empty(), report);
+        let was_noticed = is_nothing_to_tell(&injection, &due) || !told(&process).is_empty();
         stretch.struck.push(Struck { what: first.clone(), was_noticed });
     }
     stretch.scene.kill(process);
     trace.forget();
     !struck.is_empty()
+}
+
+/// Waits until the worker tells or ends. What strikes during the wait gets the same time again; what strikes later, while
+/// the life is being ended, owes us nothing: the process may be dead before it can tell.
+fn struck_with_time_to_tell(process: &mut Process, trace: &Trace, injection: &Injection) -> Vec<String> {
+    let is_silent = is_silent(injection);
+    came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(process).is_empty());
+    let due = trace.struck();
+    let owes_nothing = is_nothing_to_tell(injection, &due);
+    came_true(NOTICE_TIME, || owes_nothing || !process.is_running() || !told(process).is_empty());
+    due
+}
+
+fn is_nothing_to_tell(injection: &Injection, struck: &[String]) -> bool {
+    let is_mended = |line: &String| is_look_at_kept_connection(line) || is_for_going_back(line);
+    is_silent(injection) || struck.iter().all(is_mended)
 }
 
 /// Ends a life that goes on, politely or not; how it ended by itself or politely is kept.
@@ -203,7 +218,15 @@ fn told(process: &Process) -> Vec<String> {
 }
 
 /// After a failed flush nobody knows what is on the medium: it is not tried again, and the worker ends or parks.
-fn judge_life(stretch: &mut Stretch, process: &Process, trace: &Trace, injection: &Injection, report: &mut Report) {
+/// Whether it says so is judged when it had the time to.
+fn judge_life(
+    stretch: &mut Stretch,
+    process: &Process,
+    trace: &Trace,
+    injection: &Injection,
+    had_time: bool,
+    report: &mut Report,
+) {
     let events = told(process);
     report.note(&format!("{} {} → {}", injection.call, injection.effect, events.first().map_or("-", String::as_str)));
     if injection.call != "fdatasync" {
@@ -211,7 +234,7 @@ fn judge_life(stretch: &mut Stretch, process: &Process, trace: &Trace, injection
     }
     let again = trace.calls_on_the_file_of_the_first_struck(injection.call);
     let is_final = events.iter().any(|event| event == "fatal" || event == "channel_parked");
-    if again > 0 || !is_final {
+    if again > 0 || (had_time && !is_final) {
         let what = format!("{injection:?}: flushed again {again} times, told {events:?}");
         stretch.struck.push(Struck { what, was_noticed: false });
     }

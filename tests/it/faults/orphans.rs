@@ -44,7 +44,7 @@ fn killed_workers_leave_no_program_running() {
     let left = scene.world.survivors();
     // A failure must not leave them to the machine.
     let _ = Command::new("kill").args(&left).output();
-    report.problems.extend(left.iter().map(|id| format!("I9: process {id} was left running")));
+    report.add_problems(left.iter().map(|id| format!("I9: process {id} was left running")));
     report.add_lines(&scene.world.all_lines());
     report.finish();
 }

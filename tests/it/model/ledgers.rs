@@ -253,21 +253,27 @@ impl Ledgers {
         self.nodes.len() - 1
     }
 
-    /// Where in a file something stands matters only if files are changed.
+    /// Where in a file something stands matters only if files are changed within a run. Every start changes them, so which
+    /// journal file is newer always matters, but not which of the two names it has.
     fn key(&self, disk: &Disk) -> Vec<FileKey> {
         const OLDER: u32 = 3;
         let newest = disk.files.values().flat_map(|file| &file.versions).map(|version| version.generation).max();
         let newest = newest.unwrap_or(0);
-        let version = |version: &Version| match self.setting.changes_files() {
-            true => (version.meaning, (newest - version.generation).min(OLDER), version.blocks),
-            false => (version.meaning, 0, 0),
+        let blocks = |version: &Version| if self.setting.changes_files() { version.blocks } else { 0 };
+        let age = |version: &Version| match version.meaning {
+            Meaning::Session(_) => 0,
+            _ => (newest - version.generation).min(OLDER),
         };
+        let version = |version: &Version| (version.meaning, age(version), blocks(version));
         let file = |(name, file): (&Arc<str>, &Arc<File>)| FileKey {
-            name: Arc::clone(name),
+            name: if name.ends_with(".jnl") { Arc::from("journal") } else { Arc::clone(name) },
             linked: file.linked,
             versions: file.versions.iter().map(version).collect(),
         };
-        disk.files.iter().map(file).collect()
+        let (mut journals, others): (Vec<FileKey>, Vec<FileKey>) =
+            disk.files.iter().map(file).partition(|file| &*file.name == "journal");
+        journals.sort_by_key(|file| file.versions.last().map(|version| version.1));
+        journals.into_iter().chain(others).collect()
     }
 
     /// How the disk may look if the process dies now.

@@ -62,6 +62,9 @@ pub struct Verdict {
     pub states: usize,
     pub steps: usize,
     pub ends: usize,
+    /// Different orders of events that lead to an end. At least: of what leads back to an earlier state nothing is
+    /// counted, nor is a crash that was looked at in another order.
+    pub schedules: f64,
     /// Different states of the ledger, and of a disk without a process.
     pub ledgers: usize,
     pub images: usize,
@@ -77,6 +80,8 @@ pub struct Search {
     known: HashMap<Box<[u8]>, u32>,
     /// Where each state was first reached from.
     from: Vec<(u32, Event)>,
+    /// In how many orders of events each state is reached.
+    orders: Vec<f64>,
     /// Crashes and faults left out.
     steps: Vec<(u32, u32)>,
     /// Crashes that were looked at: nothing else of a state outlives one.
@@ -95,6 +100,7 @@ impl Search {
             ledgers: Ledgers::new(Rc::clone(&setting)),
             known: HashMap::new(),
             from: Vec::new(),
+            orders: Vec::new(),
             steps: Vec::new(),
             crashed: HashSet::new(),
             ends: Vec::new(),
@@ -112,6 +118,7 @@ impl Search {
             states: search.from.len(),
             steps: search.steps.len(),
             ends: search.ends.len(),
+            schedules: search.ends.iter().map(|end| search.orders[*end as usize]).sum(),
             ledgers,
             images,
             changes,
@@ -125,6 +132,10 @@ impl Search {
                 match led {
                     Ok((event, state)) => {
                         let to = self.reach((number, event), state);
+                        // All that leads to `number` from before was counted: states are looked at in their order.
+                        if to > number {
+                            self.orders[to as usize] += self.orders[number as usize];
+                        }
                         self.steps.extend((!event.is_trouble()).then_some((number, to)));
                     }
                     Err((event, wrong)) => {
@@ -146,6 +157,7 @@ impl Search {
         let number = u32::try_from(self.from.len()).expect("fewer states than that");
         self.known.insert(key, number);
         self.from.push(from);
+        self.orders.push(if number == 0 { 1.0 } else { 0.0 });
         self.frontier.push_back((number, state));
         number
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::cases::{Random, cases};
 use crate::support::fake_provider::{FakeProvider, Reply, Rule};
+use crate::support::scene::Scene;
 use crate::support::waiting::{now, since, until};
 use crate::support::world::World;
 
@@ -194,7 +195,24 @@ fn a_quota_is_used_up_until_the_time_that_was_named() {
     assert_eq!(two.turn().1["status"], "ok");
 }
 
-/// A worker that runs learns what a command beside it found, and the other way round.
+/// A worker that runs learns what a command beside it found, and that it is over.
+#[test]
+fn a_worker_learns_from_a_command_beside_it() {
+    let scene = Scene::new("beside");
+    scene.provider.rule(Rule::when("of the command").status(401).times(1));
+    let process = scene.start_polling();
+    scene.telegram.say(5, "before");
+    scene.provider.until_asked_about("before");
+    scene.world.run(&["run", "--message", "of the command"]);
+    scene.telegram.say(5, "after");
+    until("the worker answers", || scene.world.all_events("turn").len() == 3);
+    let turns = scene.world.all_events("turn");
+    assert_eq!((&turns[2]["error"], &turns[2]["attempts"]), (&"auth".into(), &0.into()), "{turns:?}");
+    assert_eq!(scene.provider.asked_about("after"), 0);
+    scene.stop(process);
+}
+
+/// However many find out at the same time, nobody asks afterwards.
 #[test]
 fn processes_side_by_side_learn_from_each_other() {
     let mut two = Two::new("side by side");

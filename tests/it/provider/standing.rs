@@ -20,7 +20,7 @@ use rusty_pinch::provider::standing::{Standing, Who};
 use rusty_pinch::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use rusty_pinch::sys::stop;
 
-use crate::support::cases::{Random, cases};
+use crate::support::cases::{Random, cases, say};
 use crate::support::fake_provider::{FakeProvider, Rule};
 use crate::support::waiting::{lock, now, since};
 
@@ -131,6 +131,10 @@ fn a_dead_provider_costs_few_requests() {
         }
         clock.advance(Duration::from_secs(6));
     }
+    say(&format!(
+        "{} requests for 100 turns; the slowest turn that asked nobody took {slowest:?}",
+        server.asked_count()
+    ));
     assert!((5..=30).contains(&server.asked_count()), "{} requests", server.asked_count());
     assert!(slowest < Duration::from_millis(200), "a turn that asks nobody took {slowest:?}");
 }
@@ -179,7 +183,7 @@ const KEY: Who<'static> = Who { key: "compatible http://x -", provider: "compati
 fn fail(standing: &Standing, class: Class, retry_after: Option<u64>) {
     let pass = standing.admit(KEY).expect("it may be asked");
     let retry_after = retry_after.map(Duration::from_secs);
-    standing.settle(KEY, pass, Some(&ProviderError { class, retry_after, detail: String::new() }));
+    standing.settle(KEY, pass, Some(&ProviderError { class, retry_after, detail: String::new(), unasked: false }));
 }
 
 /// P6: threads at the same instant, again and again.
@@ -294,5 +298,30 @@ fn a_conversation_that_is_too_long_is_halved_once() {
         let deadline = clock.mono().after(Duration::from_secs(60));
         let outcome = caller.ask(&prompt, deadline, &Cancel::new(), &mut Effort::default());
         assert_eq!((outcome.is_ok(), lock(&seen).clone()), (want.last() <= Some(&accepted), want));
+    }
+}
+
+/// Two processes of one data folder: what one finds out, good or bad, the other knows; what it found itself it keeps.
+#[test]
+fn what_one_process_finds_out_the_other_knows_until_it_is_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let (one, other) = (standing(folder.path(), clock.clone()), standing(folder.path(), clock.clone()));
+    let is_free = |standing: &Standing| {
+        standing.refresh();
+        standing.is_free(KEY, Duration::ZERO)
+    };
+    for round in 0..3 {
+        fail(&one, Class::Auth, None);
+        assert!(!is_free(&other), "round {round}");
+        clock.advance(Duration::from_secs(6 * 3600));
+        let probe = one.admit(KEY).expect("the rest is over");
+        one.settle(KEY, probe, None);
+        assert!(is_free(&other), "round {round}");
+        // The other way round, and a time that was named.
+        fail(&other, Class::RateLimited, Some(60));
+        assert!(!is_free(&other) && !is_free(&one), "round {round}");
+        clock.advance(Duration::from_secs(60));
+        assert!(is_free(&other) && is_free(&one), "round {round}");
     }
 }

@@ -160,3 +160,19 @@ fn the_table_of_secrets_is_shown_while_something_does_not_fit() {
     let refused = scene.world.run(&["doctor", "--secrets", "--probe"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
 }
+
+/// S8: an env file with secrets that everybody can read works, is told, and fails the strict.
+#[test]
+fn an_env_file_with_secrets_that_others_can_read_fails_the_strict() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_PROVIDER", "openai");
+    let file = put(&world.path("home/.env"), &format!("RUSTY_PINCH_OPENAI_API_KEY={API_KEY}\n"));
+    for (mode, code) in [(0o600, 0), (0o640, 0), (0o644, 1), (0o622, 1)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        assert_eq!(world.run(&["doctor"]).code, Some(0));
+        let strict = world.run(&["doctor", "--strict", "--quiet"]);
+        assert_eq!((strict.code, strict.stdout.lines().count()), (Some(code), code as usize), "{mode:o}: {strict:?}");
+        assert!(code == 0 || strict.stdout.contains("chmod"), "{strict:?}");
+    }
+}

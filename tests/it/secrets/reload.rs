@@ -1,6 +1,9 @@
 //! SIGHUP, case by case: what is put to use, what is kept and why, and what a change may not do. Seen to fail: a token of another
 //! bot, a key sent to the server that it does not belong to.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::secrets::{KEY, TOKEN_NAME, in_file, last_key, put, reload, reloads, smoke};
 use crate::support::cases::Random;
 use crate::support::checker::Rules;
@@ -141,6 +144,53 @@ fn a_new_token_of_the_same_bot_ends_the_parking_and_loses_nothing() {
     scene.stop(process);
     assert_eq!(scene.judge(Rules::CALM).notices, 0);
     assert!(scene.world.all_lines().iter().all(|line| !line.contains("anaryToken")));
+}
+
+/// A key that others know: it is withdrawn first, and turns fail without asking until the new one is there.
+#[test]
+fn a_new_key_is_asked_at_once_although_the_old_one_is_left_alone() {
+    let mut scene = Scene::new("withdrawn");
+    let file = in_file(&mut scene.world, KEY, API_KEY);
+    let process = scene.start_polling();
+    smoke(&scene, 1);
+    scene.provider.accept(&[NEW_KEY]);
+    for (number, text) in ["rejected", "left alone"].iter().enumerate() {
+        scene.telegram.say(2, text);
+        scene.telegram.until_sent_to(2, number + 1);
+    }
+    assert_eq!((scene.provider.asked_about("rejected"), scene.provider.asked_about("left alone")), (1, 0));
+    put(&file, NEW_KEY);
+    assert_eq!(reload(&process, KEY)["status"], "ok");
+    smoke(&scene, 1);
+    scene.stop(process);
+    let errors: Vec<_> = scene.world.all_events("turn").iter().map(|turn| turn["error"].clone()).collect();
+    assert_eq!(errors, [serde_json::Value::Null, "auth".into(), "auth".into(), serde_json::Value::Null]);
+}
+
+/// There is no free question about a key of Codex: it is used from the next run on.
+#[test]
+fn a_key_of_codex_is_replaced_for_the_next_run() {
+    let mut scene = Scene::new("codex key");
+    let program = scene.world.path("home/codex");
+    let answer = r#"{"type":"item.completed","item":{"type":"agent_message","text":"reply #1"}}"#;
+    let end = r#"{"type":"turn.completed","usage":{"input_tokens":1,"output_tokens":1}}"#;
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = exec ] || exit 0\ncat > /dev/null\necho \"$CODEX_API_KEY\" >> \"$HOME/keys\"\nprintf '%s\\n' '{answer}' '{end}'\n"
+    );
+    fs::write(&program, script).expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("a mode");
+    scene.world.set("RUSTY_PINCH_PROVIDER", "codex");
+    scene.world.set("RUSTY_PINCH_CODEX_CLI_BIN", &program.to_string_lossy());
+    let file = in_file(&mut scene.world, "CODEX_API_KEY", "sk-codex-old-0123456789");
+    let process = scene.start_polling();
+    smoke(&scene, 1);
+    put(&file, "sk-codex-new-0123456789");
+    let told = reload(&process, "CODEX_API_KEY");
+    assert_eq!((&told["status"], &told["probe"]), (&"ok".into(), &"failed".into()), "{told}");
+    smoke(&scene, 1);
+    scene.stop(process);
+    let keys = fs::read_to_string(scene.world.path("home/keys")).expect("it ran");
+    assert_eq!(keys, "sk-codex-old-0123456789\nsk-codex-new-0123456789\n");
 }
 
 /// A server that does not answer the free question holds up nobody, and not the end, either.

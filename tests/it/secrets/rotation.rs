@@ -1,5 +1,5 @@
-//! The runbook of docs/key-rotation.md, step by step and command by command, while people write. Seen to fail: a key that is read
-//! once at the start (its old value is refused after step 5), a refused key put to use all the same.
+//! The runbook of docs/key-rotation.md, step by step and command by command, while people write. Seen to fail: a swap that does
+//! nothing, a refused key that is put to use all the same.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -129,6 +129,8 @@ fn the_runbook_of_key_rotation_costs_no_turn_and_a_refused_key_changes_nothing()
     scene.until_answered();
     let elapsed = since(started);
     scene.stop(process);
+    let unsent = scene.world.all_events("channel_send_error");
+    assert!(unsent.is_empty(), "{unsent:#?}");
     let verdict = scene.judge(Rules::CALM);
     let failed = scene.world.all_events("turn").iter().filter(|turn| !turn["error"].is_null()).count();
     assert_eq!((verdict.notices, failed), (0, 0), "no turn fails");

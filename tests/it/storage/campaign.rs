@@ -93,7 +93,7 @@ impl Campaign {
             images.remove(random.index(images.len()));
         }
         for image in &images {
-            let verdict = self.recover(&disk.image(image), world, image);
+            let verdict = self.recover(&disk.image(image), world, image).map(drop);
             let seed = self.world.random.seed;
             verdict.unwrap_or_else(|wrong| panic!("seed {seed}, death at call {death}, {image:?}: {wrong}"));
         }
@@ -101,19 +101,22 @@ impl Campaign {
     }
 
     /// The next process, until everything is quiet, and now and then one more that must find nothing to do.
-    fn recover(&self, disk: &TornDisk, before: &World, image: &Image) -> Result<(), String> {
-        let boot = if image.is_power_cut() { "boot1" } else { OLD_BOOT };
+    fn recover(&self, disk: &TornDisk, before: &World, image: &Image) -> Result<World, String> {
+        self.recover_in(if image.is_power_cut() { "boot1" } else { OLD_BOOT }, disk, before, image)
+    }
+
+    fn recover_in(&self, boot: &str, disk: &TornDisk, before: &World, image: &Image) -> Result<World, String> {
         let run = || {
             let (world, outcome) = live(disk, before.after(image.is_power_cut()), boot);
             outcome?;
             judge(&world, before, disk, Some(image))?;
             if !world.random.clone().chance(AGAIN_PER_MILLE) {
-                return Ok(());
+                return Ok(world);
             }
             let (again, outcome) = live(&disk.image(&Image::Killed), world.clone(), boot);
             outcome?;
             let quiet = again.arrived.len() == world.arrived.len() && again.copies == world.copies;
-            if quiet { Ok(()) } else { Err("the process after next found something to do".to_string()) }
+            if quiet { Ok(world) } else { Err("the process after next found something to do".to_string()) }
         };
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(message_of(panic.as_ref())))
     }
@@ -145,6 +148,11 @@ impl Campaign {
             let (between, outcome) = live(disk, world, boot);
             let verdict = match outcome {
                 Ok(()) => judge(&between, &between, disk, Some(first)),
+                // What a flush that failed dropped is lost as by a power cut, in the same boot.
+                Err(_) if disk.dropped() => {
+                    let cut = Image::Prefix { changes: 0 };
+                    campaign.recover_in(boot, &disk.image(&Image::Killed), &between, &cut).map(drop)
+                }
                 Err(_) => campaign.recover_again(&disk.image(&Image::Killed), &between, &Image::Killed, first),
             };
             verdict.map(|()| 1).map_err(|wrong| format!("then call {call} fails: {wrong}"))
@@ -195,15 +203,6 @@ impl Campaign {
         disk.counts().0
     }
 
-    /// Everything that was asked so far is answered, and the next process begins with `letters` more.
-    pub fn go_on_with(&mut self, letters: Vec<super::world::Letter>) {
-        let disk = self.base.image(&Image::Killed);
-        let (mut world, outcome) = live(&disk, self.world.clone(), OLD_BOOT);
-        outcome.expect("nothing fails");
-        world.letters.extend(letters);
-        (self.base, self.world) = (disk, world);
-    }
-
     /// Lives until the journal changes files, and dies at each call around that.
     pub fn around_the_switch(&self, images_all: usize) -> Count {
         let switch = self.call_of_the_switch();
@@ -211,7 +210,8 @@ impl Campaign {
         around.every_crash(switch + 5, (images_all / 10).max(2))
     }
 
-    /// The first call after which the second file is no longer blank.
+    /// The first call after which the file that held the journal before the start is written to: a start begins the
+    /// other one.
     fn call_of_the_switch(&self) -> u64 {
         let (mut low, mut high) = (1, self.calls_of_a_run());
         while low < high {
@@ -219,13 +219,20 @@ impl Campaign {
             let disk = self.base.image(&Image::Killed);
             disk.die_at(middle + 1);
             live(&disk, self.world.clone(), OLD_BOOT).1.expect_err("it dies");
-            let blank = disk.read("journal/b.jnl").iter().all(|byte| *byte == b' ');
-            (low, high) = if blank { (middle + 1, high) } else { (low, middle) };
+            let unchanged = disk.read("journal/a.jnl") == self.base.read("journal/a.jnl");
+            (low, high) = if unchanged { (middle + 1, high) } else { (low, middle) };
         }
         low
     }
 
-    /// Fails at every call once; a process that ends over it is followed by another.
+    /// A process has done all it had to do; then the power goes, and only what was flushed is there.
+    fn then_a_power_cut(&self, disk: &TornDisk, world: &World) -> Result<(), String> {
+        let cut = Image::Prefix { changes: 0 };
+        self.recover(&disk.image(&cut), world, &cut).map(drop).map_err(|wrong| format!("then a power cut: {wrong}"))
+    }
+
+    /// Fails at every call once; a process that ends over it is followed by another, in the same boot or after a power
+    /// cut. In the end the power goes.
     pub fn every_failure(&self, ways: usize) -> Count {
         self.in_threads(move |campaign, thread| {
             let mut count = Count::default();
@@ -241,8 +248,15 @@ impl Campaign {
                     }
                     count.points += 1;
                     let verdict = match outcome {
-                        Ok(()) => judge(&world, &world, &disk, Some(&Image::Killed)),
-                        Err(_) => campaign.recover(&disk.image(&Image::Killed), &world, &Image::Killed),
+                        Ok(()) => judge(&world, &world, &disk, Some(&Image::Killed))
+                            .and_then(|()| campaign.then_a_power_cut(&disk, &world)),
+                        Err(_) => campaign.then_a_power_cut(&disk, &world).and_then(|()| {
+                            let next = disk.image(&Image::Killed);
+                            // What a flush that failed dropped is lost as by a power cut, in the same boot.
+                            let judged = if disk.dropped() { Image::Prefix { changes: 0 } } else { Image::Killed };
+                            let world = campaign.recover_in(OLD_BOOT, &next, &world, &judged)?;
+                            campaign.then_a_power_cut(&next, &world)
+                        }),
                     };
                     let seed = campaign.world.random.seed;
                     verdict
@@ -251,6 +265,38 @@ impl Campaign {
             }
             count
         })
+    }
+
+    /// Each flush fails once, in vain, and the power goes at some call of what follows in the same boot.
+    pub fn failed_flushes_and_a_power_cut(&self, tries: usize, random: &mut Random) -> Count {
+        let mut count = Count::default();
+        for call in 1.. {
+            let disk = self.base.image(&Image::Killed);
+            disk.fail_at(call, 0);
+            let (world, outcome) = live(&disk, self.world.clone(), OLD_BOOT);
+            if disk.counts().1 < call {
+                return count;
+            }
+            if outcome.is_ok() || !disk.dropped() {
+                continue;
+            }
+            count.points += 1;
+            for _ in 0..tries {
+                let next = disk.image(&Image::Killed);
+                let death = random.between(1, 12);
+                next.die_at(death);
+                let (world, _) = live(&next, world.after(true), OLD_BOOT);
+                let images: Vec<Image> = next.images(random).into_iter().filter(Image::is_power_cut).collect();
+                let image = &images[random.index(images.len())];
+                let verdict = self.recover(&next.image(image), &world, image);
+                let seed = self.world.random.seed;
+                verdict.unwrap_or_else(|wrong| {
+                    panic!("seed {seed}, flush {call} fails, death at call {death}, {image:?}: {wrong}")
+                });
+                count.images += 1;
+            }
+        }
+        count
     }
 
     fn in_threads(&self, work: impl Fn(&Campaign, u64) -> Count + Send + Sync + 'static) -> Count {

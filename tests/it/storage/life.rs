@@ -22,6 +22,8 @@ use crate::support::torn_disk::TornDisk;
 const WORKERS: usize = 2;
 /// The sender's lane; the workers' are the ones before.
 const SENDER_LANE: usize = WORKERS;
+/// Nothing is read while so many messages are open: a batch of four more of the largest still fits into a journal file.
+const OPEN_MAX: usize = 8;
 /// Far more steps than any run needs.
 const STEPS_MAX: usize = 20_000;
 
@@ -122,7 +124,7 @@ impl Life {
     }
 
     fn read(&mut self) -> Did {
-        if !self.batch.is_empty() {
+        if !self.batch.is_empty() || self.ledger.journal().open().count() >= OPEN_MAX {
             return Did::Nothing;
         }
         // Only with the next poll does the server learn that it may forget.

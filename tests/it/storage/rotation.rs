@@ -40,7 +40,9 @@ fn line() -> Line {
 /// Appends lines as a worker does that finds files of an earlier one. Returns how many were flushed, or `flushed`.
 fn append(disk: &TornDisk, count: u64, mut flushed: u64) -> u64 {
     let (mut sessions, session) = (open(disk), session());
-    sessions.mark_unsynced(session.stem());
+    if sessions.reread(session.stem()).is_err() {
+        return flushed;
+    }
     for number in 1..=count {
         let mut lines = [line()];
         if sessions.append(&session, &mut lines, NOW_SECS).is_err() {

@@ -34,6 +34,12 @@ pub fn say(line: &str) {
     println!("{line}");
 }
 
+/// On standard error: what must not wait for the end of the test.
+#[allow(clippy::print_stderr, clippy::disallowed_macros, reason = "the one voice of the tests")]
+pub fn warn(line: &str) {
+    eprintln!("{line}");
+}
+
 /// Small, seeded, not for secrets (SplitMix64).
 #[derive(Clone, Debug)]
 pub struct Random {

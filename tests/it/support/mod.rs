@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of what is offered here")]
 
 pub mod cases;
+pub mod certificates;
 pub mod checker;
 mod checker_chat;
 mod checker_proof;
@@ -17,6 +18,7 @@ pub mod fake_bridge;
 pub mod fake_http;
 pub mod fake_http_request;
 pub mod fake_provider;
+pub mod fake_proxy;
 pub mod fake_telegram;
 mod fakes_proof;
 pub mod journal_text;
@@ -30,6 +32,7 @@ pub mod scene;
 pub mod stretch;
 pub mod telegram_script;
 pub mod telegram_server;
+pub mod tls_server;
 pub mod torn_disk;
 mod torn_file;
 pub mod tracer;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use crate::support::cases::say;
+use crate::support::cases::{say, warn};
 use crate::support::waiting::{now, since};
 use crate::support::world::World;
 
@@ -65,6 +65,16 @@ impl Report {
 
     pub fn count_of(&mut self, detail: &str, count: usize) {
         *self.details.entry(detail.to_string()).or_default() += count;
+    }
+
+    /// They are said at once too: a run that is ended before its end has told what it found.
+    pub fn add_problems(&mut self, problems: impl Iterator<Item = String>) {
+        for problem in problems {
+            if self.problems.len() < SHOWN_MAX {
+                warn(&format!("{}: {problem}", self.item));
+            }
+            self.problems.push(problem);
+        }
     }
 
     /// The log of a stretch: its hash, and how often each warning and error is in it.

@@ -134,7 +134,7 @@ impl Stretch {
             self.keep_evidence(&traces, report);
         }
         let seed = self.scene.random.seed;
-        report.problems.extend(problems.into_iter().map(|problem| format!("stretch {seed}: {problem}")));
+        report.add_problems(problems.into_iter().map(|problem| format!("stretch {seed}: {problem}")));
     }
 
     /// What is wrong at the quiet end, and what shows it.

@@ -5,6 +5,9 @@
 //! process finds is an [`Image`]: after a kill everything that was written, after a power cut what was synced and any
 //! part of the rest. `fail_at(call)` makes one call fail and goes on; reads are calls, too.
 //!
+//! A sync that fails drops what it did not write, as Linux does: it reads as before until a power cut or a `reread`, then
+//! as the medium has it, and the next sync has nothing to do.
+//!
 //! Stricter than most file systems: a name that was given or changed is sure after a power cut only if its folder was
 //! synced, and of two names given one after the other the first may be lost. What was written to two files since they
 //! were synced may be lost of one and kept of the other.
@@ -92,6 +95,15 @@ impl Change {
         }
     }
 
+    /// Changes the content of its file.
+    fn write_to(&self, content: &mut TornFile) {
+        match self {
+            Change::Write { offset, bytes, .. } => content.write(*offset, bytes),
+            Change::Truncate { len, .. } => content.truncate(*len),
+            Change::Create { .. } | Change::Rename { .. } | Change::Remove { .. } => {}
+        }
+    }
+
     /// The name that it gives or takes.
     fn name(&self) -> Option<&str> {
         match self {
@@ -132,6 +144,9 @@ struct Disk {
     calls: u64,
     trouble: Option<Trouble>,
     gone: bool,
+    /// A sync failed, and what it did not write is lost.
+    dropped: bool,
+    bytes_read: usize,
 }
 
 /// Clones share the disk.
@@ -156,7 +171,7 @@ impl TornDisk {
         lock(&self.disk).trouble = Some(Trouble::Death { change });
     }
 
-    /// `halves`: 0 writes nothing of a failing write, 1 half of it, 2 all.
+    /// `halves`: 0 writes nothing of a failing write or sync, 1 half of it, 2 all.
     pub fn fail_at(&self, call: u64, halves: usize) {
         lock(&self.disk).trouble = Some(Trouble::Failure { call, halves });
     }
@@ -170,6 +185,11 @@ impl TornDisk {
         lock(&self.disk).gone
     }
 
+    /// Whether a sync failed without having written all.
+    pub fn dropped(&self) -> bool {
+        lock(&self.disk).dropped
+    }
+
     /// The kind of call during which the process died; blank while it lives.
     pub fn died_in(&self) -> &'static str {
         lock(&self.disk).died_in
@@ -179,6 +199,10 @@ impl TornDisk {
     pub fn counts(&self) -> (u64, u64) {
         let disk = lock(&self.disk);
         (disk.changes, disk.calls)
+    }
+
+    pub fn bytes_read(&self) -> usize {
+        lock(&self.disk).bytes_read
     }
 
     /// As the running process sees it.
@@ -282,6 +306,8 @@ impl Disk {
             trouble: None,
             gone: false,
             died_in: "",
+            dropped: false,
+            bytes_read: 0,
             changes: 0,
             calls: 0,
             ..self.clone()
@@ -305,8 +331,9 @@ impl Disk {
                 }
                 self.names.insert(to.clone(), *file);
             }
-            Change::Write { file, offset, bytes, .. } => self.cached.entry(*file).or_default().write(*offset, bytes),
-            Change::Truncate { file, len } => self.cached.entry(*file).or_default().truncate(*len),
+            Change::Write { file, .. } | Change::Truncate { file, .. } => {
+                change.write_to(self.cached.entry(*file).or_default());
+            }
             Change::Remove { name } => drop(self.names.remove(name)),
         }
         self.pending.push(change);
@@ -340,6 +367,14 @@ impl Disk {
         Ok(())
     }
 
+    /// Of what a call that failed was to do, so much was done.
+    fn failed_halves(&self) -> usize {
+        match self.trouble {
+            Some(Trouble::Failure { halves, .. }) => halves,
+            _ => 0,
+        }
+    }
+
     /// The number of the file that is to be written to, and, if it is new, what gives it its name.
     fn writing(&mut self, name: &str) -> (Number, Vec<Change>) {
         if let Some(file) = self.names.get(name) {
@@ -357,10 +392,24 @@ impl Disk {
         self.file(name).map_or(0, |file| file.len)
     }
 
-    fn synced(&mut self, name: &str) {
+    /// Only what was changed since the last sync is written, not what a failed one dropped. `kept`: so many changes.
+    fn written(&mut self, name: &str, kept: impl FnOnce(usize) -> usize) {
         let Some(file) = self.names.get(name).copied() else { return };
-        self.durable.extend(self.cached.get(&file).map(|content| (file, content.clone())));
-        self.pending.retain(|change| change.content_of() != Some(file));
+        let mut changes: Vec<Change> =
+            self.pending.extract_if(.., |change| change.content_of() == Some(file)).collect();
+        changes.truncate(kept(changes.len()));
+        let content = self.durable.entry(file).or_default();
+        changes.iter().for_each(|change| change.write_to(content));
+    }
+
+    /// What is not to be written is as the medium has it; only the length is remembered.
+    fn reread(&mut self, name: &str) {
+        let Some(file) = self.names.get(name).copied() else { return };
+        let mut content = self.durable.get(&file).cloned().unwrap_or_default();
+        let changes = self.pending.iter().filter(|change| change.content_of() == Some(file));
+        changes.for_each(|change| change.write_to(&mut content));
+        content.truncate(self.cached.get(&file).map_or(0, |cached| cached.len));
+        self.cached.insert(file, content);
     }
 
     fn folder_synced(&mut self, prefix: &str) {
@@ -429,7 +478,9 @@ impl Storage for Folder {
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = lock(&self.disk.disk);
         disk.call(READ, Vec::new())?;
-        Ok(disk.file(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer)))
+        let read = disk.file(&self.path(name)).map_or(0, |file| file.read(offset as usize, buffer));
+        disk.bytes_read += read;
+        Ok(read)
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -479,8 +530,24 @@ impl Storage for Folder {
             pause();
         }
         let mut disk = lock(&self.disk.disk);
-        disk.call("sync", Vec::new())?;
-        disk.synced(&self.path(name));
+        let name = self.path(name);
+        match disk.call("sync", Vec::new()) {
+            Ok(()) => disk.written(&name, |all| all),
+            Err(error) if disk.gone => return Err(error),
+            Err(error) => {
+                let halves = disk.failed_halves();
+                disk.dropped = halves < 2;
+                disk.written(&name, |all| all * halves / 2);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn reread(&mut self, name: &str) -> io::Result<()> {
+        let mut disk = lock(&self.disk.disk);
+        disk.call(READ, Vec::new())?;
+        disk.reread(&self.path(name));
         Ok(())
     }
 

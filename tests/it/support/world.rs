@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -93,6 +93,14 @@ impl World {
         command
     }
 
+    /// Another program, in the environment of the product.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.environment).current_dir(self.path("home"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
     pub fn start(&self, arguments: &[&str]) -> Process {
         self.start_through(&[], arguments)
     }
@@ -100,6 +108,14 @@ impl World {
     pub fn start_through(&self, prefix: &[OsString], arguments: &[&str]) -> Process {
         let child = self.command_through(prefix, arguments).spawn().expect("the product starts");
         Process::new(child, &self.said, &self.stdout)
+    }
+
+    /// Starts a command that reads what is written to the second value.
+    pub fn start_reading(&self, arguments: &[&str]) -> (Process, ChildStdin) {
+        let child = self.command(arguments).stdin(Stdio::piped()).spawn();
+        let mut child = child.expect("the product starts");
+        let input = child.stdin.take().expect("it is a pipe");
+        (Process::new(child, &self.said, &self.stdout), input)
     }
 
     /// Runs a command to its end.

@@ -23,7 +23,7 @@ use rusty_pinch::provider::chain::Link;
 use rusty_pinch::provider::standing::Standing;
 use rusty_pinch::runtime::supervise::{Ended, Supervised, supervise};
 use rusty_pinch::runtime::topology::{Channel, Plan as Wiring, Started, Threads, Work, start};
-use rusty_pinch::store::exchange::{Folders, Opening};
+use rusty_pinch::store::exchange::{Folders, Left, Opening};
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::ledger::Ledger;
 use rusty_pinch::sys::signal::Signal;
@@ -152,7 +152,7 @@ impl Process {
             limits: Limits { workers: town.plan.workers, credits, messages_max: None },
             bounds: town.plan.bounds,
             ledger,
-            reopened: opening.reopened,
+            left: Left { reopened: opening.reopened, held: opening.held },
             answerers: outside.answerers(&calls, &mut rng),
             names: Names { provider: "compatible".to_string(), model: "script".to_string() },
             channel: outside.channel(opening.next_positions.get(&ACCOUNT).copied(), &mut rng),

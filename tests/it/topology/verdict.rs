@@ -147,7 +147,8 @@ fn session_order(session: &[u8], turns: &BTreeMap<String, u64>, updates: &[u64])
 /// Replies are given up only where the network gave reason to; messages only if they end processes.
 fn given_up(town: &Town, dead: &BTreeSet<u64>) -> Result<(), String> {
     let seen = town.seen();
-    for update in dead {
+    let poison = town.plan.poison.map(|(update, _)| update);
+    for update in dead.iter().filter(|update| Some(**update) != poison) {
         let blocked = town.plan.blocked.as_deref() == Some(town.plan.chat(*update));
         let tries = seen.begun.iter().filter(|((turn, _), _)| seen.turns[turn] == *update).map(|(_, tries)| *tries);
         if !blocked && tries.max().unwrap_or(0) < 3 {
@@ -156,7 +157,9 @@ fn given_up(town: &Town, dead: &BTreeSet<u64>) -> Result<(), String> {
     }
     let interrupted = seen.arrived.iter().filter(|arrived| arrived.text.contains("interrupted several times"));
     for arrived in interrupted {
-        let poison = town.plan.poison.map(|(update, _)| update);
+        if !poison.is_some_and(|update| dead.contains(&update)) {
+            return Err(format!("what was given up has no letter: {}", arrived.text));
+        }
         let turns = seen.turns.iter().filter(|(_, update)| Some(**update) == poison);
         if !turns.into_iter().any(|(turn, _)| arrived.text.contains(&turn.to_string())) {
             return Err(format!("an innocent message was given up: {}", arrived.text));

@@ -1,0 +1,158 @@
+//! What the queues hold when the disk stands still: the product's own threads between two ends that never stop giving.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, select};
+
+use rusty_pinch::base::clock::{Clock, Wall};
+use rusty_pinch::base::id::{ChannelId, TurnId};
+use rusty_pinch::base::message::Delivery;
+use rusty_pinch::base::rng::Rng;
+use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
+use rusty_pinch::observe::event::{Event, Log};
+use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Threads, Work, start};
+use rusty_pinch::store::exchange::Folders;
+use rusty_pinch::store::exchange::Left;
+use rusty_pinch::store::journal::Counting;
+use rusty_pinch::store::ledger::Ledger;
+use rusty_pinch::sys::stop;
+use rusty_pinch::sys::system_clock::SystemClock;
+use rusty_pinch::turn::machine::Names;
+use rusty_pinch::turn::schedule::Limits;
+
+use crate::support::lanes::inbound;
+use crate::support::torn_disk::TornDisk;
+use crate::support::waiting::{CEILING, Gate, holds, until};
+
+/// Far more than all queues of this test hold.
+const MANY: usize = 60;
+const BOUNDS: Bounds = Bounds { inbox: 1, appends: 2, deliveries: 3, typing: 1, batch: MANY };
+const NOW: Wall = Wall(1_700_000_000_000);
+/// How long nothing more may come through.
+const WINDOW: Duration = Duration::from_millis(150);
+
+struct Silent;
+
+impl Log for Silent {
+    fn emit(&self, _at: Wall, _event: &Event) {}
+}
+
+/// The disk that stands still in a flush, and what came through since.
+#[derive(Clone)]
+struct Standstill {
+    /// From here on the next flush stands still.
+    begins: Gate,
+    stands: Gate,
+    ends: Gate,
+    handed_over: Arc<AtomicUsize>,
+    reported: Arc<AtomicUsize>,
+}
+
+impl Standstill {
+    fn new() -> Standstill {
+        let [begins, stands, ends] = [Gate::closed(), Gate::closed(), Gate::closed()];
+        Standstill { begins, stands, ends, handed_over: Arc::default(), reported: Arc::default() }
+    }
+
+    fn disk(&self) -> TornDisk {
+        let still = self.clone();
+        TornDisk::default().before_sync(Arc::new(move || {
+            if still.begins.is_open() {
+                still.stands.open();
+                still.ends.wait(CEILING);
+            }
+        }))
+    }
+
+    /// Hands over one message, and all others once the disk stands.
+    fn reader(&self) -> Work<ReaderEnds> {
+        let still = self.clone();
+        Box::new(move |ends| {
+            let mut rng = Rng::from_seed(1);
+            for update in 0..MANY as u64 {
+                let message = inbound(TurnId::mint(NOW, &mut rng), update, "10", "question".to_string(), NOW);
+                select! {
+                    send(ends.inbox, message) -> sent => sent.map_err(|_| "the dispatcher has left")?,
+                    recv(ends.stop.receiver()) -> _ => return Ok(()),
+                }
+                if update == 0 {
+                    still.stands.wait(CEILING);
+                } else {
+                    still.handed_over.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Reports that nobody waits for, of a turn that nobody knows.
+    fn sender(&self) -> Work<SenderEnds> {
+        let still = self.clone();
+        Box::new(move |ends| {
+            let turn = TurnId::mint(NOW, &mut Rng::from_seed(2));
+            still.stands.wait(CEILING);
+            for _ in 0..MANY {
+                let report = Delivery::Unsent { turn, part: 0, ambiguous: false, resends: 0 };
+                ends.deliveries.send(report).map_err(|_| "the writer has left")?;
+                still.reported.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(())
+        })
+    }
+
+    fn came_through(&self) -> (usize, usize) {
+        (self.handed_over.load(Ordering::SeqCst), self.reported.load(Ordering::SeqCst))
+    }
+}
+
+/// Two records wait for the disk, one is in the dispatcher's hand, one in the inbox; three reports wait.
+#[test]
+fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
+    let still = Standstill::new();
+    let disk = still.disk();
+    let folders = Folders {
+        journal: disk.folder("journal"),
+        sessions: disk.folder("sessions"),
+        dead: disk.folder("dead"),
+        spool: disk.folder("spool"),
+    };
+    let counting = Counting { name: "bounds".to_string(), ..Counting::default() };
+    let (ledger, _) = Ledger::open(folders, "0000000000000000", counting, NOW).expect("a disk that works");
+    let counters = tempfile::tempdir().expect("a temporary folder");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (stopper, stop) = stop::pair();
+    still.begins.open();
+    let plan = Plan {
+        limits: Limits { workers: 0, credits: 2 * MANY, messages_max: None },
+        bounds: BOUNDS,
+        ledger,
+        left: Left::default(),
+        answerers: Vec::new(),
+        names: Names { provider: String::new(), model: String::new() },
+        channel: Channel {
+            id: ChannelId::Telegram,
+            threads: Threads::Apart { reader: still.reader(), senders: vec![still.sender()] },
+        },
+        telemetry_file: counters.path().join("latest.json"),
+        rng: Rng::from_seed(3),
+        clock,
+        log: Arc::new(Silent),
+        stop,
+    };
+    let (exits, exits_out) = bounded(16);
+    let threads = start(plan, &exits).expect("threads").threads;
+    let wanted = (BOUNDS.appends + 1 + BOUNDS.inbox, BOUNDS.deliveries);
+    until("the queues are full", || {
+        let (handed_over, reported) = still.came_through();
+        handed_over >= wanted.0 && reported >= wanted.1
+    });
+    holds("no more comes through", WINDOW, || still.came_through() == wanted);
+    still.ends.open();
+    until("everything came through", || still.came_through() == (MANY - 1, MANY));
+    drop(stopper);
+    for _ in 0..threads {
+        exits_out.recv_timeout(CEILING).expect("every thread leaves");
+    }
+}
