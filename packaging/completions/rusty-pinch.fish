@@ -36,7 +36,7 @@ complete -c rusty-pinch -n '__rusty_pinch_behind codex' -a healthcheck -d 'Look 
 complete -c rusty-pinch -n '__rusty_pinch_behind codex' -a generate -d 'Let Codex answer once, outside any conversation; prints JSON.'
 complete -c rusty-pinch -n '__rusty_pinch_behind' -a channels -d 'Commands about channels.'
 complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a telegram -d 'Answer Telegram messages until told to stop.'
-complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a whatsapp -d 'Answer WhatsApp messages (not in this version yet).'
+complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a whatsapp -d 'Answer WhatsApp messages, through a bridge, until told to stop.'
 complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a all -d 'Answer the messages of every enabled channel until told to stop.'
 complete -c rusty-pinch -n '__rusty_pinch_behind' -a help -d 'Print this help.'
 complete -c rusty-pinch -n '__rusty_pinch_behind doctor' -l json -d 'print the report as JSON'

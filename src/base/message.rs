@@ -14,6 +14,12 @@ pub const INBOUND_BYTES_MAX: usize = 32 * 1024;
 /// Longest reply, in bytes of its JSON encoding. Longer ones are cut with a notice.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 
+/// A message of WhatsApp that waited longer than this is history: a bridge hands over what it has after an outage.
+pub const HISTORY_AFTER: Duration = Duration::from_secs(600);
+
+/// The error class of history.
+pub const HISTORY: &str = "history";
+
 /// The error class of a message that was too old to be answered.
 pub const EXPIRED: &str = "expired";
 
@@ -94,6 +100,11 @@ impl Inbound {
     /// The conversation it belongs to.
     pub fn session(&self) -> SessionId {
         SessionId::of_chat(self.channel, &self.chat.id)
+    }
+
+    /// Whether it is only recorded, because it waited for us too long.
+    pub fn is_history(&self) -> bool {
+        self.channel == ChannelId::WhatsApp && self.waited.is_some_and(|waited| waited > HISTORY_AFTER)
     }
 
     /// Bytes this message takes in a checkpoint while it is open, [`RECORD_BYTES`] for all but its text included.

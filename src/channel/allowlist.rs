@@ -23,6 +23,11 @@ impl Allowlist {
         self.entries.is_empty()
     }
 
+    /// Whether this very id is an entry.
+    pub fn names(&self, id: &str) -> bool {
+        self.entries.iter().any(|entry| entry == id)
+    }
+
     /// Whether a message of `sender` in `chat` is answered.
     pub fn allows(&self, sender: &str, chat: &str) -> bool {
         self.entries.iter().any(|entry| entry == "*" || entry == sender || entry == chat)

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::id::TurnId;
 use crate::base::message::{Chat, Delivery, Inbound, Outbound};
+use crate::channel::outbound::{Attempt, Report};
 use crate::sys::stop::Stop;
 
 /// The reader's ends of the queues.
@@ -36,4 +37,39 @@ pub struct SenderEnds {
     pub lane: Receiver<()>,
     /// Which lane that is.
     pub lane_number: usize,
+}
+
+/// The writer has left; there is nobody to promise anything to.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterGone;
+
+impl SenderEnds {
+    /// Says that an attempt begins, and waits until that is in the page cache: a process that dies within the send leaves
+    /// a trace.
+    ///
+    /// # Errors
+    /// When the writer has left.
+    pub fn announce(&self, attempt: &Attempt) -> Result<(), WriterGone> {
+        let Attempt { turn, part, resends, .. } = *attempt;
+        self.tell(Delivery::Sending { turn, part, resends, lane: self.lane_number })?;
+        self.lane.recv().map_err(|_| WriterGone)
+    }
+
+    /// Says what came of a turn's attempt.
+    ///
+    /// # Errors
+    /// When the writer has left.
+    pub fn record(&self, turn: TurnId, reports: impl IntoIterator<Item = Report>) -> Result<(), WriterGone> {
+        reports.into_iter().try_for_each(|report| {
+            self.tell(match report {
+                Report::Sent { part, message_id } => Delivery::Sent { turn, part, message_id },
+                Report::Unsent { part, ambiguous, resends } => Delivery::Unsent { turn, part, ambiguous, resends },
+                Report::Close { outcome, why } => Delivery::Close { turn, outcome, why },
+            })
+        })
+    }
+
+    fn tell(&self, delivery: Delivery) -> Result<(), WriterGone> {
+        self.deliveries.send(delivery).map_err(|_| WriterGone)
+    }
 }

@@ -119,6 +119,13 @@ pub enum Report {
     },
 }
 
+impl Report {
+    /// Of a reply that was repeated often enough.
+    pub fn given_up() -> Report {
+        Report::Close { outcome: Outcome::Dead, why: "its delivery stayed unknown too often".to_owned() }
+    }
+}
+
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -189,7 +196,7 @@ impl Lanes {
         lane.queue.push_back(waiting);
     }
 
-    /// What to do at `now`. An attempt must be reported before the next step is asked for.
+    /// What to do at `now`. A chat whose attempt has not been reported gets no other one; other chats may.
     pub fn step(&mut self, now: Mono) -> Step {
         if now < self.not_before && !self.order.is_empty() {
             return Step::Wait { until: Some(self.not_before) };
@@ -204,12 +211,29 @@ impl Lanes {
         let lane = self.lanes.get_mut(&chat).expect("a chat in the order has a lane");
         self.order.push_back(chat);
         let waiting = lane.queue.front_mut().expect("a chat in the order has a reply");
-        attempt(waiting, self.mode)
+        let step = attempt(waiting, self.mode);
+        lane.not_before = Mono(u64::MAX);
+        step
+    }
+
+    /// Whether there is something to send at `now`.
+    pub fn is_ready(&self, now: Mono) -> bool {
+        self.not_before <= now && self.lanes.values().any(|lane| lane.not_before <= now)
     }
 
     /// What came of the attempt for `chat`; returns what to record, in order.
     pub fn on_sent(&mut self, chat: &str, sent: Sent, now: Mono) -> Vec<Report> {
         self.note_trouble(&sent, now);
+        self.settle(chat, sent, now)
+    }
+
+    /// The link over which the attempt for `chat` went is gone, so nobody knows what came of it. That is no sign of a
+    /// server in trouble.
+    pub fn on_link_lost(&mut self, chat: &str, now: Mono) {
+        self.settle(chat, Sent::Unknown, now);
+    }
+
+    fn settle(&mut self, chat: &str, sent: Sent, now: Mono) -> Vec<Report> {
         let Some(lane) = self.lanes.get_mut(chat) else { return Vec::new() };
         let Some(waiting) = lane.queue.front_mut() else { return Vec::new() };
         let part = waiting.outbound.next;
@@ -227,7 +251,6 @@ impl Lanes {
                 let mut reports = vec![Report::Sent { part, message_id }];
                 if usize::from(waiting.outbound.next) >= waiting.outbound.parts.len() {
                     reports.push(Report::Close { outcome: waiting.outcome(self.mode), why: String::new() });
-                    lane.not_before = Mono(0);
                     self.finish(chat);
                 }
                 reports
@@ -295,6 +318,7 @@ impl Lanes {
     fn finish(&mut self, chat: &str) {
         let Some(lane) = self.lanes.get_mut(chat) else { return };
         lane.queue.pop_front();
+        lane.not_before = Mono(0);
         if lane.queue.is_empty() {
             self.lanes.remove(chat);
             self.order.retain(|waiting| waiting != chat);

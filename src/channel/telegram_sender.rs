@@ -13,8 +13,8 @@ use crossbeam_channel::{RecvTimeoutError, select};
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::{ChannelId, TurnId};
-use crate::base::message::{Chat, Delivery, Outbound, Outcome};
-use crate::channel::ends::SenderEnds;
+use crate::base::message::{Chat, Outbound};
+use crate::channel::ends::{SenderEnds, WriterGone};
 use crate::channel::outbound::{Attempt, Lanes, Report, Sent, Step};
 use crate::channel::telegram_api as api;
 use crate::channel::telegram_client::TelegramClient;
@@ -55,9 +55,6 @@ struct Typing {
     due: Mono,
     until: Mono,
 }
-
-/// The writer has left; there is nobody to promise anything to.
-struct WriterGone;
 
 impl TelegramSender {
     /// A sender that has sent nothing yet.
@@ -173,10 +170,7 @@ impl TelegramSender {
     }
 
     fn send(&mut self, attempt: &Attempt) -> Result<(), WriterGone> {
-        let Attempt { turn, part, resends, .. } = *attempt;
-        let lane = self.ends.lane_number;
-        self.tell(Delivery::Sending { turn, part, resends, lane })?;
-        self.ends.lane.recv().map_err(|_| WriterGone)?;
+        self.ends.announce(attempt)?;
         let outcome = self.client.call("sendMessage", &api::send_message(&attempt.chat, &attempt.text), SEND_TIMEOUT);
         let sent = api::send_outcome(&outcome);
         let error = match &outcome {
@@ -184,27 +178,13 @@ impl TelegramSender {
             Err(error) => error.to_string(),
         };
         self.log_trouble(attempt, &sent, error);
-        for report in self.lanes.on_sent(&attempt.chat.id, sent, self.clock.mono()) {
-            self.tell(match report {
-                Report::Sent { part, message_id } => Delivery::Sent { turn, part, message_id },
-                Report::Unsent { part, ambiguous, resends } => Delivery::Unsent { turn, part, ambiguous, resends },
-                Report::Close { outcome, why } => Delivery::Close { turn, outcome, why },
-            })?;
-        }
-        Ok(())
+        let reports = self.lanes.on_sent(&attempt.chat.id, sent, self.clock.mono());
+        self.ends.record(attempt.turn, reports)
     }
 
     fn give_up(&mut self, turn: TurnId, chat: &str) -> Result<(), WriterGone> {
         self.lanes.on_given_up(chat);
-        self.tell(Delivery::Close {
-            turn,
-            outcome: Outcome::Dead,
-            why: "its delivery stayed unknown too often".to_owned(),
-        })
-    }
-
-    fn tell(&self, delivery: Delivery) -> Result<(), WriterGone> {
-        self.ends.deliveries.send(delivery).map_err(|_| WriterGone)
+        self.ends.record(turn, [Report::given_up()])
     }
 
     fn log_trouble(&self, attempt: &Attempt, sent: &Sent, error: String) {

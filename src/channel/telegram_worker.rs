@@ -1,7 +1,7 @@
 //! The `tg-poll` thread: finds out who the bot is, polls, hands messages over, and waits until they are on disk before
 //! it polls on. What it decides stands in `telegram.rs` and `telegram_api.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::Inbound;
 use crate::base::rng::Rng;
 use crate::channel::allowlist::Allowlist;
+use crate::channel::denied::Denied;
 use crate::channel::ends::ReaderEnds;
 use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
@@ -27,10 +28,6 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a parked reader says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
-
-/// A denied sender is logged once in this time; so many senders are remembered.
-const DENIED_EVERY: Duration = Duration::from_secs(3600);
-const DENIED_REMEMBERED_MAX: usize = 1024;
 
 /// What the reader is told at start.
 pub struct ReaderSettings {
@@ -52,7 +49,7 @@ pub struct Reader {
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     rng: Rng,
-    denied: VecDeque<(String, Mono)>,
+    denied: Denied,
     parked_said: Option<Mono>,
 }
 
@@ -66,7 +63,7 @@ impl Reader {
         log: Arc<dyn Log>,
         rng: Rng,
     ) -> Reader {
-        Reader { client, settings, ends, clock, log, rng, denied: VecDeque::new(), parked_said: None }
+        Reader { client, settings, ends, clock, log, rng, denied: Denied::default(), parked_said: None }
     }
 
     /// Runs until the order to stop.
@@ -99,7 +96,11 @@ impl Reader {
             }
             match outcome {
                 Ok(me) => {
-                    self.emit(&Event::ChannelConnected { channel: ChannelId::Telegram, account: me.id, name: me.name });
+                    self.emit(&Event::ChannelConnected {
+                        channel: ChannelId::Telegram,
+                        account: Some(me.id),
+                        name: Some(me.name),
+                    });
                     return Some(me.id);
                 }
                 Err((failure, error)) => self.failed(&mut poller, failure, error),
@@ -226,17 +227,9 @@ impl Reader {
     }
 
     fn denied(&mut self, incoming: &Incoming) {
-        let now = self.clock.mono();
-        while self.denied.front().is_some_and(|(_, at)| at.after(DENIED_EVERY) <= now) {
-            self.denied.pop_front();
-        }
-        if self.denied.iter().any(|(sender, _)| *sender == incoming.sender) {
+        if !self.denied.is_news(&incoming.sender, self.clock.mono()) {
             return;
         }
-        if self.denied.len() >= DENIED_REMEMBERED_MAX {
-            self.denied.pop_front();
-        }
-        self.denied.push_back((incoming.sender.clone(), now));
         self.emit(&Event::ChannelDenied {
             channel: ChannelId::Telegram,
             sender_id: incoming.sender.clone(),

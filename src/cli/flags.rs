@@ -186,7 +186,7 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "purpose", takes: Takes::Text("TEXT"), default: Some("general"), about: "what it is for" },
     ] },
     Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
-    Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages (not in this version yet).", options: &[MAX_MESSAGES] },
+    Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages, through a bridge, until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
 ];

@@ -13,6 +13,8 @@ use crate::sys::panic;
 
 /// `backup`.
 pub mod backup;
+/// What `channels` starts.
+pub mod channel_plans;
 /// `channels`.
 pub mod channels;
 /// `codex` and its commands.
@@ -141,7 +143,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
-        Id::ChannelsWhatsapp => park::or_park(channels::whatsapp_worker),
+        Id::ChannelsWhatsapp => park::or_park(|| channels::whatsapp(parsed)),
         Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
     }
 }

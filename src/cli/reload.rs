@@ -37,12 +37,12 @@ struct Reload {
     log: Arc<dyn Log>,
 }
 
-/// Starts the `reload` thread. A message on the returned queue makes it look again; when it is done, `then` gets one. A wish that
+/// Starts the `reload` thread. A message on the returned queue makes it look again; when it is done, each of `then` gets one. A wish that
 /// comes while it is at work is kept, and one is as good as several. The thread ends with the queue and reports nothing.
 ///
 /// # Errors
 /// When the system has no thread left to give.
-pub fn start(setup: &Setup, then: Sender<()>) -> io::Result<Sender<()>> {
+pub fn start(setup: &Setup, then: Vec<Sender<()>>) -> io::Result<Sender<()>> {
     let (config, clock, log) = (setup.config.clone(), Arc::clone(&setup.clock), Arc::clone(&setup.log));
     let reload = Reload { config, clock, log };
     let (wishes, wishes_out) = bounded(1);
@@ -51,7 +51,9 @@ pub fn start(setup: &Setup, then: Sender<()>) -> io::Result<Sender<()>> {
         for () in wishes_out {
             reload.once();
             // One that is waiting already is as good as two.
-            let _ = then.try_send(());
+            for reader in &then {
+                let _ = reader.try_send(());
+            }
         }
         Ok(())
     })?;
@@ -134,6 +136,8 @@ fn ask(slot: &Slot, new: &Secret) -> Asked {
             }
         }
         Receiver::Codex => Asked::Failed("codex has no free question for a key: the next turn will tell".to_owned()),
+        // A second client would throw the first one out.
+        Receiver::Bridge(_) => Asked::Failed("the bridge is told at the next connection".to_owned()),
         Receiver::Http(kind, base) => {
             let mut transport = HttpClient::new(base.is_secure());
             let mut ask = |key: &Secret| probe::ask(&mut transport, *kind, base.as_str(), Some(key), PROBE_PATIENCE);

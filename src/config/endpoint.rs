@@ -79,9 +79,10 @@ impl Endpoint {
     }
 }
 
-/// Checks the URL of a websocket, which may go anywhere and may have a query.
-pub fn check_websocket(text: &str) -> Result<(), EndpointError> {
-    parts(text, "ws").map(|_| ())
+/// Checks the URL of a websocket, which may have a query. With `allow_insecure`, a plain one may go anywhere.
+pub fn check_websocket(text: &str, allow_insecure: bool) -> Result<(), EndpointError> {
+    let (secure, host) = parts(text, "ws")?;
+    if secure || allow_insecure || is_near(&host) { Ok(()) } else { Err(EndpointError::Insecure) }
 }
 
 /// Checks a host and its port.

@@ -183,13 +183,13 @@ pub const KEYS: &[Key] = &[
     later(unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "Token of the health endpoint.")),
     later(unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File for the metrics.")),
     later(key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that sessions are kept; 0 is for ever.")),
-    later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run.")),
-    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Bridge, "Websocket of the WhatsApp bridge.")),
-    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge.")),
-    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", Kind::List, "Ids of people or chats who are answered on WhatsApp.")),
-    later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_DIALECT", Kind::Choice(&["auto", "p", "n"]), "auto", "Dialect of the WhatsApp bridge.")),
-    later(unset("RUSTY_PINCH_CHANNELS_WHATSAPP_MEDIA_DIR", Kind::Text, "Folder that media of the WhatsApp bridge may lie in.")),
-    later(key("RUSTY_PINCH_CHANNELS_WHATSAPP_RECONNECT_MS", count(1, 600_000), "2000", "Base of the delay before the bridge is dialled again.")),
+    key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run."),
+    unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Bridge, "Websocket of the WhatsApp bridge; ws:// only within the private network."),
+    unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge; with one, dialect `n` is spoken."),
+    unset("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", Kind::List, "Numbers, LIDs or groups who are answered on WhatsApp; `*` is everyone, empty is nobody."),
+    key("RUSTY_PINCH_CHANNELS_WHATSAPP_DIALECT", Kind::Choice(&["auto", "p", "n"]), "auto", "Dialect of the WhatsApp bridge; `auto` finds out with its first frame."),
+    unset("RUSTY_PINCH_CHANNELS_WHATSAPP_MEDIA_DIR", Kind::Text, "Folder that files of WhatsApp messages may lie in; the model is told their paths, and no others."),
+    key("RUSTY_PINCH_CHANNELS_WHATSAPP_RECONNECT_MS", count(1, 600_000), "2000", "Largest first delay before the bridge is dialled again; it doubles, up to a minute."),
     Key { kind: Kind::Secret, ..no_effect("RUSTY_PINCH_ANTHROPIC_API_KEY") },
     no_effect("RUSTY_PINCH_CODEX_PROMPT_FLAG"),
     no_effect("RUSTY_PINCH_CODEX_QUEUE_CAPACITY"),
@@ -312,7 +312,7 @@ impl Reader<'_> {
         let Some((value, source)) = self.0.get(name).filter(|(value, _)| !value.trim().is_empty()) else {
             return Ok(());
         };
-        let allow_insecure = matches!(kind, Kind::Url) && self.allows_insecure_http();
+        let allow_insecure = matches!(kind, Kind::Url | Kind::Bridge) && self.allows_insecure_http();
         let problem = values::problem(kind, value, allow_insecure);
         match problem {
             Some(problem) => Err(KeyError { name: name.to_owned(), source: source.clone(), problem }),

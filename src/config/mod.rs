@@ -34,3 +34,5 @@ pub mod settings;
 pub mod surroundings;
 /// What fits a kind.
 pub mod values;
+/// Settings of the WhatsApp worker.
+pub mod whatsapp_settings;

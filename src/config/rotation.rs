@@ -15,6 +15,8 @@ pub enum Receiver {
     Http(ProviderKind, Endpoint),
     /// The Codex program.
     Codex,
+    /// A WhatsApp bridge, by its URL.
+    Bridge(String),
 }
 
 /// A secret in use, and where.
@@ -67,7 +69,9 @@ pub fn slots(config: &Config) -> Vec<Slot> {
         let (user, source) = (format!("codex account {}", account.id), account.key_source.clone());
         Some(Slot { user, place: 0, receiver: Receiver::Codex, name, source, secret })
     });
-    token.chain(keys).chain(of_codex).collect()
+    let bridge = config.whatsapp.token.iter().zip(config.whatsapp.bridge.clone());
+    let bridge = bridge.map(|(token, url)| Slot::new("whatsapp", 0, Receiver::Bridge(url), token));
+    token.chain(bridge).chain(keys).chain(of_codex).collect()
 }
 
 fn is_same(one: &Slot, other: &Slot) -> bool {

@@ -11,6 +11,7 @@ use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, So
 use crate::config::limits::SpendingLimits;
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
+use crate::config::whatsapp_settings::WhatsAppSettings;
 use crate::config::{chain, codex_accounts, codex_environment, codex_settings, surroundings};
 
 /// Who answers.
@@ -109,6 +110,8 @@ pub struct Config {
     pub codex: CodexSettings,
     /// The Telegram worker.
     pub telegram: TelegramSettings,
+    /// The WhatsApp worker.
+    pub whatsapp: WhatsAppSettings,
     /// What is done about a send whose outcome is unknown.
     pub delivery: Mode,
     /// Prompt building.
@@ -200,6 +203,7 @@ impl Config {
             provider,
             fallbacks,
             telegram: telegram(&reader, insecure)?,
+            whatsapp: WhatsAppSettings::load(&reader)?,
             delivery: match reader.choice("RUSTY_PINCH_DELIVERY")?.as_str() {
                 "at_most_once" => Mode::AtMostOnce,
                 _ => Mode::AtLeastOnce,

@@ -33,10 +33,14 @@ pub fn misfit(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
     match kind {
         Kind::Text | Kind::List | Kind::Words => None,
         Kind::Url => Endpoint::parse(value, allow_insecure).err().map(|error| error.to_string()),
-        Kind::Bridge => endpoint::check_websocket(value).err().map(|error| match error {
+        Kind::Bridge => endpoint::check_websocket(value, allow_insecure).err().map(|error| match error {
             EndpointError::OtherScheme => "must start with ws:// or wss:// and name a host".to_owned(),
             EndpointError::HasUserInfo => {
                 "must not hold a user name or password: put it into RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN".to_owned()
+            }
+            EndpointError::Insecure => {
+                "uses plain ws outside the private network: use wss, or set RUSTY_PINCH_ALLOW_INSECURE_HTTP=true"
+                    .to_owned()
             }
             other => other.to_string(),
         }),

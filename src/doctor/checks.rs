@@ -4,6 +4,7 @@ use crate::base::clock::WALL_FLOOR;
 use crate::config::remarks::remarks;
 use crate::config::settings::{Config, ProviderSettings, key_names};
 use crate::config::surroundings::Surroundings;
+use crate::config::whatsapp_settings::BridgeDialect;
 use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::doctor::report::{Check, Level};
 use crate::doctor::{names, secrets};
@@ -27,6 +28,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, found)));
     checks.extend(telegram(config));
+    checks.extend(whatsapp(config));
     checks.extend(proxies(surroundings));
     checks.extend(facts.data.as_ref().and_then(data_folder));
     checks.extend(facts.restoring.then(restoring));
@@ -167,6 +169,32 @@ fn telegram(config: &Config) -> Vec<Check> {
     if telegram.allow_from.iter().any(|entry| entry == "*") {
         let sentence = "telegram answers everyone, because the allowlist holds '*'";
         checks.push(Check::warning("channel.everyone", sentence, "list the ids that may write"));
+    }
+    checks
+}
+
+fn whatsapp(config: &Config) -> Vec<Check> {
+    const ID: &str = "channel.whatsapp";
+    let whatsapp = &config.whatsapp;
+    let mut checks = Vec::new();
+    if whatsapp.enabled && whatsapp.bridge.is_none() {
+        let remedy = "set RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL";
+        checks.push(Check::error(ID, "whatsapp is enabled without a bridge", remedy));
+    }
+    if whatsapp.enabled && whatsapp.allow_from.is_empty() {
+        let remedy = "list who may write in RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM";
+        checks.push(Check::error(ID, "whatsapp answers nobody", remedy));
+    }
+    if whatsapp.enabled && whatsapp.dialect == BridgeDialect::P && whatsapp.token.is_some() {
+        let remedy = "leave RUSTY_PINCH_CHANNELS_WHATSAPP_DIALECT at auto if the bridge wants the token";
+        checks.push(Check::warning(ID, "a bridge of dialect p gets no token, although one is set", remedy));
+    }
+    if checks.is_empty() {
+        checks.push(Check::ok(ID, if whatsapp.enabled { "whatsapp can start" } else { "whatsapp is off" }));
+    }
+    if whatsapp.enabled && whatsapp.allow_from.iter().any(|entry| entry == "*") {
+        let sentence = "whatsapp answers everyone, because the allowlist holds '*'";
+        checks.push(Check::warning("channel.everyone", sentence, "list the numbers that may write"));
     }
     checks
 }

@@ -21,6 +21,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("provider.codex", "the Codex program is there"),
     ("provider.codex_login", "each account of the Codex program can be used"),
     ("channel.telegram", "Telegram has its token and people to answer"),
+    ("channel.whatsapp", "WhatsApp has its bridge and people to answer"),
     ("channel.everyone", "an allowlist that lets everyone in"),
     ("network.proxy", "a proxy is used"),
     ("path.writable", "a folder that must be writable is"),

@@ -75,6 +75,11 @@ pub fn upper_half(base: Duration, cap: Duration, failures: u32, rng: &mut Rng) -
     ceiling / 2 + rng.jitter(ceiling / 2)
 }
 
+/// A delay anywhere below such a ceiling (full jitter): for links, where many clients must not come back together.
+pub fn full(base: Duration, cap: Duration, failures: u32, rng: &mut Rng) -> Duration {
+    rng.jitter(ceiling(base, cap, failures))
+}
+
 fn ceiling(base: Duration, cap: Duration, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     base.saturating_mul(1 << doublings).min(cap)

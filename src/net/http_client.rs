@@ -8,7 +8,7 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -22,6 +22,7 @@ use crate::net::http::{
     BODY_BYTES_MAX, CONNECT_TIMEOUT, HEADER_BYTES_MAX, Head, Method, Phase, Request, Transport, TransportError,
 };
 use crate::net::http_wire::{Dial, Lookup, Progress, Watch, failed};
+use crate::net::roots;
 
 /// Buffers of a connection. ureq's own default suits servers, not a Pi; but a header over the limit, or a flood of
 /// interim responses (1xx), is only known as such if more of it than the limit fits in.
@@ -101,7 +102,7 @@ fn new_agent(secure: bool, progress: Arc<Progress>) -> Agent {
     if secure {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         config = config.tls_config(
-            TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(roots().clone()).build(),
+            TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(trusted()).build(),
         );
     }
     let config = config.build();
@@ -113,20 +114,11 @@ fn new_agent(secure: bool, progress: Arc<Progress>) -> Agent {
     Agent::with_parts(config, connector, Lookup(progress))
 }
 
-/// The host's certificates, or the bundled ones of Mozilla where it has none. Read once. `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` name others; where they name nothing that can be read, a private server is not trusted, and the log
-/// says why.
-fn roots() -> &'static RootCerts {
-    static ROOTS: OnceLock<RootCerts> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let found = rustls_native_certs::load_native_certs();
-        if found.certs.is_empty() {
-            let why = if found.errors.is_empty() { "there are none" } else { "they cannot be read" };
-            log::warn!("no trusted certificates from this host, {why} (see SSL_CERT_FILE): the bundled ones are used");
-            return RootCerts::WebPki;
-        }
-        RootCerts::from(found.certs.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned()))
-    })
+fn trusted() -> RootCerts {
+    match roots::of_host() {
+        [] => RootCerts::WebPki,
+        found => RootCerts::from(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned())),
+    }
 }
 
 fn send(

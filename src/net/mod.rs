@@ -10,3 +10,7 @@ pub mod http_client;
 pub mod http_wire;
 /// How long a server asks us to wait.
 pub mod retry_after;
+/// Which certificates are trusted.
+pub mod roots;
+/// A websocket, over the one crate for it.
+pub mod websocket;

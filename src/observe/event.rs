@@ -128,13 +128,34 @@ pub enum Event {
         channel: ChannelId,
         allow_from_count: usize,
         max_messages: Option<u64>,
-        poll_timeout_secs: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        poll_timeout_secs: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bridge_url: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reconnect_ms: Option<u64>,
         workers: usize,
         seed: u64,
         version: &'static str,
     },
-    /// The channel's account is known: the bot's id and name.
-    ChannelConnected { channel: ChannelId, account: u64, name: String },
+    /// The channel's account is known, the bot's id and name; or the link to a bridge stands.
+    ChannelConnected {
+        channel: ChannelId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        account: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// There is no link to a bridge yet; it is tried again after `retry_ms`.
+    ChannelConnectError { channel: ChannelId, error: String, failures: u32, retry_ms: u64 },
+    /// The link to a bridge ended; there will be another after `retry_ms`.
+    ChannelReadError { channel: ChannelId, error: String, failures: u32, retry_ms: u64 },
+    /// Frames of a bridge could not be understood, so many since this was last said.
+    ChannelParseError { channel: ChannelId, error: &'static str, count: u64 },
+    /// What a bridge says about itself changed.
+    ChannelState { channel: ChannelId, state: &'static str },
+    /// Messages and frames that were passed over since the worker began, by reason.
+    ChannelTally { channel: ChannelId, passed: std::collections::BTreeMap<&'static str, u64> },
     /// A worker ends as it was asked to.
     ChannelStop { channel: ChannelId, reason: &'static str },
     /// A signal was taken.
@@ -215,6 +236,9 @@ impl Event {
         match self {
             Event::Fatal { .. } | Event::JournalDamage { .. } | Event::ChannelParked { .. } => Level::Error,
             Event::ChannelPollError { .. }
+            | Event::ChannelConnectError { .. }
+            | Event::ChannelReadError { .. }
+            | Event::ChannelParseError { .. }
             | Event::ChannelSendError { .. }
             | Event::ChannelDenied { .. }
             | Event::ChannelWait { .. }

@@ -37,8 +37,8 @@ pub enum Ended {
 
 /// What is supervised.
 pub struct Supervised {
-    /// Which channel the events name.
-    pub channel: ChannelId,
+    /// Which channels the events name.
+    pub channels: Vec<ChannelId>,
     /// Where threads report.
     pub exits: Receiver<Exit>,
     /// How many will.
@@ -59,7 +59,7 @@ pub struct Supervised {
 
 /// Waits until every thread has ended, or for as long as a stop may take.
 pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn Log>) -> Ended {
-    let Supervised { channel, exits, threads, signals, stopper, poll, calls, reload, drain } = supervised;
+    let Supervised { channels, exits, threads, signals, stopper, poll, calls, reload, drain } = supervised;
     let emit = |event: &Event| log.emit(clock.wall(), event);
     let mut stopper = Some(stopper);
     let mut ended: Option<Ended> = None;
@@ -123,7 +123,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
         Ended::MaxMessages => "max_messages",
         Ended::Storage { .. } => "storage",
     };
-    emit(&Event::ChannelStop { channel, reason });
+    channels.into_iter().for_each(|channel| emit(&Event::ChannelStop { channel, reason }));
     ended
 }
 

@@ -66,14 +66,25 @@ pub const SENDERS: usize = 2;
 /// Work of a thread that holds the ends `E`.
 pub type Work<E> = Box<dyn FnOnce(E) -> Result<(), String> + Send>;
 
-/// A channel's threads.
+/// A channel.
 pub struct Channel {
     /// Which one.
     pub id: ChannelId,
-    /// Reads messages.
-    pub reader: Work<ReaderEnds>,
-    /// Send replies.
-    pub senders: Vec<Work<SenderEnds>>,
+    /// Its threads.
+    pub threads: Threads,
+}
+
+/// How a channel divides its work.
+pub enum Threads {
+    /// One thread reads messages, others send replies.
+    Apart {
+        /// Reads messages.
+        reader: Work<ReaderEnds>,
+        /// Send replies.
+        senders: Vec<Work<SenderEnds>>,
+    },
+    /// One thread does both, because there is one connection.
+    Joint(Work<(ReaderEnds, SenderEnds)>),
 }
 
 /// Everything that `start` wires.
@@ -135,7 +146,11 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let Plan { limits, bounds, ledger, left, answerers, names, channel, telemetry_file, rng, clock, log, stop } = plan;
     // After a power cut more turns may be open than there are credits.
     let open_max = limits.credits + left.reopened.len() + left.held.len();
-    let senders = channel.senders.len();
+    let Channel { id, threads: channel_threads } = channel;
+    let senders = match &channel_threads {
+        Threads::Apart { senders, .. } => senders.len(),
+        Threads::Joint(_) => 1,
+    };
     let workers = answerers.len();
 
     let (inbox, inbox_out) = queue(bounds.inbox);
@@ -161,12 +176,10 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     spawn("writer", exits.clone(), move || writer.run())?;
 
     let mut lanes_out = lanes_out.into_iter().enumerate();
-    for (number, (work, (outbox, typing))) in
-        channel.senders.into_iter().zip(outboxes_out.into_iter().zip(typing_out)).enumerate()
-    {
+    let mut sender_ends: Vec<SenderEnds> = Vec::new();
+    for (outbox, typing) in outboxes_out.into_iter().zip(typing_out) {
         let (lane_number, lane) = lanes_out.next().expect("there is a lane for every sender");
-        let ends = SenderEnds { outbox, typing, deliveries: deliveries.clone(), lane, lane_number };
-        spawn(&format!("send-{number}"), exits.clone(), move || work(ends))?;
+        sender_ends.push(SenderEnds { outbox, typing, deliveries: deliveries.clone(), lane, lane_number });
     }
     // The writer ends when every sender has left, so nobody else may hold this end.
     drop(deliveries);
@@ -184,13 +197,36 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
         spawn(&format!("turn-{number}"), exits.clone(), move || worker::run(answerer, &ends))?;
     }
 
-    let ends = ChannelEnds { channel: channel.id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
+    let ends = ChannelEnds { channel: id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
     let ends =
         DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
     spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, left, ends))?;
 
     let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
-    let reader = channel.reader;
-    spawn("poll", exits.clone(), move || reader(ends))?;
-    Ok(Started { threads: 3 + senders + workers, reload })
+    let of_channel = start_channel(channel_threads, ends, sender_ends, exits)?;
+    Ok(Started { threads: 2 + workers + of_channel, reload })
+}
+
+/// Starts the threads of the channel; how many there are.
+fn start_channel(
+    threads: Threads,
+    reader_ends: ReaderEnds,
+    mut sender_ends: Vec<SenderEnds>,
+    exits: &Sender<Exit>,
+) -> io::Result<usize> {
+    match threads {
+        Threads::Apart { reader, senders } => {
+            let count = 1 + senders.len();
+            for (number, (work, ends)) in senders.into_iter().zip(sender_ends).enumerate() {
+                spawn(&format!("send-{number}"), exits.clone(), move || work(ends))?;
+            }
+            spawn("poll", exits.clone(), move || reader(reader_ends))?;
+            Ok(count)
+        }
+        Threads::Joint(work) => {
+            let sender_ends = sender_ends.pop().expect("there is one outbox");
+            spawn("bridge", exits.clone(), move || work((reader_ends, sender_ends)))?;
+            Ok(1)
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::store::exchange::{Append, Left, Notice};
 use crate::store::recover::Reopened;
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
-use crate::turn::machine::{Names, refusal};
+use crate::turn::machine::{Names, history, refusal};
 use crate::turn::schedule::{Action, CHAT_OPEN_MAX, Limits, Schedule};
 
 /// The dispatcher's ends to one channel.
@@ -119,7 +119,11 @@ fn perform(action: Action, channels: &HashMap<ChannelId, &ChannelEnds>, ends: &D
     match action {
         Action::Accept(inbound) => append(ends, Append::Accept(inbound))?,
         Action::Refuse { inbound, told } => {
-            let reply = Box::new(refusal(&inbound, CHAT_OPEN_MAX, &ends.names));
+            let reply = match inbound.is_history() {
+                true => history(&inbound, &ends.names),
+                false => refusal(&inbound, CHAT_OPEN_MAX, &ends.names),
+            };
+            let reply = Box::new(reply);
             append(ends, Append::Refuse { inbound, reply, told })?;
         }
         Action::Readmit(readmission) => append(ends, Append::Readmit(readmission))?,

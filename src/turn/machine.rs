@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::message::{Inbound, Message, Path, Reply, Role, Summary};
+use crate::base::message::{HISTORY, HISTORY_AFTER, Inbound, Message, Path, Reply, Role, Summary};
 use crate::provider::class::Class;
 use crate::provider::spending::Refusal;
 use crate::tool::command::{self, ToolCall};
@@ -179,12 +179,23 @@ pub fn refusal(inbound: &Inbound, open_max: usize, names: &Names) -> Reply {
         "Sorry, I still have {open_max} messages of this chat to answer, so I cannot take more right now. (ref {})",
         inbound.turn
     );
+    unasked(inbound, text, "busy", names)
+}
+
+/// What stands in the conversation beside a message that was only recorded. It is not sent.
+pub fn history(inbound: &Inbound, names: &Names) -> Reply {
+    let minutes = HISTORY_AFTER.as_secs() / 60;
+    unasked(inbound, format!("(Not answered: it came more than {minutes} minutes late.)"), HISTORY, names)
+}
+
+/// The reply to a message that no model was asked about.
+fn unasked(inbound: &Inbound, text: String, error: &str, names: &Names) -> Reply {
     let summary = Summary {
         path: Some(Path::Provider),
         provider: names.provider.clone(),
         model: names.model.clone(),
         user_chars: inbound.text.chars().count() as u64,
-        error: Some("busy".to_owned()),
+        error: Some(error.to_owned()),
         ..Summary::default()
     };
     Reply { turn: inbound.turn, user_text: inbound.text.clone(), parts: vec![text.clone()], text, summary }

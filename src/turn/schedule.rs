@@ -147,6 +147,11 @@ impl Schedule {
     /// A reader handed over a message. It takes a credit.
     pub fn on_inbound(&mut self, inbound: Inbound, now: Mono) {
         let session = inbound.session().stem().to_owned();
+        if inbound.is_history() {
+            self.take_credit(&inbound, 0);
+            self.actions.push_back(Action::Refuse { inbound, told: false });
+            return;
+        }
         let refuse = self.open.get(&session).is_some_and(|open| *open >= CHAT_OPEN_MAX);
         self.take_credit(&inbound, 0);
         if !refuse {

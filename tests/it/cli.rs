@@ -310,12 +310,12 @@ fn a_conversation_is_not_deleted_under_its_worker_and_stays_deleted() {
 }
 
 #[test]
-fn channels_that_do_not_exist_yet_and_commands_that_are_gone_say_so() {
+fn channels_that_are_off_and_commands_that_are_gone_say_so() {
     let mut world = local();
-    assert!(run(&world, &["channels", "whatsapp"], 78).stderr[0].contains("no WhatsApp worker yet"));
-    assert!(run(&world, &["channels", "all"], 78).stderr[0].contains("telegram is disabled"));
+    assert!(run(&world, &["channels", "whatsapp"], 78).stderr[0].contains("whatsapp is disabled"));
+    assert!(run(&world, &["channels", "all"], 78).stderr[0].contains("no channel is enabled"));
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", "true");
-    assert!(run(&world, &["channels", "all"], 78).stderr[0].contains("no WhatsApp worker yet"));
+    assert!(run(&world, &["channels", "all"], 78).stderr[0].contains("WHATSAPP_BRIDGE_URL"));
     for (arguments, part) in [
         (&["skills", "run", "--name", "weather"][..], "tools list"),
         (&["pulse", "job", "add-http-healthcheck", "--enabled"], "cron"),

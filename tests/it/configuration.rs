@@ -192,6 +192,7 @@ fn urls() -> Vec<Case> {
     const BRIDGE: &str = "RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL";
     let told = "put it into RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN";
     cases.push(Case::refused(BRIDGE, "ws://me:canary8153@bridge:8080").saying(told));
+    cases.push(Case::refused(BRIDGE, "ws://bridge.example.org:8080").saying("use wss"));
     cases
 }
 
@@ -341,7 +342,11 @@ fn commands() -> Vec<Case> {
     vec![
         telegram("RUSTY_PINCH_MODEL", "m", "disabled"),
         telegram("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED", "true", "TOKEN"),
-        Case { command: &["channels", "whatsapp"], parts: vec!["WhatsApp".to_owned()], ..telegram("A", "1", "") },
+        Case {
+            command: &["channels", "whatsapp"],
+            parts: vec!["whatsapp is disabled".to_owned()],
+            ..telegram("A", "1", "")
+        },
         storage("/dev/null/data"),
         storage("@occupied"),
         storage("@occupied/below"),

@@ -59,3 +59,5 @@ mod tidy;
 mod topology;
 /// From the earlier runtime, and back.
 mod upgrade;
+/// The websocket of a bridge as the worker speaks it.
+mod whatsapp;

@@ -37,7 +37,8 @@ pub const ROWS: &[Row] = &[
     row("2.1", "channel_stop", "channel reason", Stays, Check(event)),
     row("2.1", "channel_poll_error", "channel error", Stays, Check(event)),
     row("2.1", "channel_send_error", "channel error chat_id", Stays, Check(event)),
-    row("2.1", "channel_connect_error, channel_read_error, channel_parse_error", "", Later("§13 events of the WhatsApp worker"), Check(whatsapp_is_later)),
+    row("2.1", "channel_start (whatsapp): bridge_url", "", Changed("weakness: scheme, host and port only, because a URL may hold a secret"), Check(bridge_url)),
+    row("2.1", "channel_connect_error, channel_read_error, channel_parse_error", "", Stays, Tests(&["every_entrance_that_does_not_lead_in_is_told_and_tried_again", "no_text_ends_the_worker_or_the_link"])),
     row("3", "--option VALUE and --option=VALUE", "", Stays, Check(both_spellings)),
     row("3", "--help everywhere", "", Stays, Check(help)),
     row("3", "--version, -V, -h", "", Changed("§15.8 exist now"), Check(version)),
@@ -61,8 +62,8 @@ pub const ROWS: &[Row] = &[
     row("3", "channels telegram", "", Stays, Tests(&["a_worker_introduces_itself_and_asks_for_messages_only"])),
     row("3", "channels telegram --max-messages", "", Stays, Check(option)),
     row("3", "channels telegram while it is disabled", "", Changed("§15.9 exit 78, was 1"), Check(disabled_channel)),
-    row("3", "channels whatsapp", "", Later(NOT_YET), Check(whatsapp_is_later)),
-    row("3", "channels whatsapp --max-messages", "", Later(NOT_YET), Check(option)),
+    row("3", "channels whatsapp", "", Stays, Tests(&["a_bridge_of_dialect_p_is_found_out_by_its_first_message"])),
+    row("3", "channels whatsapp --max-messages", "", Stays, Check(option)),
     row("3", "repl", "", Changed("§15.8 ends at end of input; weakness: a failed turn ended it"), Check(repl)),
     row("3", "repl --session", "default", Stays, Check(option)),
     row("3", "session", "", Stays, Check(session)),
@@ -128,7 +129,7 @@ pub const ROWS: &[Row] = &[
     row("3.1", "warning: the request timeout is 0", "RUSTY_PINCH_REQUEST_TIMEOUT_SECS=0 request_timeout_secs: 0", Stays, Check(doctor_names)),
     row("3.1", "warning: the largest back-off is smaller than the first", "", Stays, Tests(&["what_does_not_do_what_it_seems_to_say_is_named"])),
     row("3.1", "warning: telegram is enabled without a token", "RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED=true RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", Changed("§15.4 fails"), Check(doctor_names)),
-    row("3.1", "warning: whatsapp is enabled without a URL", "RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED=true WHATSAPP", Later(NOT_YET), Check(doctor_names)),
+    row("3.1", "warning: whatsapp is enabled without a URL", "RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED=true WHATSAPP", Stays, Check(doctor_names)),
     row("3.1", "warning: codex is enabled without accounts", "", Changed("§16 there is always the program's own account"), Check(doctor_order)),
     row("3.1", "warning: the codex program is blank", "", Changed("§15.9 blank means unset"), Check(blank_codex)),
     row("3.1", "warning: the provider is codex and codex is disabled", "RUSTY_PINCH_PROVIDER=codex RUSTY_PINCH_CODEX_ENABLED=false RUSTY_PINCH_CODEX_ENABLED", Changed("§15.4 fails"), Check(doctor_names)),
@@ -156,7 +157,13 @@ pub const ROWS: &[Row] = &[
     row("3.2", "telemetry.updated_at", "*", Stays, Check(stats_key)),
     row("3.2", "keys are in alphabetical order", "", Stays, Check(stats_order)),
 
-    row("10", "WhatsApp worker: frames, allow list, reconnect, --max-messages", "", Later(NOT_YET), Check(whatsapp_is_later)),
+    row("10", "WhatsApp: a text frame in, a text frame out, extra fields ignored", "", Stays, Tests(&["a_message_of_dialect_p_may_leave_out_almost_everything", "what_we_say_is_exactly_this"])),
+    row("10", "WhatsApp: binary frames and other types are ignored, what is no frame is told", "", Stays, Tests(&["binary_frames_are_counted_and_large_messages_of_many_frames_are_read", "what_is_no_frame_says_so_and_nothing_panics"])),
+    row("10", "WhatsApp: ws only, no limits of time, a fixed delay", "", Changed("weakness: wss, limits, full jitter from RECONNECT_MS to a minute"), Tests(&["tls_is_spoken_and_a_certificate_that_is_not_trusted_is_refused", "delays_have_full_jitter_below_a_ceiling_and_no_end"])),
+    row("10", "WhatsApp: a reply is one frame, never split", "", Changed("weakness: split as on every channel"), Tests(&["long_replies_are_split_and_markup_is_whatsapps"])),
+    row("10", "WhatsApp: no dedupe, no check for own messages", "", Changed("weakness: echoing bridges loop"), Tests(&["our_own_messages_and_echoes_are_not_answered", "copies_of_a_message_are_answered_once_and_what_has_no_id_every_time"])),
+    row("10", "WhatsApp: allow list by sender or chat", "", Changed("§15.1 empty is nobody"), Tests(&["entries_match_every_candidate_alike", "an_empty_list_answers_nobody_and_says_so"])),
+    row("10", "WhatsApp: --max-messages", "", Stays, Tests(&["a_bounded_run_ends_after_its_messages"])),
     row("11", "monitor: header, APP, PROCESS, HOST and STORAGE blocks", "", Later(NOT_YET), Check(monitor_is_later)),
 ];
 
@@ -337,12 +344,16 @@ fn disabled_channel(_: &Row) {
     assert!(finished.stderr[0].contains("disabled"), "{finished:?}");
 }
 
-fn whatsapp_is_later(_: &Row) {
+fn bridge_url(_: &Row) {
     let mut world = local();
-    assert!(run(&world, &["channels", "whatsapp"], 78).stderr[0].contains("no WhatsApp worker yet"));
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", "true");
-    let told = world.run(&["doctor"]).stdout;
-    assert!(told.lines().any(|line| line.starts_with("- ") && line.contains("WHATSAPP")), "{told}");
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", "ws://127.0.0.1:9/ws?session=canary");
+    let mut process = world.start(&["channels", "whatsapp"]);
+    let started = process.until_event("channel_start");
+    assert_eq!(started["bridge_url"], "ws://127.0.0.1:9");
+    process.terminate();
+    process.wait_within(std::time::Duration::from_secs(10));
+    assert!(!world.all_lines().iter().any(|line| line.contains("canary")));
 }
 
 fn monitor_is_later(_: &Row) {

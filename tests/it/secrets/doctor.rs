@@ -41,6 +41,7 @@ fn servers_are_asked_only_when_somebody_wants_it_and_each_problem_has_a_remedy()
     let bridge = FakeHttp::start("bridge", |_| Answer::new(426, "Upgrade Required"));
     scene.world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", "true");
     scene.world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &format!("ws://{}/ws?x=canary", bridge.address()));
+    scene.world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "4915110001");
     for arguments in [&["doctor"][..], &["doctor", "--json"], &["doctor", "--secrets"]] {
         assert_eq!(scene.world.run(arguments).code, Some(0));
     }
@@ -54,7 +55,7 @@ fn servers_are_asked_only_when_somebody_wants_it_and_each_problem_has_a_remedy()
             "probe.provider ok compatible accepts the key",
             "probe.telegram ok Telegram accepts the token of bot 7000000001",
             "probe.webhook ok no webhook is set; 1 updates wait",
-            "probe.bridge ok the WhatsApp bridge can be reached; its protocol is checked",
+            "probe.bridge ok the WhatsApp bridge can be reached; whether it accepts the token",
         ],
     );
     assert_eq!(scene.telegram.count_of("getUpdates"), 0, "a probe takes no message away");

@@ -12,7 +12,7 @@ use rusty_pinch::base::message::Delivery;
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::observe::event::{Event, Log};
-use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Work, start};
+use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Threads, Work, start};
 use rusty_pinch::store::exchange::Folders;
 use rusty_pinch::store::exchange::Left;
 use rusty_pinch::store::journal::Counting;
@@ -131,7 +131,10 @@ fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
         left: Left::default(),
         answerers: Vec::new(),
         names: Names { provider: String::new(), model: String::new() },
-        channel: Channel { id: ChannelId::Telegram, reader: still.reader(), senders: vec![still.sender()] },
+        channel: Channel {
+            id: ChannelId::Telegram,
+            threads: Threads::Apart { reader: still.reader(), senders: vec![still.sender()] },
+        },
         telemetry_file: counters.path().join("latest.json"),
         rng: Rng::from_seed(3),
         clock,

@@ -22,7 +22,7 @@ use rusty_pinch::provider::caller::Caller;
 use rusty_pinch::provider::chain::Link;
 use rusty_pinch::provider::standing::Standing;
 use rusty_pinch::runtime::supervise::{Ended, Supervised, supervise};
-use rusty_pinch::runtime::topology::{Channel, Plan as Wiring, Started, Work, start};
+use rusty_pinch::runtime::topology::{Channel, Plan as Wiring, Started, Threads, Work, start};
 use rusty_pinch::store::exchange::{Folders, Left, Opening};
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::ledger::Ledger;
@@ -166,7 +166,7 @@ impl Process {
         let Started { threads, reload } = start(wiring, &exits).expect("threads");
         let (signals, signals_out) = bounded(8);
         let supervised = Supervised {
-            channel: ChannelId::Telegram,
+            channels: vec![ChannelId::Telegram],
             exits: exits_out,
             threads,
             signals: signals_out,
@@ -312,6 +312,6 @@ impl Outside<'_> {
             });
             work
         });
-        Channel { id: ChannelId::Telegram, reader, senders: senders.collect() }
+        Channel { id: ChannelId::Telegram, threads: Threads::Apart { reader, senders: senders.collect() } }
     }
 }

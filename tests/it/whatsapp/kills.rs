@@ -1,0 +1,96 @@
+//! kill -9 at random moments. With v2 nothing is lost, nothing is repeated without a mark, and a repeat has the same text
+//! (I1 to I3). P and N promise less, because their bridges send nothing again: what was on its way to the disk is lost.
+//! How much that is, is measured and told (`docs/whatsapp.md`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::support::cases::{cases, say};
+use crate::support::fake_bridge::Speaks;
+use crate::support::waiting::{came_true, until_within};
+use crate::whatsapp::{MARK, Scene};
+
+const CHATS: usize = 4;
+
+/// Runs the campaign; how many messages have no answer in the end.
+fn campaign(speaks: Speaks, kills: usize) -> usize {
+    let mut scene = Scene::new("kills", speaks);
+    if speaks == Speaks::P {
+        scene.world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_DIALECT", "p");
+    }
+    let (mut written, mut repeats) = (0, 0);
+    for _ in 0..kills {
+        let mut process = scene.start();
+        let life = Duration::from_millis(scene.random.between(20, 400));
+        let is_in = came_true(life, || scene.bridge.open_links() > 0);
+        for _ in 0..scene.random.between(1, 3) {
+            // A bridge of P or N hands its messages to whoever is there.
+            if is_in || speaks == Speaks::V2 {
+                written += 1;
+                let chat = format!("{}@lid", written % CHATS);
+                scene.bridge.write(&chat, &format!("id{written}"), &format!("message {written}."));
+            }
+        }
+        came_true(Duration::from_millis(scene.random.between(0, 200)), || !process.is_running());
+        process.kill();
+        until_within("the link of a killed worker ends", Duration::from_secs(10), || scene.bridge.open_links() == 0);
+        // What nobody read goes with its link.
+        scene.bridge.forget_wishes();
+    }
+    let process = scene.start();
+    let answered = |scene: &Scene| {
+        let texts: Vec<String> = scene.bridge.sent().into_iter().map(|sent| sent.text).collect();
+        (1..=written).filter(|number| texts.iter().any(|text| text.ends_with(&format!("message {number}.")))).count()
+    };
+    let ceiling = Duration::from_secs(if speaks == Speaks::V2 { 120 } else { 15 });
+    came_true(ceiling, || answered(&scene) == written && scene.bridge.unacked() == 0);
+    let lost = written - answered(&scene);
+    process.until_it_heeds_signals();
+    scene.stop(process);
+    let mut seen: HashMap<String, String> = HashMap::new();
+    for sent in scene.bridge.sent() {
+        let (is_marked, text) = match sent.text.strip_prefix(MARK) {
+            Some(text) => (true, text.to_string()),
+            None => (false, sent.text.clone()),
+        };
+        let message = text.split(" to ").nth(1).expect("an answer of the fake provider").to_string();
+        if let Some(before) = seen.insert(message.clone(), text.clone()) {
+            repeats += 1;
+            assert!(is_marked, "seed {}: {message} was repeated without a mark", scene.random.seed);
+            assert_eq!(before, text, "seed {}: another text for {message}", scene.random.seed);
+        }
+    }
+    say(&format!("kills, {speaks:?}: {kills} kills, {written} messages, {lost} lost, {repeats} marked repeats"));
+    lost
+}
+
+#[test]
+fn with_v2_nothing_is_lost_and_nothing_is_repeated_unmarked() {
+    assert_eq!(campaign(Speaks::V2, cases(20, 200)), 0);
+}
+
+#[test]
+fn without_v2_nothing_is_repeated_unmarked() {
+    for speaks in [Speaks::P, Speaks::N] {
+        campaign(speaks, cases(4, 200));
+    }
+}
+
+#[test]
+fn a_bridge_that_restarts_gets_everything_and_nothing_twice() {
+    let scene = Scene::new("restarts", Speaks::V2);
+    let process = scene.start_linked();
+    // Delays double with each link that did not live a minute, so these are few.
+    let count = 9;
+    for number in 0..count {
+        scene.bridge.write("1@lid", &format!("id{number}"), &format!("message {number}."));
+        let links = scene.bridge.links();
+        scene.bridge.close(1001);
+        scene.bridge.cut();
+        scene.bridge.until_links(links + 1);
+        scene.bridge.until_ready();
+    }
+    until_within("all are answered", Duration::from_secs(60), || scene.bridge.sent().len() == count);
+    scene.stop(process);
+    assert_eq!(scene.bridge.unacked(), 0);
+}

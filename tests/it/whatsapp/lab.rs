@@ -1,0 +1,202 @@
+//! The worker's thread alone, with short times and the other ends of its queues in our hands.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use rusty_pinch::base::clock::{Clock, Wall};
+use rusty_pinch::base::id::{ChannelId, TurnId};
+use rusty_pinch::base::message::{Chat, Delivery, Inbound, Mode, Outbound};
+use rusty_pinch::base::rng::Rng;
+use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
+use rusty_pinch::channel::outbound::Lanes;
+use rusty_pinch::channel::whatsapp_frame::Dialect;
+use rusty_pinch::channel::whatsapp_identity::Identities;
+use rusty_pinch::channel::whatsapp_incoming::Intake;
+use rusty_pinch::channel::whatsapp_limits::{LIMITS, LinkLimits};
+use rusty_pinch::channel::whatsapp_outgoing::Outgoing;
+use rusty_pinch::channel::whatsapp_worker::{Worker, WorkerSettings};
+use rusty_pinch::net::websocket::Dialer;
+use rusty_pinch::observe::event::{Event, Log};
+use rusty_pinch::sys::stop::{self, Stopper};
+use rusty_pinch::sys::system_clock::SystemClock;
+
+use crate::support::fake_bridge::FakeBridge;
+use crate::support::waiting::{came_true, lock, now, since, spawn, until, until_within};
+
+/// A hundredth of the product's, so that a minute is 600 ms.
+pub const SHORT: LinkLimits = LinkLimits {
+    connect: Duration::from_millis(500),
+    handshake: Duration::from_millis(300),
+    slice: Duration::from_millis(5),
+    ping_every: Duration::from_millis(250),
+    ping_jitter: Duration::from_millis(50),
+    silence: Duration::from_millis(600),
+    write: Duration::from_millis(300),
+    answer: Duration::from_millis(400),
+    backoff_max: Duration::from_millis(5),
+    stable: Duration::from_millis(600),
+};
+
+#[derive(Default)]
+struct Ear(Mutex<Vec<Value>>);
+
+impl Log for Ear {
+    fn emit(&self, at: Wall, event: &Event) {
+        lock(&self.0).push(serde_json::from_str(&event.to_line(at)).expect("JSON"));
+    }
+}
+
+pub struct Lab {
+    pub inbox: Receiver<Inbound>,
+    pub receipts: Sender<u64>,
+    outbox: Option<Sender<Outbound>>,
+    deliveries: Arc<Mutex<Vec<String>>>,
+    pub reload: Sender<()>,
+    stopper: Option<Stopper>,
+    ear: Arc<Ear>,
+    thread: Option<JoinHandle<()>>,
+    clerk: Option<JoinHandle<()>>,
+    _dispatcher: Sender<(TurnId, Chat)>,
+    _folder: TempDir,
+    turns: u64,
+}
+
+impl Lab {
+    pub fn start(bridge: &FakeBridge, dialect: Option<Dialect>, limits: LinkLimits) -> Lab {
+        Lab::to(&bridge.url(), dialect, limits)
+    }
+
+    pub fn to(url: &str, dialect: Option<Dialect>, limits: LinkLimits) -> Lab {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let (inbox_in, inbox) = bounded(16);
+        let (receipts, receipts_out) = bounded(100);
+        let (outbox, outbox_out) = bounded(64);
+        let (dispatcher, typing) = bounded(64);
+        let (deliveries_in, deliveries_out) = bounded(64);
+        let (lane_in, lane) = bounded(1);
+        let (reload, reload_out) = bounded(1);
+        let (stopper, stop) = stop::pair();
+        let reader =
+            ReaderEnds { inbox: inbox_in, receipts: receipts_out, room: Arc::default(), reload: reload_out, stop };
+        let sender = SenderEnds { outbox: outbox_out, typing, deliveries: deliveries_in, lane, lane_number: 0 };
+        let settings = WorkerSettings {
+            dialer: Dialer::new(url, Arc::clone(&clock)).expect("a URL"),
+            token: None,
+            dialect,
+            reconnect: Duration::from_millis(1),
+            limits,
+            intake: Intake::new(Identities::new(&["*".to_string()]), None),
+            identities: folder.path().join("identities.json"),
+        };
+        let deliveries = Arc::new(Mutex::new(Vec::new()));
+        let clerk = {
+            let deliveries = Arc::clone(&deliveries);
+            spawn("clerk", move || {
+                for delivery in deliveries_out {
+                    lock(&deliveries).push(match &delivery {
+                        Delivery::Sending { part, resends, .. } => format!("sending {part} {resends}"),
+                        Delivery::Unsent { part, ambiguous, .. } => format!("unsent {part} {ambiguous}"),
+                        Delivery::Sent { part, .. } => format!("sent {part}"),
+                        Delivery::Close { outcome, .. } => format!("close {outcome:?}"),
+                    });
+                    if matches!(delivery, Delivery::Sending { .. }) && lane_in.send(()).is_err() {
+                        return;
+                    }
+                }
+            })
+        };
+        let ear = Arc::new(Ear::default());
+        let log: Arc<dyn Log> = Arc::<Ear>::clone(&ear);
+        let thread = spawn("bridge worker", move || {
+            let outgoing = Outgoing::new(Lanes::new(Mode::AtLeastOnce, Rng::from_seed(2)));
+            let worker = Worker::new(settings, outgoing, (reader, sender), clock, log, Rng::from_seed(3));
+            worker.run().expect("it ends well");
+        });
+        Lab {
+            inbox,
+            receipts,
+            outbox: Some(outbox),
+            deliveries,
+            reload,
+            stopper: Some(stopper),
+            ear,
+            thread: Some(thread),
+            clerk: Some(clerk),
+            _dispatcher: dispatcher,
+            _folder: folder,
+            turns: 0,
+        }
+    }
+
+    /// A durable reply.
+    pub fn reply(&mut self, chat: &str, text: &str) {
+        self.turns += 1;
+        let outbound = Outbound {
+            turn: TurnId::mint(Wall(self.turns), &mut Rng::from_seed(self.turns)),
+            channel: ChannelId::WhatsApp,
+            chat: Chat { id: chat.to_string(), thread: None },
+            parts: vec![text.to_string()],
+            next: 0,
+            ambiguous: false,
+            other_boot: false,
+            resends: 0,
+        };
+        self.outbox.as_ref().expect("it is open").send(outbound).expect("the worker is there");
+    }
+
+    /// Nothing came for a while.
+    pub fn is_quiet(&self) -> bool {
+        !came_true(Duration::from_millis(100), || !self.inbox.is_empty())
+    }
+
+    pub fn deliveries(&self) -> Vec<String> {
+        lock(&self.deliveries).clone()
+    }
+
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        lock(&self.ear.0).iter().filter(|event| event["event"] == name).cloned().collect()
+    }
+
+    #[track_caller]
+    pub fn until_event(&self, name: &str) -> Value {
+        until(&format!("event {name}"), || !self.events(name).is_empty());
+        self.events(name).swap_remove(0)
+    }
+
+    #[track_caller]
+    pub fn until_error(&self, part: &str, ceiling: Duration) {
+        let errors = || [self.events("channel_read_error"), self.events("channel_connect_error")].concat();
+        let is_told = || errors().iter().any(|event| event["error"].as_str().is_some_and(|text| text.contains(part)));
+        until_within(&format!("the error '{part}'"), ceiling, is_told);
+    }
+
+    /// The order to stop, as the product gives it; how long it took.
+    #[track_caller]
+    pub fn stop(&mut self) -> Duration {
+        let begun = now();
+        self.stopper = None;
+        self.outbox = None;
+        let thread = self.thread.take().expect("it is stopped once");
+        until_within("the worker ends", Duration::from_secs(10), || thread.is_finished());
+        thread.join().expect("it does not panic");
+        let took = since(begun);
+        self.clerk.take().expect("once").join().expect("it does not panic");
+        took
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        (self.stopper, self.outbox) = (None, None);
+        self.thread.take().into_iter().chain(self.clerk.take()).for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// The product's own times, for what is not about them.
+pub const PRODUCT: LinkLimits = LIMITS;
