@@ -276,7 +276,9 @@ mod tests {
             let ((_, reports), _, action) = outgoing.on_error(None, Failure::NotSent, Mono(now)).expect("it was asked");
             match reports[..] {
                 [Report::Unsent { ambiguous: false, .. }] => assert_eq!((action, error < ERRORS_MAX), ("retry", true)),
-                [Report::Close { outcome: Outcome::Dead, .. }] => assert_eq!((action, error), ("give_up", ERRORS_MAX)),
+                [.., Report::Close { outcome: Outcome::Dead, .. }] => {
+                    assert_eq!((action, error), ("give_up", ERRORS_MAX))
+                }
                 _ => panic!("{reports:?}"),
             }
         }

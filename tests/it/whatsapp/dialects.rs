@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_bridge::{FakeBridge, Speaks};
 use crate::support::waiting::{CEILING, until};
-use crate::whatsapp::lab::{Lab, SHORT};
+use crate::whatsapp::lab::{CALM, Lab};
 use crate::whatsapp::{ANNA, Scene, TOKEN};
 
 /// Everything that the worker said, in order.
@@ -123,7 +123,7 @@ fn a_token_that_is_mended_is_used_on_sighup() {
 #[test]
 fn an_ack_follows_the_receipt_and_replies_go_out_while_messages_wait_for_theirs() {
     let bridge = FakeBridge::start(Speaks::V2, None);
-    let mut lab = Lab::start(&bridge, None, SHORT);
+    let mut lab = Lab::start(&bridge, None, CALM);
     bridge.until_ready();
     bridge.write(ANNA, "A", "hello");
     let inbound = lab.inbox.recv_timeout(CEILING).expect("a message");

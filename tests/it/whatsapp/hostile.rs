@@ -7,7 +7,7 @@ use crate::support::cases::{Random, cases};
 use crate::support::fake_bridge::{FakeBridge, Speaks, Wish};
 use crate::support::waiting::{until, until_within};
 use crate::support::websocket_wire as wire;
-use crate::whatsapp::lab::{Lab, SHORT};
+use crate::whatsapp::lab::{CALM, Lab, SHORT};
 use crate::whatsapp::{ANNA, Scene};
 
 use rusty_pinch::channel::whatsapp_frame::Dialect;
@@ -111,7 +111,7 @@ fn no_text_ends_the_worker_or_the_link() {
     let texts = texts();
     assert!(texts.len() >= 200, "{} texts", texts.len());
     let bridge = FakeBridge::start(Speaks::V2, None);
-    let lab = Lab::start(&bridge, Some(Dialect::N), SHORT);
+    let lab = Lab::start(&bridge, Some(Dialect::N), CALM);
     bridge.until_ready();
     for (number, text) in texts.iter().enumerate() {
         bridge.wish(Wish::Bytes(wire::text(text)));

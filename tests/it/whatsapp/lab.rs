@@ -198,5 +198,9 @@ impl Drop for Lab {
     }
 }
 
-/// The product's own times, for what is not about them.
+/// The product's own times.
 pub const PRODUCT: LinkLimits = LIMITS;
+
+/// The same, but the bridge is dialled again at once: for what is not about times, whatever else the machine does.
+pub const CALM: LinkLimits =
+    LinkLimits { slice: SHORT.slice, backoff_max: SHORT.backoff_max, handshake: LIMITS.handshake, ..LIMITS };

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::cases::{cases, say};
 use crate::support::fake_bridge::{Entrance, FakeBridge, Speaks};
 use crate::support::waiting::{now, since, until, until_within};
-use crate::whatsapp::lab::{Lab, PRODUCT, SHORT};
+use crate::whatsapp::lab::{CALM, Lab, PRODUCT, SHORT};
 use crate::whatsapp::{ANNA, Scene};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -24,13 +24,12 @@ fn a_bridge_that_is_gone_without_a_word_is_noticed_within_a_minute() {
     bridge.until_ready();
     until("pings are answered", || bridge.pings() >= 4);
     assert!(lab.events("channel_read_error").is_empty(), "a quiet chat is no dead link");
-    let begun = now();
+    let (begun, links) = (now(), bridge.links());
     bridge.die(true);
     // The product's minute is 600 ms here; what a busy machine adds is not the worker's.
     lab.until_error("nothing was heard for too long", Duration::from_secs(3));
     assert!(since(begun) >= Duration::from_millis(300), "{:?}", since(begun));
     bridge.die(false);
-    let links = bridge.links();
     until("it is dialled again", || bridge.links() > links);
     assert_eq!(PRODUCT.silence + PRODUCT.slice, Duration::from_millis(60_250));
 }
@@ -78,7 +77,7 @@ fn what_only_a_person_can_end_is_not_tried_in_a_loop() {
 fn a_phone_that_is_gone_parks_and_replies_wait_until_it_is_back() {
     for (status, reason) in [("logged_out", "logged_out"), ("replaced", "replaced")] {
         let bridge = FakeBridge::start(Speaks::N, None);
-        let mut lab = Lab::start(&bridge, Some(Dialect::N), SHORT);
+        let mut lab = Lab::start(&bridge, Some(Dialect::N), CALM);
         bridge.until_ready();
         bridge.status(status);
         let parked = lab.until_event("channel_parked");
@@ -93,7 +92,7 @@ fn a_phone_that_is_gone_parks_and_replies_wait_until_it_is_back() {
         until("it is confirmed", || lab.deliveries() == ["sending 0 0", "sent 0", "close Sent"]);
     }
     let bridge = FakeBridge::start(Speaks::N, None);
-    let lab = Lab::start(&bridge, None, SHORT);
+    let lab = Lab::start(&bridge, None, CALM);
     bridge.until_ready();
     bridge.say(&json!({"type": "qr", "qr": "2@canary"}));
     assert_eq!(lab.until_event("channel_parked")["reason"], "not_linked");

@@ -8,13 +8,13 @@ use crate::support::fake_bridge::{FakeBridge, Speaks};
 use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{Reply, Rule};
 use crate::support::waiting::{Gate, until, until_within};
-use crate::whatsapp::lab::{Lab, SHORT};
+use crate::whatsapp::lab::{CALM, Lab, SHORT};
 use crate::whatsapp::{ANNA, BERT, MARK, Scene};
 
 #[test]
 fn answers_of_dialect_n_are_taken_in_their_order() {
     let bridge = FakeBridge::start(Speaks::N, None);
-    let mut lab = Lab::start(&bridge, Some(Dialect::N), SHORT);
+    let mut lab = Lab::start(&bridge, Some(Dialect::N), CALM);
     bridge.until_ready();
     bridge.fail(&["not connected", "not connected"]);
     lab.reply(ANNA, "one");
@@ -30,7 +30,7 @@ fn answers_of_dialect_n_are_taken_in_their_order() {
 #[test]
 fn answers_of_v2_are_taken_by_their_ids_in_any_order() {
     let bridge = FakeBridge::start(Speaks::V2, None);
-    let mut lab = Lab::start(&bridge, None, SHORT);
+    let mut lab = Lab::start(&bridge, None, CALM);
     bridge.until_ready();
     bridge.reverse(3);
     for chat in ["1@lid", "2@lid", "3@lid"] {
@@ -63,11 +63,11 @@ fn a_send_without_an_answer_ends_the_link_and_is_repeated_with_a_mark() {
 #[test]
 fn what_the_bridge_refuses_for_good_is_given_up() {
     let bridge = FakeBridge::start(Speaks::V2, None);
-    let mut lab = Lab::start(&bridge, None, SHORT);
+    let mut lab = Lab::start(&bridge, None, CALM);
     bridge.until_ready();
     bridge.fail(&["bad_to"]);
     lab.reply("nobody", "hello");
-    until("it is closed", || lab.deliveries() == ["sending 0 0", "close Dead"]);
+    until("it is closed", || lab.deliveries() == ["sending 0 0", "unsent 0 false", "close Dead"]);
 }
 
 #[test]
