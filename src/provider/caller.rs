@@ -300,7 +300,7 @@ impl Caller {
         bounds: Bounds<'_>,
         effort: &mut Effort,
     ) -> Result<Completion, ProviderError> {
-        let may_wait = !self.has_free_after(at);
+        let may_wait = !self.has_free_after(at, effort);
         let link = &mut self.links[at];
         let spare = TURN_ATTEMPTS_MAX.saturating_sub(effort.attempts + 1);
         // No channel shows an answer before it is whole.
