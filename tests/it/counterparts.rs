@@ -392,7 +392,7 @@ fn assert_codex_ends_at_the_deadline(scene: &CodexScene, seconds: u64, mut proce
     assert!(begin.elapsed() <= Duration::from_secs(seconds) + KILL_CEILING);
     let turns = scene.world.all_events("turn");
     assert_eq!(turns.len(), 1, "{turns:#?}");
-    assert_eq!(turns[0]["error"], "deadline", "{turns:#?}");
+    assert_eq!(turns[0]["error"], "timeout_idle", "{turns:#?}");
     until("codex and all it started are gone", || relatives(&scene.world, 0).is_empty());
 }
 
@@ -773,4 +773,20 @@ fn the_whatsapp_bridge_passes_its_own_tests() {
     let failed: Vec<&str> = said.split("\n# Subtest: ").filter(|part| part.contains("\nnot ok")).collect();
     assert!(ended && status.success(), "{}", if failed.is_empty() { said.as_str() } else { failed[0] });
     assert!(said.contains("\n# skipped 0\n"), "a test of the bridge was left out");
+}
+
+/// Without a sandbox a command can leave its session, and outlive a codex that has answered.
+#[test]
+fn what_a_command_of_the_model_leaves_behind_ends_with_the_run() {
+    let Some(program) = codex_program() else { return };
+    let command = format!("setsid sleep 87{} > /dev/null 2>&1 &", std::process::id());
+    let answers = vec![Answer::Command(command), Answer::Text("Done.".to_owned())];
+    let mut scene = CodexScene::new(&program, answers);
+    let arguments = "exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox";
+    scene.world.set("RUSTY_PINCH_CODEX_CLI_ARGS", arguments);
+    succeeded(&scene.run("main", "Leave something behind."), "Done.");
+    let line = format!("sleep\x0087{}", std::process::id());
+    let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let mut ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    assert!(!ids.any(|id| about(id, "cmdline").starts_with(line.as_bytes())), "it still runs");
 }
