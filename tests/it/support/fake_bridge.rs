@@ -134,7 +134,7 @@ impl FakeBridge {
 
     pub fn url(&self) -> String {
         let scheme = if self.shared.tls.is_some() { "wss" } else { "ws" };
-        format!("{scheme}://localhost:{}/ws", self.address.port())
+        format!("{scheme}://127.0.0.1:{}/ws", self.address.port())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -10,6 +10,7 @@ use rusty_pinch::channel::whatsapp_frame::Dialect;
 use serde_json::json;
 
 use crate::support::cases::{cases, say};
+use crate::support::certificates::Certificates;
 use crate::support::fake_bridge::{Entrance, FakeBridge, Speaks};
 use crate::support::waiting::{now, since, until, until_within};
 use crate::whatsapp::lab::{CALM, Lab, PRODUCT, SHORT};
@@ -109,11 +110,10 @@ fn nobody_there_is_tried_again_until_somebody_is() {
     assert!(failures.and_then(|failures| failures.as_u64()).is_some_and(|failures| failures > 5));
 }
 
-/// The certificate is `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj
-/// /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`.
-fn tls() -> ServerConfig {
-    let certificate = CertificateDer::from_pem_slice(include_bytes!("certificate.pem")).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("key.pem")).expect("a key");
+fn tls(certificates: &Certificates) -> ServerConfig {
+    let (certificate, key) = certificates.server("good");
+    let certificate = CertificateDer::from_pem_file(certificate).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(key).expect("a key");
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     versions.expect("versions").with_no_client_auth().with_single_cert(vec![certificate], key).expect("they fit")
@@ -121,16 +121,15 @@ fn tls() -> ServerConfig {
 
 #[test]
 fn tls_is_spoken_and_a_certificate_that_is_not_trusted_is_refused() {
-    let mut scene = Scene::with("tls", FakeBridge::with(Speaks::N, None, Some(tls())), None);
+    let Some(certificates) = Certificates::new() else { return };
+    let mut scene = Scene::with("tls", FakeBridge::with(Speaks::N, None, Some(tls(&certificates))), None);
     let mut process = scene.start();
     let refused = process.until_event("channel_connect_error");
     assert!(refused["error"].as_str().is_some_and(|text| text.contains("not trusted")), "{refused}");
     assert!(scene.bridge.requests().is_empty(), "not a byte of the request");
     process.terminate();
     assert_eq!(process.wait_within(SOON).code(), Some(0));
-    let trusted = scene.world.path("home").join("trusted.pem");
-    std::fs::write(&trusted, include_bytes!("certificate.pem")).expect("written");
-    scene.world.set("SSL_CERT_FILE", &trusted.to_string_lossy());
+    scene.world.set("SSL_CERT_FILE", &certificates.authority().to_string_lossy());
     let process = scene.start_linked();
     let answer = scene.ask(ANNA, "1", &"long 👍 ".repeat(2000));
     assert!(answer.starts_with("reply #"), "{answer:.50}");
