@@ -152,6 +152,17 @@ impl State {
         }
     }
 
+    /// Why a look has to come first; `None`: it need not.
+    pub fn doubt(&self, fingerprint: &str, now: Wall) -> Option<Reason> {
+        let is_doubtful = self.standing(fingerprint, now) == Standing::Doubtful;
+        self.refusal.as_ref().filter(|_| is_doubtful).map(|refusal| refusal.reason)
+    }
+
+    /// When something was last known of it, in milliseconds since 1970.
+    pub fn latest(&self) -> u64 {
+        self.window_start.max(self.looked_at).max(self.refusal.as_ref().map_or(0, |refusal| refusal.until))
+    }
+
     /// A run has ended. Only what reached the model is counted.
     pub fn on_run(&mut self, failure: Option<&ProviderError>, fingerprint: &str, now: Wall, limits: &Limits) {
         if failure.is_none_or(|error| reached_the_model(error.class)) {
@@ -210,6 +221,7 @@ fn reached_the_model(class: Class) -> bool {
     matches!(
         class,
         Class::Deadline
+            | Class::TimeoutFirstByte
             | Class::TimeoutIdle
             | Class::StreamCut
             | Class::ContentFilter

@@ -17,6 +17,9 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How long another process may keep us waiting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Accounts that are kept. Another process may have a list of its own, so nobody forgets the others' as long as there is room.
+const ACCOUNTS_MAX: usize = 64;
+
 /// What is known, by account.
 pub type States = BTreeMap<String, State>;
 
@@ -60,9 +63,32 @@ pub fn change(path: &Path, clock: &dyn Clock, change: &mut dyn FnMut(&mut States
     Ok(aside)
 }
 
+/// Forgets those that are too many, the oldest first; never one that `is_ours`.
+pub fn forget(states: &mut States, is_ours: &dyn Fn(&str) -> bool) {
+    while states.len() > ACCOUNTS_MAX {
+        let others = states.iter().filter(|(id, _)| !is_ours(id));
+        let Some(oldest) = others.min_by_key(|(_, state)| state.latest()).map(|(id, _)| id.clone()) else { return };
+        states.remove(&oldest);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn others_are_kept_until_there_is_no_room_and_ours_always() {
+        let account = |at: usize| (format!("{at:03}"), State { looked_at: at as u64, ..State::default() });
+        let mut states: States = (0..ACCOUNTS_MAX).map(account).collect();
+        forget(&mut states, &|_| false);
+        assert_eq!(states.len(), ACCOUNTS_MAX);
+        states.extend([900, 901].map(account));
+        forget(&mut states, &|id| id == "000");
+        assert_eq!(states.len(), ACCOUNTS_MAX);
+        assert!(states.contains_key("000") && !states.contains_key("001") && !states.contains_key("002"));
+        forget(&mut states, &|_| true);
+        assert_eq!(states.len(), ACCOUNTS_MAX);
+    }
     use crate::sys::system_clock::SystemClock;
 
     #[test]

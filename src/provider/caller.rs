@@ -300,10 +300,12 @@ impl Caller {
         bounds: Bounds<'_>,
         effort: &mut Effort,
     ) -> Result<Completion, ProviderError> {
+        let may_wait = !self.has_free_after(at, effort);
         let link = &mut self.links[at];
         let spare = TURN_ATTEMPTS_MAX.saturating_sub(effort.attempts + 1);
         // No channel shows an answer before it is whole.
-        let mut attempt = Attempt { deadline: bounds.deadline, cancel: bounds.cancel, spare, deltas: &mut |_| () };
+        let (deadline, cancel) = (bounds.deadline, bounds.cancel);
+        let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
         let outcome = link.provider.complete(prompt, &mut attempt);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);

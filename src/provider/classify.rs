@@ -60,8 +60,12 @@ pub enum Ending<'a> {
     NotBegun(i32, &'a str),
     /// It exited with a failure, or by a signal, and did not say why.
     Exited,
-    /// It was stopped at the deadline.
+    /// It was stopped at the deadline of the turn.
     Deadline,
+    /// It was stopped at the limit of one run, before its first event.
+    Silence,
+    /// It was stopped at the limit of one run, after events.
+    Slow,
     /// It was stopped because we stop.
     Cancelled,
     /// It printed more than we accept.
@@ -162,6 +166,8 @@ fn of_ending(ending: Ending<'_>) -> Class {
         Ending::NotBegun(code, stderr) => codex_failure::class_of_stderr(code, stderr),
         Ending::Exited => Class::Exit,
         Ending::Deadline => Class::Deadline,
+        Ending::Silence => Class::TimeoutFirstByte,
+        Ending::Slow => Class::TimeoutIdle,
         Ending::Cancelled => Class::Cancelled,
         Ending::Flooded => Class::TooLarge,
         Ending::Unfinished => Class::StreamCut,
@@ -403,6 +409,7 @@ mod tests {
         (Evidence::Response { status: 429, content: Content::TooLarge }, RateLimited),
         (Evidence::Codex(Ending::Failed("unexpected status 401 Unauthorized")), Auth), (Evidence::Codex(Ending::NotBegun(1, "Error finding codex home")), NotConfigured),
         (Evidence::Codex(Ending::Exited), Exit), (Evidence::Codex(Ending::Deadline), Deadline), (Evidence::Codex(Ending::Cancelled), Cancelled),
+        (Evidence::Codex(Ending::Silence), TimeoutFirstByte), (Evidence::Codex(Ending::Slow), TimeoutIdle),
         (Evidence::Codex(Ending::Flooded), TooLarge), (Evidence::Codex(Ending::Unfinished), StreamCut), (Evidence::Codex(Ending::Silent), Malformed),
         (Evidence::Spawn(io::ErrorKind::NotFound), Spawn), (Evidence::Spawn(io::ErrorKind::PermissionDenied), Spawn), (Evidence::Spawn(io::ErrorKind::ArgumentListTooLong), Spawn),
         (Evidence::Spawn(io::ErrorKind::WouldBlock), SpawnTransient), (Evidence::Spawn(io::ErrorKind::OutOfMemory), SpawnTransient),

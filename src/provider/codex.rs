@@ -18,6 +18,7 @@ use crate::provider::class::Class;
 use crate::provider::classify::{Ending, Evidence, classify};
 use crate::provider::codex_events::Events;
 use crate::provider::codex_failure::Again;
+use crate::provider::cost::is_free;
 use crate::provider::pool::{Lease, Pool, RUN_TIME_MIN};
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError, codex_home};
 use crate::sys::child::{self, End, Program};
@@ -27,16 +28,23 @@ pub struct Codex {
     pool: Arc<Pool>,
     workspace: PathBuf,
     clock: Arc<dyn Clock>,
+    /// Of the last attempt's failed runs.
+    worked: u64,
 }
 
 impl Codex {
     /// Runs in `workspace`, which is created if need be, on the accounts of `pool`.
     pub fn new(pool: Arc<Pool>, workspace: PathBuf, clock: Arc<dyn Clock>) -> Codex {
-        Codex { pool, workspace, clock }
+        Codex { pool, workspace, clock, worked: 0 }
     }
 
     /// One run on one account. Beside a failure: whether another account may try the same.
-    fn run(&self, lease: &Lease<'_>, input: &str, attempt: &Attempt<'_>) -> Result<Completion, (ProviderError, bool)> {
+    fn run(
+        &mut self,
+        lease: &Lease<'_>,
+        input: &str,
+        attempt: &Attempt<'_>,
+    ) -> Result<Completion, (ProviderError, bool)> {
         let (settings, account) = (self.pool.settings(), lease.account());
         let program = Program {
             directory: Some(self.workspace.clone()),
@@ -51,15 +59,23 @@ impl Codex {
         let outcome = child::run(&program, input.as_bytes(), deadline, clock, cancel, &mut sink);
         let finished = outcome.map_err(|error| (spawn_error(&error), false))?;
         let (again, acted) = (events.again(), events.acted());
+        let (when_refused, when_not) = (events.worked(true), events.worked(false));
+        // Another provider can still be asked, unless the time of the turn is over, too.
+        let ended = match (deadline < attempt.deadline, events.has_begun()) {
+            (false, _) => Ending::Deadline,
+            (true, false) => Ending::Silence,
+            (true, true) => Ending::Slow,
+        };
         let failed = |ending, what: &str| Err(ProviderError::new(classify(Evidence::Codex(ending)), what));
         let outcome = match finished.end {
             End::Exited(code) => events.finish(code, &finished.stderr),
             End::Signalled(signal) => failed(Ending::Exited, &format!("codex ended by signal {signal}")),
-            End::Deadline => failed(Ending::Deadline, "codex was stopped at its deadline"),
+            End::Deadline => failed(ended, "codex was stopped at its deadline"),
             End::Cancelled => failed(Ending::Cancelled, "codex was stopped"),
             End::Refused => failed(Ending::Flooded, "codex printed more than we accept"),
         };
         outcome.map_err(|mut error| {
+            self.worked += if is_free(error.class) { when_refused } else { when_not };
             error.retry_after = again.and_then(|again| self.wait_for(again, attempt));
             let passes_on = Reason::of(error.class).is_some() || error.class == Class::ModelNotFound;
             (error, passes_on && !acted)
@@ -86,9 +102,10 @@ impl Provider for Codex {
             ProviderError::new(Class::Spawn, format!("the workspace cannot be created: {}", error.kind()))
         })?;
         let (input, pool) = (input(prompt), Arc::clone(&self.pool));
+        self.worked = 0;
         let (mut tried, mut failure) = (Vec::new(), None);
         loop {
-            let lease = match pool.take(&tried, attempt.deadline, attempt.cancel) {
+            let lease = match pool.take(&tried, attempt) {
                 Ok(Some(lease)) => lease,
                 Ok(None) => {
                     return Err(failure.unwrap_or_else(|| ProviderError::new(Class::NotConfigured, "no account")));
@@ -105,6 +122,10 @@ impl Provider for Codex {
             }
             tried.push(lease.index);
         }
+    }
+
+    fn worked(&self) -> u64 {
+        self.worked
     }
 }
 

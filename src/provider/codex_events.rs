@@ -17,6 +17,9 @@ pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
 /// Longest line accepted.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// A run that has begun costs no less: codex's own instructions and the descriptions of its tools are about that many tokens.
+const RUN_TOKENS_MIN: u64 = 10_000;
+
 /// What the output has said so far.
 #[derive(Debug, Default)]
 pub struct Events {
@@ -24,6 +27,7 @@ pub struct Events {
     total: usize,
     plain: Vec<u8>,
     any_event: bool,
+    any_item: bool,
     message: Option<String>,
     completed: Option<Usage>,
     failed: Option<String>,
@@ -90,6 +94,7 @@ impl Events {
 
     fn event(&mut self, event: Event) {
         self.any_event = true;
+        self.any_item |= event.item.is_some();
         let acts = |item: &Item| matches!(item.kind.as_str(), "command_execution" | "file_change");
         self.acted |= event.item.as_ref().is_some_and(acts);
         match event.kind.as_str() {
@@ -113,6 +118,20 @@ impl Events {
     /// Whether the model has run a command or changed a file: such a run is never repeated.
     pub fn acted(&self) -> bool {
         self.acted
+    }
+
+    /// Whether it has printed an event.
+    pub fn has_begun(&self) -> bool {
+        self.any_event
+    }
+
+    /// Tokens that a run which failed may have used, about, beyond those of the prompt. Codex calls the model several
+    /// times and counts only at the end of a turn that succeeds. What was refused costs something only if the model had
+    /// answered before.
+    pub fn worked(&self, was_refused: bool) -> u64 {
+        let may_have = if was_refused { self.any_item } else { self.any_event };
+        // Four bytes are about one token.
+        if may_have { RUN_TOKENS_MIN + (self.total as u64).div_ceil(4) } else { 0 }
     }
 
     /// When a turn that failed may be tried again, if it was told.
@@ -234,6 +253,20 @@ mod tests {
         let command = "{\"type\":\"item.started\",\"item\":{\"id\":\"i\",\"type\":\"command_execution\"}}\n";
         assert!(events.push([STARTED, MESSAGE].concat().as_bytes()).is_continue() && !events.acted());
         assert!(events.push(command.as_bytes()).is_continue() && events.acted());
+    }
+
+    #[test]
+    fn a_failed_run_is_estimated_by_what_it_showed() {
+        let worked = |output: &str| {
+            let mut events = Events::default();
+            assert!(events.push(output.as_bytes()).is_continue());
+            [events.worked(false), events.worked(true)]
+        };
+        assert_eq!((worked(""), worked("plain\n")), ([0, 0], [0, 0]));
+        let begun = RUN_TOKENS_MIN + (STARTED.len() as u64).div_ceil(4);
+        assert_eq!(worked(STARTED), [begun, 0]);
+        let (said, bytes) = ([STARTED, MESSAGE].concat(), (STARTED.len() + MESSAGE.len()) as u64);
+        assert_eq!(worked(&said), [RUN_TOKENS_MIN + bytes.div_ceil(4); 2]);
     }
 
     #[test]

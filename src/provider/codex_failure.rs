@@ -44,8 +44,16 @@ pub fn class_of(message: &str) -> Class {
     match found {
         Some((_, class)) => *class,
         None if names_no_model(message) => Class::ModelNotFound,
-        None => Class::InvalidRequest,
+        None if is_body(message) => Class::InvalidRequest,
+        // Something that a later Codex says: no reason not to ask somebody else.
+        None => Class::Exit,
     }
+}
+
+/// Codex hands on what a server says about a request that it does not accept (400) as it is: the body of the response.
+fn is_body(message: &str) -> bool {
+    let parsed = serde_json::from_str::<serde_json::Value>(message);
+    parsed.is_ok_and(|body| body.get("error").or_else(|| body.get("detail")).is_some())
 }
 
 /// In the words of the API, and of the ChatGPT backend.
@@ -191,8 +199,9 @@ mod tests {
             ("The model 'x' does not exist", Class::ModelNotFound),
             ("The model `x` does not exist or you do not have access to it.", Class::ModelNotFound),
             ("{\"detail\": \"The 'gpt-x' model is not supported when using Codex with a ChatGPT account.\"}", Class::ModelNotFound),
-            ("something the server said: unexpected status 401", Class::InvalidRequest),
-            ("", Class::InvalidRequest),
+            ("{\"error\":{\"message\":\"canary\",\"type\":\"invalid_request_error\"}}", Class::InvalidRequest), ("{\"detail\":\"canary\"}", Class::InvalidRequest),
+            ("something the server said: unexpected status 401", Class::Exit), ("stream error: a new phrase", Class::Exit),
+            ("{\"news\":1}", Class::Exit), ("", Class::Exit),
         ];
         for (message, class) in cases {
             assert_eq!(class_of(message), class, "{message}");

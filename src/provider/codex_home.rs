@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::cancel::Cancel;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Mono};
 use crate::config::codex_accounts::Account;
 use crate::config::codex_environment::{HOME, KEY};
 use crate::config::codex_settings::CodexSettings;
@@ -18,6 +18,9 @@ use crate::sys::{files, users};
 
 /// How long a look may take.
 pub const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long both questions of a look may take.
+pub const LOOKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a program that was only looked at may take to end when asked to.
 const LOOK_GRACE: Duration = Duration::from_millis(100);
@@ -113,7 +116,17 @@ pub fn is_logged_in(
     }
 }
 
-/// Looks whether the account can be used, without a request. What the program cannot say is no objection.
+/// What a look has found that found nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The account can be used.
+    Sound,
+    /// The program has not answered in time, which a turn tries all the same: a small machine may be busy.
+    Nothing,
+}
+
+/// Looks whether the account can be used, without a request, until the time in the bounds at most. What the program cannot
+/// say is no objection.
 ///
 /// # Errors
 /// What speaks against it: a phrase of our own.
@@ -121,16 +134,20 @@ pub fn look(
     settings: &CodexSettings,
     account: &Account,
     registry: &Path,
-    clock: &dyn Clock,
-    cancel: &Cancel,
-) -> Result<(), (Reason, String)> {
+    (clock, deadline, cancel): (&dyn Clock, Mono, &Cancel),
+) -> Result<Told, (Reason, String)> {
     prepare(settings, account)?;
     if !is_codex(settings) {
-        return Ok(());
+        return Ok(Told::Sound);
     }
-    let asked = |arguments: Vec<String>| {
+    let mut told = Told::Sound;
+    let mut asked = |arguments: Vec<String>| {
         let program = Program { registry: Some(registry.to_owned()), ..program(settings, account, arguments) };
-        let end = ask(&program, LOOK_PATIENCE, clock, cancel).map(|(end, _)| end);
+        let patience = LOOK_PATIENCE.min(clock.mono().until(deadline));
+        let end = ask(&program, patience, clock, cancel).map(|(end, _)| end);
+        if matches!(end, Ok(End::Deadline)) {
+            told = Told::Nothing;
+        }
         end.map_err(|error| (Reason::Setup, format!("the codex program could not be started: {}", error.kind())))
     };
     let asks_login = settings.look_arguments == LOGIN_STATUS;
@@ -146,7 +163,7 @@ pub fn look(
     let needs_login = account.key.is_none();
     match needs_login.then(|| asked(LOGIN_STATUS.map(str::to_owned).to_vec())).transpose()? {
         Some(End::Exited(1)) => Err((Reason::Auth, "codex is not logged in".to_owned())),
-        _ => Ok(()),
+        _ => Ok(told),
     }
 }
 

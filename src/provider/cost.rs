@@ -35,8 +35,14 @@ impl Tokens {
     }
 }
 
-/// What a request cost; `None`: nothing left this host.
-pub fn cost(prompt: &Prompt<'_>, came_bytes: usize, outcome: &Result<Completion, ProviderError>) -> Option<Tokens> {
+/// What a request cost; `None`: nothing left this host. `worked`: what is known beside the outcome, in tokens
+/// ([`crate::provider::Provider::worked`]).
+pub fn cost(
+    prompt: &Prompt<'_>,
+    came_bytes: usize,
+    worked: u64,
+    outcome: &Result<Completion, ProviderError>,
+) -> Option<Tokens> {
     let prompt_bytes = prompt.system.len() + prompt.messages.iter().map(|message| message.content.len()).sum::<usize>();
     // Four bytes are about one token, and nobody who says nothing can expect more precision.
     let estimate = |bytes: usize| (bytes as u64).div_ceil(4);
@@ -48,14 +54,20 @@ pub fn cost(prompt: &Prompt<'_>, came_bytes: usize, outcome: &Result<Completion,
             let unsaid = |said: &Option<u64>, bytes| if said.is_none() { estimate(bytes) } else { 0 };
             tokens.estimated_tokens = unsaid(input_tokens, prompt_bytes) + unsaid(output_tokens, text.len());
         }
-        Err(error) if error.unasked => return None,
+        Err(error) if error.unasked && worked == 0 => return None,
         Err(error) => match bill(error.class) {
-            Bill::NotSent => return None,
-            Bill::Refused => {}
+            Bill::NotSent if worked == 0 => return None,
+            Bill::NotSent | Bill::Refused => {}
             Bill::Perhaps => tokens.estimated_tokens = estimate(prompt_bytes) + estimate(came_bytes),
         },
     }
+    tokens.estimated_tokens = tokens.estimated_tokens.saturating_add(worked);
     Some(tokens)
+}
+
+/// Whether a failure of this class says that the other side did nothing for us.
+pub fn is_free(class: Class) -> bool {
+    !matches!(bill(class), Bill::Perhaps)
 }
 
 enum Bill {
@@ -87,6 +99,11 @@ mod tests {
 
     #[track_caller]
     fn costs(outcome: Result<(Option<u64>, Option<u64>), Class>, want: Option<[u64; 4]>) {
+        costs_with(0, outcome, want);
+    }
+
+    #[track_caller]
+    fn costs_with(worked: u64, outcome: Result<(Option<u64>, Option<u64>), Class>, want: Option<[u64; 4]>) {
         let messages = [Message { role: Role::User, content: "12345678".into() }];
         let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
         let prompt = Prompt { turn, system: "1234", messages: &messages, history: 0, ordinal: 0 };
@@ -94,7 +111,7 @@ mod tests {
             Ok((input_tokens, output_tokens)) => Ok(Completion { text: "12345".into(), input_tokens, output_tokens }),
             Err(class) => Err(ProviderError::new(class, "x")),
         };
-        let cost = cost(&prompt, 4, &outcome);
+        let cost = cost(&prompt, 4, worked, &outcome);
         let numbers = |t: Tokens| [t.requests, t.input_tokens, t.output_tokens, t.estimated_tokens];
         assert_eq!(cost.map(numbers), want, "{outcome:?}");
     }
@@ -110,5 +127,10 @@ mod tests {
         costs(Err(Class::RateLimited), Some([1, 0, 0, 0]));
         costs(Err(Class::StreamCut), Some([1, 0, 0, 4]));
         costs(Err(Class::Deadline), Some([1, 0, 0, 4]));
+        costs_with(100, Err(Class::Deadline), Some([1, 0, 0, 104]));
+        costs_with(100, Err(Class::RateLimited), Some([1, 0, 0, 100]));
+        costs_with(100, Err(Class::Connect), Some([1, 0, 0, 100]));
+        // What an account used that gave way to another one.
+        costs_with(100, Ok((Some(7), Some(9))), Some([1, 7, 9, 100]));
     }
 }

@@ -28,13 +28,13 @@ impl Provider for Metered {
             came_bytes += piece.len();
             hear(piece);
         };
-        let Attempt { deadline, cancel, spare, .. } = *attempt;
-        let mut counted = Attempt { deadline, cancel, spare, deltas: &mut deltas };
+        let spare = attempt.spare;
+        let mut counted = Attempt { deltas: &mut deltas, ..*attempt };
         let outcome = self.provider.complete(prompt, &mut counted);
         attempt.spare = counted.spare;
         // What was asked again was refused before, which costs a request and no tokens.
         let refused = Tokens { requests: u64::from(spare - attempt.spare), ..Tokens::default() };
-        let mut tokens = cost(prompt, came_bytes, &outcome).unwrap_or_default();
+        let mut tokens = cost(prompt, came_bytes, self.provider.worked(), &outcome).unwrap_or_default();
         tokens.add(&refused);
         if tokens != Tokens::default() {
             self.spending.count(&self.name, &tokens);
@@ -86,7 +86,7 @@ mod tests {
         let (mut heard, cancel) = (String::new(), Cancel::new());
         let classes = [(); 3].map(|()| {
             let deltas = &mut |piece: &str| heard.push_str(piece);
-            let mut attempt = Attempt { deadline: Mono(1), cancel: &cancel, spare: 0, deltas };
+            let mut attempt = Attempt { deadline: Mono(1), cancel: &cancel, spare: 0, may_wait: true, deltas };
             metered.complete(&prompt, &mut attempt).map_err(|error| error.class)
         });
         assert_eq!(classes, [Err(Class::StreamCut), Err(Class::StreamCut), Err(Class::TokenLimit)]);

@@ -137,6 +137,8 @@ pub struct Attempt<'a> {
     pub cancel: &'a Cancel,
     /// Requests that it may make besides the first one; each that is made is taken off.
     pub spare: u32,
+    /// Nobody else could answer: a provider that is busy is waited for.
+    pub may_wait: bool,
     /// Hears the answer's pieces as they arrive, if the provider streams. They are a preview: the attempt may still
     /// fail, and then what was heard is worth nothing. Only the returned [`Completion`] is an answer.
     pub deltas: &'a mut dyn FnMut(&str),
@@ -146,6 +148,11 @@ pub struct Attempt<'a> {
 pub trait Provider: Send {
     /// Asks, and waits for the answer until the attempt's deadline at most.
     fn complete(&mut self, prompt: &Prompt<'_>, attempt: &mut Attempt<'_>) -> Result<Completion, ProviderError>;
+
+    /// Tokens that the last attempt may have used beyond what its outcome says, about: of a program that works by itself.
+    fn worked(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

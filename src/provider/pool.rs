@@ -9,16 +9,17 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use crate::base::cancel::Cancel;
-use crate::base::clock::{Clock, Mono, Wall};
+use crate::base::clock::{Clock, Wall};
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
 use crate::config::secret::Secret;
 use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
-use crate::provider::accounts::{Candidate, Choice, Limits, Reason, Standing, State, choose};
+use crate::provider::accounts::{Candidate, Choice, Limits, Reason, State, choose};
 use crate::provider::accounts_file::{self, States};
 use crate::provider::class::Class;
-use crate::provider::{ProviderError, codex_home};
+use crate::provider::codex_home::{LOOKS_PATIENCE, Told};
+use crate::provider::{Attempt, ProviderError, codex_home};
 use crate::sys::thread::spawn;
 
 /// No run begins with less time left.
@@ -95,11 +96,11 @@ impl Pool {
         &self.registry
     }
 
-    /// An account for a run that has to be over at `deadline`; waits for one that is busy. `None`: all have been `tried`.
+    /// An account for a run of `attempt`; waits for one that is busy, if it may. `None`: all have been `tried`.
     ///
     /// # Errors
-    /// No account can be used, or none became free in time.
-    pub fn take(&self, tried: &[usize], deadline: Mono, cancel: &Cancel) -> Result<Option<Lease<'_>>, ProviderError> {
+    /// No account can be used, or none is free, or became so in time.
+    pub fn take(&self, tried: &[usize], attempt: &Attempt<'_>) -> Result<Option<Lease<'_>>, ProviderError> {
         let (mut tried, mut unusable) = (tried.to_vec(), None);
         loop {
             let mut runs = self.lock();
@@ -110,18 +111,17 @@ impl Pool {
                     drop(runs);
                     let fingerprint = self.account_fingerprint(index);
                     let lease = Lease { pool: self, index, fingerprint };
-                    match self.check(&lease, &states, cancel) {
+                    match self.check(&lease, &states, attempt) {
                         Ok(()) => return Ok(Some(lease)),
                         Err(reason) => unusable = Some((reason, self.limits.look_interval)),
                     }
                     tried.push(index);
                 }
-                Choice::Wait if cancel.requested() => {
+                Choice::Wait if attempt.cancel.requested() => {
                     return Err(ProviderError::new(Class::Cancelled, "stopped while waiting for an account of codex"));
                 }
-                Choice::Wait if self.clock.mono().until(deadline) < RUN_TIME_MIN => {
-                    let error =
-                        ProviderError::new(Class::RateLimited, "every account of codex was busy until the deadline");
+                Choice::Wait if !attempt.may_wait || self.time_for_a_look(attempt).is_zero() => {
+                    let error = ProviderError::new(Class::Overloaded, "every account of codex is busy");
                     return Err(ProviderError { unasked: true, ..error });
                 }
                 Choice::Wait => drop(self.freed.wait_timeout(runs, SLICE).unwrap_or_else(PoisonError::into_inner)),
@@ -156,7 +156,12 @@ impl Pool {
     /// Looks at every account, without a request: its id, and what speaks against it. Turns do not wait for that.
     pub fn look_at_all(&self, cancel: &Cancel) -> Vec<(String, Result<(), String>)> {
         let look = |index: usize| {
-            let found = self.look(index, &self.account_fingerprint(index), cancel).map_err(|(_, error)| error);
+            let found = self.look(index, &self.account_fingerprint(index), LOOKS_PATIENCE, cancel);
+            let found = match found {
+                Ok(Told::Sound) => Ok(()),
+                Ok(Told::Nothing) => Err("codex did not answer in time".to_owned()),
+                Err((_, error)) => Err(error),
+            };
             (self.settings.accounts[index].id.clone(), found)
         };
         (0..self.settings.accounts.len()).take_while(|_| !cancel.requested()).map(look).collect()
@@ -172,12 +177,16 @@ impl Pool {
     }
 
     /// Whether an account that was chosen may really be used.
-    fn check(&self, lease: &Lease<'_>, states: &States, cancel: &Cancel) -> Result<(), Reason> {
-        let state = states.get(&lease.account().id);
+    fn check(&self, lease: &Lease<'_>, states: &States, attempt: &Attempt<'_>) -> Result<(), Reason> {
         let now = self.clock.wall();
-        let is_doubtful = state.is_some_and(|state| state.standing(&lease.fingerprint, now) == Standing::Doubtful);
-        if is_doubtful {
-            return self.look(lease.index, &lease.fingerprint, cancel).map_err(|(reason, _)| reason);
+        let refusal = states.get(&lease.account().id).and_then(|state| state.doubt(&lease.fingerprint, now));
+        if let Some(reason) = refusal {
+            let patience = self.time_for_a_look(attempt);
+            if patience.is_zero() {
+                return Err(reason);
+            }
+            let found = self.look(lease.index, &lease.fingerprint, patience, attempt.cancel);
+            return found.map(drop).map_err(|(reason, _)| reason);
         }
         codex_home::prepare(&self.settings, lease.account()).map_err(|(reason, error)| {
             self.note_look(lease.index, &lease.fingerprint, Err((reason, &error)));
@@ -185,11 +194,23 @@ impl Pool {
         })
     }
 
-    fn look(&self, index: usize, fingerprint: &str, cancel: &Cancel) -> Result<(), (Reason, String)> {
+    /// What is left of an attempt beside the shortest run.
+    fn time_for_a_look(&self, attempt: &Attempt<'_>) -> Duration {
+        self.clock.mono().until(attempt.deadline).saturating_sub(RUN_TIME_MIN)
+    }
+
+    fn look(
+        &self,
+        index: usize,
+        fingerprint: &str,
+        patience: Duration,
+        cancel: &Cancel,
+    ) -> Result<Told, (Reason, String)> {
         let account = &self.settings.accounts[index];
-        let found = codex_home::look(&self.settings, account, &self.registry, self.clock.as_ref(), cancel);
+        let bounds = (self.clock.as_ref(), self.clock.mono().after(patience), cancel);
+        let found = codex_home::look(&self.settings, account, &self.registry, bounds);
         if !cancel.requested() {
-            let told = found.as_ref().copied().map_err(|(reason, error)| (*reason, error.as_str()));
+            let told = found.as_ref().map(|_| ()).map_err(|(reason, error)| (*reason, error.as_str()));
             self.note_look(index, fingerprint, told);
         }
         found
@@ -207,11 +228,11 @@ impl Pool {
         let (mut before, mut after) = (None, None);
         let reason = |state: &State| state.refusal.as_ref().map(|refusal| refusal.reason);
         let changed = accounts_file::change(&self.file, self.clock.as_ref(), &mut |states| {
-            states.retain(|id, _| self.settings.accounts.iter().any(|account| account.id == *id));
             let state = states.entry(account.id.clone()).or_default();
             before = reason(state);
             change(state);
             after = reason(state);
+            accounts_file::forget(states, &|id| self.settings.accounts.iter().any(|account| account.id == id));
         });
         match changed {
             Ok(None) => {}

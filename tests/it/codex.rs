@@ -10,7 +10,9 @@ use rusty_pinch::base::clock::Clock;
 use rusty_pinch::sys::system_clock::SystemClock;
 use serde_json::{Value, json};
 
+use crate::support::cases::Random;
 use crate::support::command::run;
+use crate::support::fake_provider::FakeProvider;
 use crate::support::scene::Scene;
 use crate::support::waiting::{now, since, until};
 use crate::support::world::World;
@@ -283,4 +285,80 @@ fn a_turn_that_waits_for_an_account_does_not_hold_up_a_stop() {
     let process = scene.start_polling();
     until("three answers", || scene.telegram.sent_count() == 3);
     scene.stop(process);
+}
+
+/// `codex` first and a server second.
+fn with_a_server(world: &mut World) -> FakeProvider {
+    let server = FakeProvider::start(&mut Random::for_test("with_a_server"));
+    world.unset("RUSTY_PINCH_PROVIDER");
+    world.set("RUSTY_PINCH_PROVIDER_CHAIN", "codex,openai:two");
+    world.set("RUSTY_PINCH_OPENAI_API_BASE", &server.url());
+    world.set("RUSTY_PINCH_OPENAI_API_KEY", "key-of-the-second-0123456789");
+    server
+}
+
+#[test]
+fn a_run_that_hangs_gives_way_to_the_next_provider_and_is_counted() {
+    let mut world = World::new();
+    stand_in(&mut world, "cat > /dev/null\nprintf '{\"type\":\"thread.started\"}\\n'\nexec sleep 600");
+    let server = with_a_server(&mut world);
+    world.set("RUSTY_PINCH_CODEX_TIMEOUT_SECS", "1");
+    let finished = world.run(&["run", "--message", "hello"]);
+    assert_eq!((finished.code, server.asked_count()), (Some(0), 1), "{finished:?}");
+    let retry = world.all_events("provider_retry");
+    assert!(
+        retry.iter().any(|event| event["error"].as_str().is_some_and(|it| it.starts_with("timeout_idle"))),
+        "{retry:?}"
+    );
+    let stats = fs::read_to_string(world.data().join("provider/spending.json")).unwrap_or_default();
+    assert!(stats.contains("\"estimated_tokens\":10"), "{stats}");
+}
+
+#[test]
+fn a_new_phrase_of_codex_gives_way_to_the_next_provider() {
+    let mut world = World::new();
+    stand_in(&mut world, "cat > /dev/null\nfail 'stream error: a phrase of a later codex'");
+    let server = with_a_server(&mut world);
+    let finished = world.run(&["run", "--message", "hello"]);
+    assert_eq!((finished.code, server.asked_count()), (Some(0), 1), "{finished:?}");
+}
+
+/// One run holds the only account; another chat is answered by the next provider meanwhile.
+#[test]
+fn a_busy_account_is_not_waited_for_if_another_provider_is_free() {
+    let mut scene = Scene::new("a_busy_account_is_not_waited_for_if_another_provider_is_free");
+    let gate = scene.world.path("gate");
+    stand_in(
+        &mut scene.world,
+        &format!("cat > /dev/null\nuntil [ -e {0} ]; do sleep 0.1; done\nanswer ok", gate.display()),
+    );
+    let server = with_a_server(&mut scene.world);
+    (1..=2).for_each(|chat| drop(scene.telegram.say(chat, "hello")));
+    let process = scene.start_polling();
+    until("the other answer", || scene.telegram.sent_count() == 1);
+    assert_eq!(server.asked_count(), 1);
+    fs::write(&gate, "").expect("it is our folder");
+    until("two answers", || scene.telegram.sent_count() == 2);
+    scene.stop(process);
+    assert_eq!(server.asked_count(), 1);
+}
+
+/// A look that hangs gets what the turn can spare, and the health check says that there was no answer.
+#[test]
+fn looks_do_not_overrun_the_deadline_of_a_turn() {
+    let mut world = World::new();
+    let program = stand_in(&mut world, "cat > /dev/null\nfail 'Not logged in'");
+    assert_eq!(ask(&world), "auth");
+    let script = fs::read_to_string(&program).expect("it is there");
+    fs::write(&program, script.replacen("|| exit 0", "|| exec sleep 600", 1)).expect("it is our file");
+    let file = world.data().join("provider/codex.json");
+    let mut kept: Value = serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("JSON");
+    kept["default"]["refusal"]["until"] = json!(1);
+    fs::write(&file, kept.to_string()).expect("it is our folder");
+    world.set("RUSTY_PINCH_TURN_DEADLINE_SECS", "6");
+    assert_eq!(ask(&world), "auth");
+    let turn = world.all_events("turn").pop().expect("a turn");
+    assert!(turn["latency_ms"].as_u64().is_some_and(|took| took < 6_000), "{turn}");
+    let checks = run(&world, &["codex", "healthcheck"], 0).stdout;
+    assert!(checks.contains("\"healthy\": false") && checks.contains("codex did not answer in time"), "{checks}");
 }

@@ -392,7 +392,7 @@ fn assert_codex_ends_at_the_deadline(scene: &CodexScene, seconds: u64, mut proce
     assert!(begin.elapsed() <= Duration::from_secs(seconds) + KILL_CEILING);
     let turns = scene.world.all_events("turn");
     assert_eq!(turns.len(), 1, "{turns:#?}");
-    assert_eq!(turns[0]["error"], "deadline", "{turns:#?}");
+    assert_eq!(turns[0]["error"], "timeout_idle", "{turns:#?}");
     until("codex and all it started are gone", || relatives(&scene.world, 0).is_empty());
 }
 

@@ -54,7 +54,8 @@ pub fn attempt(url: &str, streams: Streams, silence: Duration, total: Duration) 
     let prompt = Prompt { turn, system: "Be brief.", messages: &messages, history: 0, ordinal: 1 };
     let (begun, mut heard) = (now(), String::new());
     let mut deltas = |text: &str| heard.push_str(text);
-    let mut attempt = Attempt { deadline, cancel: &Cancel::new(), spare: 1, deltas: &mut deltas };
+    let cancel = Cancel::new();
+    let mut attempt = Attempt { deadline, cancel: &cancel, spare: 1, may_wait: true, deltas: &mut deltas };
     let result = provider.complete(&prompt, &mut attempt);
     Outcome { result, heard, took: since(begun) }
 }
