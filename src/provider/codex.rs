@@ -22,6 +22,7 @@ use crate::provider::cost::is_free;
 use crate::provider::pool::{Lease, Pool, RUN_TIME_MIN};
 use crate::provider::{Attempt, Completion, Prompt, Provider, ProviderError, codex_home};
 use crate::sys::child::{self, End, Program};
+use crate::sys::children::{TOKEN_PLACE, TOKEN_VARIABLE};
 
 /// The Codex program.
 pub struct Codex {
@@ -172,6 +173,9 @@ fn arguments(settings: &CodexSettings, model: Option<&String>) -> Vec<String> {
     if !settings.arguments.iter().any(|argument| argument.starts_with("shell_environment_policy.")) {
         arguments.extend(["-c".to_owned(), "shell_environment_policy.inherit=\"core\"".to_owned()]);
     }
+    // Codex takes our mark out of what the model's commands see, and they are in sessions of their own.
+    let mark = format!("shell_environment_policy.set.{TOKEN_VARIABLE}=\"{TOKEN_PLACE}\"");
+    arguments.extend(["-c".to_owned(), mark]);
     if !given(&["-"]) {
         arguments.push("-".to_owned());
     }
@@ -228,14 +232,16 @@ mod tests {
 
     #[test]
     fn what_we_need_is_added_once_and_only_to_exec() {
-        let common = "--sandbox read-only -c shell_environment_policy.inherit=\"core\" -";
+        let mark = "-c shell_environment_policy.set.RP_CHILD_TOKEN=\"<RP_CHILD_TOKEN>\"";
+        let core = "-c shell_environment_policy.inherit=\"core\"";
+        let common = format!("--sandbox read-only {core} {mark} -");
         check(
             &settings(&["exec", "--skip-git-repo-check"], "--model", Some("m")),
             &format!("exec --skip-git-repo-check --model m --json --ephemeral {common}"),
         );
         check(
             &settings(&["exec", "--json", "-s", "workspace-write", "-"], "", Some("m")),
-            "exec --json -s workspace-write - m --ephemeral -c shell_environment_policy.inherit=\"core\"",
+            &format!("exec --json -s workspace-write - m --ephemeral {core} {mark}"),
         );
         check(&settings(&["ask"], "--model", None), "ask");
         check(&settings(&[], "", None), "");

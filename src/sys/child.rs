@@ -20,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_proce
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
-use crate::sys::children::{self, Registered, TOKEN_VARIABLE};
+use crate::sys::children::{self, Registered, TOKEN_PLACE, TOKEN_VARIABLE};
 
 /// Between SIGTERM and SIGKILL for a program that may have something to put away.
 pub const TERM_GRACE: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ const READ_BYTES: usize = 16 * 1024;
 pub struct Program {
     /// Looked up in PATH unless it contains a slash.
     pub binary: String,
-    /// Arguments after the program's name.
+    /// Arguments after the program's name; [`TOKEN_PLACE`] in them stands for what identifies the child.
     pub arguments: Vec<String>,
     /// The whole environment.
     pub environment: Vec<(String, String)>,
@@ -116,7 +116,11 @@ pub fn run(
 
 fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child> {
     let mut command = Command::new(&program.binary);
-    command.args(&program.arguments).env_clear().envs(program.environment.iter().cloned());
+    let token = registered.map_or("", Registered::token);
+    command
+        .args(program.arguments.iter().map(|argument| argument.replace(TOKEN_PLACE, token)))
+        .env_clear()
+        .envs(program.environment.iter().cloned());
     command.envs(registered.map(|registered| (TOKEN_VARIABLE, registered.token())));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     if let Some(directory) = &program.directory {

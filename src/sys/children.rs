@@ -22,6 +22,9 @@ use crate::sys::{entropy, files};
 /// The variable that holds the token.
 pub const TOKEN_VARIABLE: &str = "RP_CHILD_TOKEN";
 
+/// Stands for the token in a child's arguments, for a program that starts others with an environment of its own making.
+pub const TOKEN_PLACE: &str = "<RP_CHILD_TOKEN>";
+
 /// How often, and how long apart, we look at what a child left running: the first time it is asked to end, from the
 /// tenth of a second on it is ended.
 const LOOKS_MAX: u32 = 100;

@@ -774,3 +774,19 @@ fn the_whatsapp_bridge_passes_its_own_tests() {
     assert!(ended && status.success(), "{}", if failed.is_empty() { said.as_str() } else { failed[0] });
     assert!(said.contains("\n# skipped 0\n"), "a test of the bridge was left out");
 }
+
+/// Without a sandbox a command can leave its session, and outlive a codex that has answered.
+#[test]
+fn what_a_command_of_the_model_leaves_behind_ends_with_the_run() {
+    let Some(program) = codex_program() else { return };
+    let command = format!("setsid sleep 87{} > /dev/null 2>&1 &", std::process::id());
+    let answers = vec![Answer::Command(command), Answer::Text("Done.".to_owned())];
+    let mut scene = CodexScene::new(&program, answers);
+    let arguments = "exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox";
+    scene.world.set("RUSTY_PINCH_CODEX_CLI_ARGS", arguments);
+    succeeded(&scene.run("main", "Leave something behind."), "Done.");
+    let line = format!("sleep\x0087{}", std::process::id());
+    let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let mut ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    assert!(!ids.any(|id| about(id, "cmdline").starts_with(line.as_bytes())), "it still runs");
+}
