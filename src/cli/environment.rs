@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
+use crate::config::codex_accounts;
 use crate::config::env_file::{self, Gone};
 use crate::config::keys::{Environment, KEYS, Kind, Reader, Source, is_secret, secret_names};
 use crate::config::secret::Secret;
@@ -52,7 +53,12 @@ pub fn look() -> Surroundings {
         found.problem("config.value", sentence);
         Environment::new()
     });
-    add_secrets(&mut found, hidden);
+    let own_names = codex_accounts::own_names(&Reader(&found.variables));
+    if let Some(file) = &mut found.file {
+        let is_of_file = |name: &String| matches!(found.variables.get(name), Some((_, Source::EnvFile { .. })));
+        file.has_secrets |= own_names.iter().any(is_of_file);
+    }
+    add_secrets(&mut found, &own_names, hidden);
     found
 }
 
@@ -95,7 +101,7 @@ fn env_file_path(found: &Surroundings) -> Result<Option<PathBuf>, String> {
     Ok(None)
 }
 
-/// What the env file sets and the process does not. Returns the secrets that both set.
+/// What the env file sets and the process does not. Returns what both set: of secrets both are known.
 fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
     let Some(path) = env_file_path(found)? else { return Ok(BTreeMap::new()) };
     let told = |problem: String| format!("{} {problem}", path.display());
@@ -118,10 +124,9 @@ fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
             Entry::Vacant(place) => {
                 place.insert(value);
             }
-            Entry::Occupied(place) if is_secret => {
+            Entry::Occupied(place) => {
                 hidden.insert(place.key().clone(), value);
             }
-            Entry::Occupied(_) => {}
         }
     }
     file.gone.iter().for_each(|gone| note_gone(found, gone));
@@ -149,12 +154,14 @@ fn note_gone(found: &mut Surroundings, gone: &Gone) {
 }
 
 /// A secret's file beats its credential, that beats its variable, and that beats the env file (`hidden`).
-fn add_secrets(found: &mut Surroundings, mut hidden: Environment) {
+fn add_secrets(found: &mut Surroundings, own_names: &[String], mut hidden: Environment) {
     let folder = credentials_folder(found).unwrap_or_else(|sentence| {
         found.problem("config.value", sentence);
         None
     });
-    for name in secret_names() {
+    let mut names: Vec<&str> = secret_names().collect();
+    names.extend(own_names.iter().map(String::as_str));
+    for name in names {
         let mut candidates = Vec::new();
         candidates.extend(named_file(found, name));
         candidates.extend(folder.as_deref().and_then(|folder| credential(found, name, folder)));
@@ -167,6 +174,7 @@ fn add_secrets(found: &mut Surroundings, mut hidden: Environment) {
         candidates.extend(line);
         found.settle(name, candidates);
     }
+    hidden.retain(|name, _| is_secret(name));
     found.hidden.extend(hidden.into_values().map(|(value, _)| Secret::new(value)));
 }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use crate::config::codex_environment::{key_variable, value_of};
-use crate::config::keys::{KeyError, Reader, Source};
+use crate::config::keys::{KeyError, Reader, Source, is_secret};
 use crate::config::live_secret::LiveSecret;
 use crate::config::secret::Secret;
+use crate::config::values::is_variable;
 
 /// The account of those who list none.
 pub const IMPLICIT: &str = "default";
@@ -87,6 +88,19 @@ fn source(reader: &Reader<'_>, name: &str) -> Source {
     reader.0.get(name).map_or(Source::Default, |(_, source)| source.clone())
 }
 
+/// Names of the operator's own for the keys of accounts: secrets like those of the table. Asked before anything is checked,
+/// so what cannot be the name of a variable is passed over.
+pub fn own_names(reader: &Reader<'_>) -> Vec<String> {
+    let named = reader.text("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV").map(|(name, _)| name);
+    let accounts = reader.text("RUSTY_PINCH_CODEX_ACCOUNTS").map(|(accounts, _)| accounts).unwrap_or_default();
+    let of_accounts = accounts.split(';').filter_map(|account| account.split('|').nth(1));
+    let mut names: Vec<String> = of_accounts.map(|name| name.trim().to_owned()).chain(named).collect();
+    names.retain(|name| !name.is_empty() && is_variable(name) && !is_secret(name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// The variables that hold keys of accounts, for those who check their values.
 pub fn key_variables(reader: &Reader<'_>) -> Vec<String> {
     let accounts = read(reader).unwrap_or_default();
@@ -115,6 +129,15 @@ mod tests {
 
     const LIST: &str = "RUSTY_PINCH_CODEX_ACCOUNTS";
     const VARIABLE: &str = "RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV";
+
+    #[test]
+    fn own_names_are_those_of_variables_that_no_table_knows() {
+        let list = "a|KEY_OF_A|5;b||9;c|../c;d| KEY_OF_D ;e|CODEX_API_KEY;f|KEY_OF_A;g";
+        let pairs = [(LIST, list), (VARIABLE, "MINE")];
+        let of = |(name, value): (&str, &str)| (name.to_owned(), (value.to_owned(), Source::Environment));
+        let environment: Environment = pairs.map(of).into();
+        assert_eq!(own_names(&Reader(&environment)), ["KEY_OF_A", "KEY_OF_D", "MINE"]);
+    }
 
     #[test]
     fn accounts_are_listed_or_there_is_one() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::codex_accounts;
 use crate::config::env_file::Repeat;
 use crate::config::keys::{Environment, KeyError, Reader, Source, all_secret_names, is_secret};
 use crate::config::secret::Secret;
@@ -128,11 +129,7 @@ impl Surroundings {
 /// The secrets among the variables.
 pub fn secrets(variables: &Environment) -> Vec<Secret> {
     let reader = Reader(variables);
-    let named = reader.text("RUSTY_PINCH_CODEX_ACCOUNT_API_KEY_ENV").map(|(name, _)| name);
-    let accounts = reader.text("RUSTY_PINCH_CODEX_ACCOUNTS").map(|(accounts, _)| accounts).unwrap_or_default();
-    let of_accounts =
-        accounts.split(';').filter_map(|account| account.split('|').nth(1)).map(|name| name.trim().to_owned());
-    let others: Vec<String> = of_accounts.chain(named).filter(|name| !is_secret(name)).collect();
+    let others = codex_accounts::own_names(&reader);
     let known = all_secret_names().filter_map(|name| variables.get(name));
     let values = known.chain(others.iter().filter_map(|name| variables.get(name))).map(|(value, _)| value.trim());
     let of_proxies = variables.iter().filter_map(|(name, (value, _))| proxy_password(name, value));

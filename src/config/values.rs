@@ -86,7 +86,8 @@ pub fn flag(value: &str) -> Option<bool> {
     }
 }
 
-fn is_variable(text: &str) -> bool {
+/// Whether a text can be the name of a variable.
+pub fn is_variable(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.bytes().all(is_part) && !text.starts_with(|first: char| first.is_ascii_digit())
 }

@@ -362,3 +362,40 @@ fn looks_do_not_overrun_the_deadline_of_a_turn() {
     let checks = run(&world, &["codex", "healthcheck"], 0).stdout;
     assert!(checks.contains("\"healthy\": false") && checks.contains("codex did not answer in time"), "{checks}");
 }
+
+/// Codex hands on an environment of its own making to the model's commands.
+#[test]
+fn the_commands_of_the_model_carry_the_mark_of_their_run() {
+    let mut world = World::new();
+    stand_in(&mut world, "cat > /dev/null\nprintf '%s\\n' \"$@\" \"$RP_CHILD_TOKEN\" > \"$HOME/arguments\"\nanswer ok");
+    assert_eq!(ask(&world), "ok");
+    let noted = fs::read_to_string(world.path("home/arguments")).expect("it was noted");
+    let token = noted.lines().last().expect("a token");
+    let mark = format!("shell_environment_policy.set.RP_CHILD_TOKEN=\"{token}\"");
+    assert!(token.len() == 16 && noted.lines().any(|line| line == mark), "{noted}");
+}
+
+#[test]
+fn a_key_of_an_account_has_the_sources_and_the_checks_of_every_secret() {
+    let mut world = World::new();
+    stand_in(
+        &mut world,
+        "cat > /dev/null\n[ \"$CODEX_API_KEY\" = of-the-file ] && answer ok && exit\nfail 'Not logged in'",
+    );
+    world.set("RUSTY_PINCH_CODEX_ACCOUNTS", "a|KEY_OF_A");
+    let file = world.path("key-of-a");
+    fs::write(&file, "of-the-file\n").expect("it is our folder");
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("it is our file");
+    world.set("KEY_OF_A_FILE", &file.to_string_lossy());
+    assert_eq!(ask(&world), "ok");
+    world.set("KEY_OF_A", "of-the-process");
+    assert_eq!(ask(&world), "ok");
+    let doctor = world.run(&["doctor"]).stdout;
+    assert!(
+        doctor.contains("KEY_OF_A comes from the file named by its _FILE variable; environment has another"),
+        "{doctor}"
+    );
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("it is our file");
+    let finished = world.run(&["run", "--message", "hello"]);
+    assert_eq!(finished.code, Some(78), "{finished:?}");
+}
