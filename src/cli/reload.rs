@@ -142,10 +142,14 @@ fn ask(slot: &Slot, new: &Secret) -> Asked {
             let mut transport = HttpClient::new(base.is_secure());
             let mut ask = |key: &Secret| probe::ask(&mut transport, *kind, base.as_str(), Some(key), PROBE_PATIENCE);
             let answer = ask(new);
+            // A key may be good for answers only. Then the one in use may not ask this, either, and nothing is known.
+            let with_old = answer.may_be_about_the_key().then(|| ask(&slot.secret.current()));
             match answer {
-                // A key may be good for answers only. Then the one in use may not ask this, either, and nothing is known.
-                Answer::Refused(403) if ask(&slot.secret.current()) == answer => {
+                Answer::Refused(403) if with_old.as_ref() == Some(&answer) => {
                     Asked::Failed("status 403, as with the one in use".to_owned())
+                }
+                Answer::Unclear(status) if with_old == Some(Answer::Accepted) => {
+                    Asked::Refused(format!("status {status}, and not with the one in use"))
                 }
                 Answer::Accepted => Asked::Accepted,
                 Answer::Refused(status) => Asked::Refused(format!("status {status}")),

@@ -29,15 +29,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Its key variables in order of precedence.
-    pub fn key_names(&self) -> impl Iterator<Item = &'static str> {
-        key_names(self.kind).iter().copied().filter(|name| self.is_first || *name != "RUSTY_PINCH_API_KEY")
+    fn is_own_server(&self) -> bool {
+        matches!(self.kind, ProviderKind::Compatible | ProviderKind::Vllm)
     }
 
     /// Its base variables in order of precedence. A server of one's own may have the bases of the vendors only if it is the
     /// first: behind another it would be asked with a key that is not its own.
     pub fn base_names(&self) -> impl Iterator<Item = &'static str> {
-        let is_own_server = matches!(self.kind, ProviderKind::Compatible | ProviderKind::Vllm);
+        let is_own_server = self.is_own_server();
         let is_its_own = move |name: &str| match is_own_server {
             true => name == "RUSTY_PINCH_COMPATIBLE_API_BASE",
             false => name != "RUSTY_PINCH_API_BASE",
@@ -45,11 +44,14 @@ impl Entry {
         base_names(self.kind).0.iter().copied().filter(move |name| self.is_first || is_its_own(name))
     }
 
+    fn base(&self, reader: &Reader<'_>) -> Option<(&'static str, (String, Source))> {
+        self.base_names().find_map(|name| reader.text(name).map(|found| (name, found)))
+    }
+
     /// Its settings.
     pub fn settings(&self, reader: &Reader<'_>, insecure: bool) -> Result<ProviderSettings, KeyError> {
         let silence = reader.seconds("RUSTY_PINCH_REQUEST_TIMEOUT_SECS")?;
-        let found = self.base_names().find_map(|name| reader.text(name).map(|found| (name, found)));
-        let base = match (found, base_names(self.kind).1) {
+        let base = match (self.base(reader), base_names(self.kind).1) {
             (Some((name, (text, source))), _) => Some(endpoint(name, &text, source, insecure)?),
             (None, default) => {
                 default.map(|text| endpoint("RUSTY_PINCH_API_BASE", text, Source::Default, insecure)).transpose()?
@@ -63,7 +65,7 @@ impl Entry {
             name: self.name.clone(),
             model,
             base,
-            key: self.key_names().find_map(|name| credential(reader, name)),
+            key: key_names_at(self.kind, self.is_first).find_map(|name| credential(reader, name)),
             silence: (!silence.is_zero()).then_some(silence),
             attempts: u32::try_from(reader.number("RUSTY_PINCH_REQUEST_RETRIES")?).unwrap_or(0) + 1,
             backoff,
@@ -75,13 +77,19 @@ impl Entry {
     }
 }
 
+/// The key variables of an entry in order of precedence.
+pub fn key_names_at(kind: ProviderKind, is_first: bool) -> impl Iterator<Item = &'static str> {
+    key_names(kind).iter().copied().filter(move |name| is_first || *name != "RUSTY_PINCH_API_KEY")
+}
+
 /// The whole order; never empty.
 pub fn entries(reader: &Reader<'_>) -> Result<Vec<Entry>, KeyError> {
     let single = reader.choice(PROVIDER)?;
     let listed = reader.list(CHAIN);
     let items = if listed.is_empty() { vec![single.clone()] } else { listed };
     let entries: Vec<Entry> = items.iter().enumerate().map(|(at, item)| entry(item, at == 0)).collect();
-    match problem(&entries, reader.text(PROVIDER).filter(|(_, source)| *source != Source::Default), &single) {
+    let set = reader.text(PROVIDER).filter(|(_, source)| *source != Source::Default);
+    match problem(&entries, set, &single).or_else(|| shared_base(&entries, reader)) {
         None => Ok(entries),
         Some(problem) => {
             let source = reader.text(CHAIN).map_or(Source::Default, |(_, source)| source);
@@ -105,6 +113,9 @@ fn problem(entries: &[Entry], set: Option<(String, Source)>, single: &str) -> Op
     if entries.len() > 1 && entries.iter().any(|entry| entry.kind == ProviderKind::Local) {
         return Some("must not hold local beside others: an echo is no answer to fall back to".to_owned());
     }
+    if entries.iter().filter(|entry| entry.kind == ProviderKind::Codex).count() > 1 {
+        return Some("must not hold codex twice: there is one Codex, with one model".to_owned());
+    }
     if set.is_some() && kind_of(single) != first.kind {
         return Some(format!(
             "begins with {}, but {PROVIDER} is {single}: the list is the whole order, so remove {PROVIDER} or begin with it",
@@ -112,6 +123,19 @@ fn problem(entries: &[Entry], set: Option<(String, Source)>, single: &str) -> Op
         ));
     }
     None
+}
+
+/// A server of one's own under a vendor's name would get that vendor's key from a later entry that reads the same name.
+fn shared_base(entries: &[Entry], reader: &Reader<'_>) -> Option<String> {
+    let first = entries.first().filter(|entry| entry.is_own_server())?;
+    let (name, _) = first.base(reader)?;
+    let later = entries[1..]
+        .iter()
+        .find(|entry| !entry.is_own_server() && entry.base(reader).is_some_and(|base| base.0 == name))?;
+    Some(format!(
+        "begins with {}, whose base is {name}, so {} would send its own key there: use RUSTY_PINCH_COMPATIBLE_API_BASE",
+        first.name, later.name
+    ))
 }
 
 fn endpoint(name: &str, text: &str, source: Source, insecure: bool) -> Result<Endpoint, KeyError> {
@@ -185,6 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn a_server_under_a_vendors_name_does_not_get_that_vendors_key() {
+        for (first, later, name) in [
+            ("compatible", "openai", "OPENAI_API_BASE"),
+            ("vllm", "groq,openai:a", "PICOCLAW_PROVIDERS_OPENAI_API_BASE"),
+            ("compatible", "openrouter", "RUSTY_PINCH_OPENROUTER_API_BASE"),
+        ] {
+            let chain = format!("{first},{later}");
+            let base = (name, "http://10.0.0.1/v1");
+            refused(&[("RUSTY_PINCH_PROVIDER_CHAIN", &chain), base], name);
+            let own = ("RUSTY_PINCH_COMPATIBLE_API_BASE", "http://10.0.0.2/v1");
+            assert!(load(&[("RUSTY_PINCH_PROVIDER_CHAIN", &chain), base, own]).is_ok());
+            assert!(load(&[("RUSTY_PINCH_PROVIDER_CHAIN", &format!("{first},groq")), base]).is_ok());
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused() {
         const CHAIN: &str = "RUSTY_PINCH_PROVIDER_CHAIN";
         refused(&[(CHAIN, "openai,local")], "must not hold local");
@@ -193,6 +233,7 @@ mod tests {
         refused(&[(CHAIN, "openai,open router:x")], "must be one of");
         refused(&[(CHAIN, "openai,codex"), ("RUSTY_PINCH_PROVIDER", "codex")], "begins with openai");
         refused(&[(CHAIN, &["openai"; 9].join(","))], "at most 8");
+        refused(&[(CHAIN, "codex:a,openai,codex:b")], "must not hold codex twice");
         assert!(load(&[(CHAIN, "openai,codex"), ("RUSTY_PINCH_PROVIDER", "OpenAI")]).is_ok());
         assert!(load(&[(CHAIN, "local"), ("RUSTY_PINCH_PROVIDER", "offline")]).is_ok());
     }

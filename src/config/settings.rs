@@ -155,7 +155,8 @@ pub fn problems(environment: &Environment) -> Vec<KeyError> {
     let set = |name: &&'static str| reader.text(name).is_some();
     let of_codex = codex_accounts::key_variables(&reader).into_iter();
     let of_codex = of_codex.filter(|name| uses_codex || name != codex_environment::KEY);
-    let used = |entry: &Entry| [entry.key_names().find(set), entry.base_names().find(set)];
+    let used =
+        |entry: &Entry| [chain::key_names_at(entry.kind, entry.is_first).find(set), entry.base_names().find(set)];
     let of_providers = entries.iter().flat_map(used).flatten().map(str::to_owned);
     for name in of_providers.chain(of_codex) {
         let kind = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map_or(Kind::Secret, |(_, kind)| *kind);

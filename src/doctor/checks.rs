@@ -22,7 +22,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     let mut checks = names::checks(surroundings);
     let remarks = remarks(&surroundings.variables, config);
     checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
-    checks.extend(secrets::checks(surroundings, config.provider.kind));
+    checks.extend(secrets::checks(surroundings, config));
     checks.extend(config.chain().map(provider));
     checks.extend((!config.fallbacks.is_empty()).then(|| chain(config)));
     checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));

@@ -1,15 +1,16 @@
 //! Where secrets came from, which of their sources are hidden by another of a different value, and who can read the env
 //! file. Values are compared here and never shown.
 
+use crate::config::chain::key_names_at;
 use crate::config::keys::Environment;
-use crate::config::settings::{ProviderKind, key_names};
+use crate::config::settings::{Config, ProviderKind};
 use crate::config::surroundings::{ReadFile, Shadow, Surroundings};
 use crate::doctor::report::Check;
 
 /// All checks about secrets.
-pub fn checks(surroundings: &Surroundings, kind: ProviderKind) -> Vec<Check> {
+pub fn checks(surroundings: &Surroundings, config: &Config) -> Vec<Check> {
     let mut checks: Vec<Check> = surroundings.shadows.iter().map(shadow).collect();
-    checks.extend(hidden_names(&surroundings.variables, kind));
+    checks.extend(hidden_names(&surroundings.variables, config.chain().map(|settings| settings.kind)));
     checks.extend(surroundings.file.iter().filter_map(settings_file));
     checks
 }
@@ -23,19 +24,28 @@ fn shadow(shadow: &Shadow) -> Check {
     )
 }
 
-/// The same key under several names, of which the first counts.
-fn hidden_names(variables: &Environment, kind: ProviderKind) -> Vec<Check> {
-    let mut set = key_names(kind).iter().filter_map(|name| {
-        let (value, _) = variables.get(*name)?;
-        (!value.trim().is_empty()).then_some((*name, value.trim()))
-    });
-    let Some((used, value)) = set.next() else { return Vec::new() };
-    let hidden = set.filter(|(_, other)| *other != value);
-    let check = |(name, _)| {
-        let sentence = format!("{used} is used; {name} has another value, which is not used");
-        Check::warning("secret.shadowed", sentence, format!("remove {name}, or {used}"))
+/// The same key under several names, of which the first counts; for everybody in the chain. A name that another one in the chain
+/// uses is not hidden.
+fn hidden_names(variables: &Environment, kinds: impl Iterator<Item = ProviderKind>) -> Vec<Check> {
+    let set = |name: &'static str| {
+        let value = variables.get(name)?.0.trim();
+        (!value.is_empty()).then_some((name, value))
     };
-    hidden.map(check).collect()
+    let names = kinds.enumerate().map(|(place, kind)| key_names_at(kind, place == 0).filter_map(set).collect());
+    let names: Vec<Vec<_>> = names.collect();
+    let used: Vec<_> = names.iter().filter_map(|names| names.first().copied()).collect();
+    let hidden = names.iter().flat_map(|names| names.iter().map(|name| (names[0], *name)));
+    let hidden = hidden.filter(|((_, value), (name, other))| value != other && used.iter().all(|used| used.0 != *name));
+    let mut told = Vec::new();
+    // The same kind twice hides the same names.
+    for ((used, _), (name, _)) in hidden {
+        let sentence = format!("{used} is used; {name} has another value, which is not used");
+        let check = Check::warning("secret.shadowed", sentence, format!("remove {name}, or {used}"));
+        if !told.contains(&check) {
+            told.push(check);
+        }
+    }
+    told
 }
 
 /// Everyone may read settings, but not secrets; nobody else may write them.
@@ -76,9 +86,17 @@ mod tests {
         for (name, value) in [("RUSTY_PINCH_API_KEY", "same"), ("OPENAI_API_KEY", "other"), ("GROQ_API_KEY", "x")] {
             variables.insert(name.to_owned(), (value.to_owned(), Source::Environment));
         }
-        let found = hidden_names(&variables, ProviderKind::OpenAi);
+        let found = hidden_names(&variables, [ProviderKind::OpenAi].into_iter());
         assert_eq!(found.len(), 1);
         assert!(found[0].sentence.starts_with("RUSTY_PINCH_API_KEY is used; OPENAI_API_KEY"), "{found:?}");
-        assert!(hidden_names(&variables, ProviderKind::Local).is_empty());
+        assert!(hidden_names(&variables, [ProviderKind::Local].into_iter()).is_empty());
+        // Behind another provider, the common name is not its own.
+        variables.insert("PICOCLAW_PROVIDERS_OPENAI_API_KEY".to_owned(), ("old".to_owned(), Source::Environment));
+        let found = hidden_names(&variables, [ProviderKind::Codex, ProviderKind::OpenAi].into_iter());
+        assert_eq!(found.len(), 1);
+        assert!(found[0].sentence.starts_with("OPENAI_API_KEY is used; PICOCLAW_PROVIDERS_OPENAI"), "{found:?}");
+        // The second entry uses what the first one hides, and what nobody uses is told of once for each that hides it.
+        let found = hidden_names(&variables, [ProviderKind::OpenAi; 3].into_iter());
+        assert!(found.len() == 2 && found.iter().all(|check| check.sentence.contains("; PICOCLAW")), "{found:?}");
     }
 }

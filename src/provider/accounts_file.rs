@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::provider::accounts::State;
+use crate::provider::spending_file::is_damage;
 use crate::sys::files;
 
 /// A larger file is not ours.
@@ -48,7 +49,7 @@ pub fn change(path: &Path, clock: &dyn Clock, change: &mut dyn FnMut(&mut States
     let (mut states, mut aside) = (States::new(), None);
     match read(path) {
         Ok(found) => states = found,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        Err(error) if is_damage(&error) => {
             let name = path.with_extension(format!("damaged-{}", clock.wall().0));
             fs::rename(path, &name)?;
             aside = Some(name);
@@ -111,5 +112,7 @@ mod tests {
         // A file of a later version is read as far as it is known.
         fs::write(&path, "{\"a\":{\"used\":7,\"news\":[]}}").expect("written");
         assert_eq!(read(&path).expect("sound")["a"].used, 7);
+        fs::write(&path, vec![b' '; 256 * 1024 + 1]).expect("written");
+        assert!(change(&path, &clock, &mut one_more).expect("written").is_some(), "a file that is too long is damage");
     }
 }

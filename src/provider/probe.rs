@@ -14,7 +14,7 @@ pub enum Answer {
     Accepted,
     /// 401 or 403.
     Refused(u16),
-    /// Another status: it does not know the question, or has troubles of its own.
+    /// Another status: it does not know the question, or has troubles of its own. Some servers mean the key with 400.
     Unclear(u16),
     /// Nothing.
     Silent(TransportError),
@@ -23,6 +23,17 @@ pub enum Answer {
 /// What is asked for. The list of models of OpenRouter is for everyone, so it says nothing about a key.
 fn path(kind: ProviderKind) -> &'static str {
     if kind == ProviderKind::OpenRouter { "/key" } else { "/models" }
+}
+
+impl Answer {
+    /// Whether it depends on who asks, so that a key that is known to be good tells what is meant. A path or a method that the
+    /// server does not know is the same for all, and a server that is asked too often or waits too long says nothing of a key.
+    pub fn may_be_about_the_key(&self) -> bool {
+        match self {
+            Answer::Unclear(status) => (400..500).contains(status) && ![404, 405, 408, 429].contains(status),
+            answer => *answer == Answer::Refused(403),
+        }
+    }
 }
 
 /// Asks the server at `base`, and waits at most `total`.

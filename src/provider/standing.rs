@@ -15,10 +15,11 @@ use crate::base::clock::{Clock, Mono};
 use crate::base::rng::Rng;
 use crate::observe::event::{Event, Log};
 use crate::provider::ProviderError;
-use crate::provider::breaker::{Breaker, Cause, Outcome, Pass, REST_MAX, State};
+use crate::provider::breaker::{Breaker, Cause, Opening, Outcome, Pass, REST_MAX, State};
 use crate::provider::budget::Budget;
 use crate::provider::class::{Class, Effect, Reason};
 use crate::provider::kept::{Book, KEYS_MAX, Kept, Moment};
+use crate::provider::spending_file::is_damage;
 use crate::provider::standing_file::{self, Stamp};
 
 /// Whom it is about.
@@ -67,6 +68,8 @@ struct Entry {
     class: Class,
     /// What the file said when it was last looked at.
     seen: Option<Kept>,
+    /// The file does not say yet what was found here.
+    is_unsaved: bool,
 }
 
 impl Default for Entry {
@@ -78,6 +81,7 @@ impl Default for Entry {
             is_overloaded: false,
             class: Class::Server,
             seen: None,
+            is_unsaved: false,
         }
     }
 }
@@ -111,7 +115,15 @@ impl Entry {
     fn adopt(&mut self, kept: &Kept, now: Mono, moment: &Moment) {
         self.breaker.adopt(kept.opening(moment), kept.openings, now);
         (self.not_before, self.is_overloaded) = (now.after(kept.not_before(moment)), kept.is_overloaded);
-        self.seen = Some(kept.clone());
+        (self.seen, self.is_unsaved) = (Some(kept.clone()), false);
+    }
+
+    /// Whether somebody else found something. What is not written yet gives way only to a longer rest.
+    fn is_news(&self, kept: &Kept, now: Mono, moment: &Moment) -> bool {
+        let opening = |opening: Option<Opening>| opening.map_or(Duration::ZERO, |opening| opening.left);
+        let ours = opening(self.breaker.opening(now)).max(now.until(self.not_before));
+        let theirs = || opening(kept.opening(moment)).max(kept.not_before(moment));
+        self.seen.as_ref() != Some(kept) && (!self.is_unsaved || theirs() > ours)
     }
 
     fn settle(&mut self, pass: Pass, error: Option<&ProviderError>, (now, trusted): (Mono, bool), rng: &mut Rng) {
@@ -140,8 +152,18 @@ impl Standing {
         Standing { known: Mutex::new(known), file: Mutex::default(), path: standing_file::path(data), clock, log }
     }
 
-    /// Takes over what other processes found, or an earlier one.
+    /// Takes over what other processes found, or an earlier one, and writes what could not be written before.
     pub fn refresh(&self) {
+        self.look();
+        let unsaved: Vec<String> = {
+            let known = locked(&self.known);
+            known.entries.iter().filter(|(_, entry)| entry.is_unsaved).map(|(key, _)| key.clone()).collect()
+        };
+        // Whoever could not write it has complained. One wait is enough: what is left has its turn at the next look.
+        let _ = unsaved.iter().try_for_each(|key| self.keep(key));
+    }
+
+    fn look(&self) {
         let mut seen = locked(&self.file);
         let stamp = standing_file::stamp(&self.path);
         if stamp == *seen {
@@ -150,12 +172,10 @@ impl Standing {
         *seen = stamp;
         match standing_file::read(&self.path) {
             Ok(book) => self.adopt(&book),
-            Err(error) => {
-                if error.kind() == io::ErrorKind::InvalidData {
-                    let _ = standing_file::set_aside(&self.path);
-                }
-                self.complain(&error);
-            }
+            Err(error) => match is_damage(&error).then(|| standing_file::mend(&self.path, self.clock.as_ref())) {
+                Some(Ok(Some(book))) => self.adopt(&book),
+                _ => self.complain(&error),
+            },
         }
     }
 
@@ -195,7 +215,9 @@ impl Standing {
             let entry = known.entry(who.key);
             let (before, essence) = (entry.breaker.state(), entry.essence(now));
             entry.settle(pass, error, (now, trusted), &mut rng);
-            (entry.essence(now) != essence, change(before, entry, now))
+            let is_new = entry.essence(now) != essence;
+            entry.is_unsaved |= is_new;
+            (is_new, change(before, entry, now))
         };
         self.tell(who, change);
         if is_new && let Err(error) = self.keep(who.key) {
@@ -211,9 +233,23 @@ impl Standing {
 
     fn keep(&self, key: &str) -> io::Result<()> {
         let mut seen = locked(&self.file);
-        let kept = locked(&self.known).entry(key).kept(self.clock.mono(), Moment::now(self.clock.as_ref()));
-        locked(&self.known).entry(key).seen = Some(kept.clone());
-        let book = standing_file::update(&self.path, key, kept, self.clock.as_ref())?;
+        let kept = {
+            let mut known = locked(&self.known);
+            let entry = known.entry(key);
+            // From here on, because what is found meanwhile is not in this copy.
+            entry.is_unsaved = false;
+            entry.kept(self.clock.mono(), Moment::now(self.clock.as_ref()))
+        };
+        let written = standing_file::update(&self.path, key, kept.clone(), self.clock.as_ref());
+        {
+            let mut known = locked(&self.known);
+            let entry = known.entry(key);
+            match written {
+                Ok(_) => entry.seen = Some(kept),
+                Err(_) => entry.is_unsaved = true,
+            }
+        }
+        let book = written?;
         *seen = standing_file::stamp(&self.path);
         self.adopt(&book);
         Ok(())
@@ -225,7 +261,7 @@ impl Standing {
         let mut known = locked(&self.known);
         for (key, kept) in book {
             let entry = known.entry(key);
-            if entry.seen.as_ref() != Some(kept) {
+            if entry.is_news(kept, now, &moment) {
                 entry.adopt(kept, now, &moment);
             }
         }

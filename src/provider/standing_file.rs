@@ -1,7 +1,7 @@
 //! `provider/standing.json`: the [`Book`] of every process of the data folder. Read when it has changed; changed under a lock,
 //! by adding to what others wrote meanwhile. A damaged file is kept aside: to forget an opening costs one request.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::provider::kept::{Book, Kept, Moment, parse, render};
+use crate::provider::spending_file::is_damage;
 use crate::sys::files;
 
 /// A larger file is not ours.
@@ -35,7 +36,7 @@ pub fn stamp(path: &Path) -> Stamp {
 /// The book; empty if there is no file.
 ///
 /// # Errors
-/// Of the disk, or `InvalidData`.
+/// Of the disk, or damage.
 pub fn read(path: &Path) -> io::Result<Book> {
     match files::read_bounded_itself(path, FILE_BYTES_MAX) {
         Ok((bytes, _)) => parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "is damaged")),
@@ -46,20 +47,29 @@ pub fn read(path: &Path) -> io::Result<Book> {
 
 /// Writes one entry into the file, beside those of others, and gives back the whole book.
 pub fn update(path: &Path, key: &str, kept: Kept, clock: &dyn Clock) -> io::Result<Book> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    files::make_folder(folder)?;
-    let held = files::lock(&path.with_extension("lock"), PATIENCE, clock)?;
-    let _held = held.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "another process holds its lock"))?;
-    let mut book = match read(path) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => set_aside(path).map(|()| Book::new()),
-        other => other,
-    }?;
+    let _held = lock(path, clock)?;
+    let mut book = sound(path)?.unwrap_or_default();
     book.insert(key.to_owned(), kept);
     files::replace(path, &render(book.clone(), &Moment::now(clock)))?;
     Ok(book)
 }
 
-/// Keeps a damaged file for whoever wants to know; the last one only.
-pub fn set_aside(path: &Path) -> io::Result<()> {
-    fs::rename(path, path.with_extension("json.damaged"))
+/// Reads again what was found damaged: another process may have written a sound one since. `None`: it still was, and is set aside.
+pub fn mend(path: &Path, clock: &dyn Clock) -> io::Result<Option<Book>> {
+    let _held = lock(path, clock)?;
+    sound(path)
+}
+
+fn lock(path: &Path, clock: &dyn Clock) -> io::Result<File> {
+    files::make_folder(path.parent().unwrap_or(Path::new(".")))?;
+    let held = files::lock(&path.with_extension("lock"), PATIENCE, clock)?;
+    held.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "another process holds its lock"))
+}
+
+/// Under the lock: the book, or `None` for a damaged one, which is kept for whoever wants to know; the last one only.
+fn sound(path: &Path) -> io::Result<Option<Book>> {
+    match read(path) {
+        Err(error) if is_damage(&error) => fs::rename(path, path.with_extension("json.damaged")).map(|()| None),
+        other => other.map(Some),
+    }
 }

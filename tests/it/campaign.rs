@@ -7,7 +7,8 @@
 //!
 //! Seen to fail within 20 kills when a worker does not record one of: the message before its offset (lost), the reply
 //! before it is sent (another text), the send before its request (no mark), the answer of a send (overtaken), or when
-//! it does not look for its session line before it writes it again (twice).
+//! it does not look for its session line before it writes it again (twice). Within 10 kills when what may have arrived is sent
+//! again where nothing may come twice, within 40 when a message is given up after one interruption.
 
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::support::waiting::{came_true, now, since};
 
 /// Kills and stops with one data folder; then a fresh one, so that judging stays cheap.
 const LIVES_PER_STRETCH: usize = 250;
+
+/// Fewer in the other mode: each notice lets people write one message more, until a worker would refuse.
+const LIVES_AT_MOST_ONCE: usize = 50;
 
 /// Milliseconds to live: mostly short, because starts are where a crash finds the most to do.
 fn life(random: &mut Random) -> Duration {
@@ -45,6 +49,27 @@ fn kills_at_random_moments_lose_nothing_and_repeat_nothing_unmarked() {
             report.count += 1;
         }
         stretch.end(Expect::KILLS, &mut report);
+    }
+    report.finish();
+}
+
+/// No repeat at all, and for everything an answer or a notice.
+#[test]
+fn kills_repeat_nothing_at_all_where_nothing_may_come_twice() {
+    let mut random = Random::for_test("kills at most once");
+    let mut report = Report::start("kills_at_most_once", random.seed);
+    let kills = cases(10, 10_000).div_ceil(2);
+    while report.count < kills {
+        let mut scene = stage(&mut random, 20);
+        scene.world.set("RUSTY_PINCH_DELIVERY", "at_most_once");
+        let mut stretch = Stretch::begin(scene);
+        for _ in 0..LIVES_AT_MOST_ONCE.min(kills - report.count) {
+            let mut process = stretch.scene.start_polling();
+            came_true(life(&mut random), || !process.is_running());
+            stretch.kill(process, "nothing");
+            report.count += 1;
+        }
+        stretch.end(Expect::AT_MOST_ONCE, &mut report);
     }
     report.finish();
 }

@@ -1,13 +1,14 @@
 //! Faults of the machine under load: the worker is killed at its k-th system call, calls fail, the power is cut, the disk
 //! is full. Real processes, real files, the judges of the campaign.
 //!
-//! `RP_TEST_CASES` (n) sets all sizes: calls up to the (n/10)-th of each kind, 2n/5 power cuts, n injected errors, n/50 full
+//! `RP_TEST_CASES` (n) sets all sizes: calls up to the (n/10)-th of each kind, 2n/5 power cuts, n injected errors, n/5 short writes, n/50 full
 //! disks; n = 5000 is the long form. What needs root, strace, loop devices or python3 and does not find it says so and
 //! is skipped. Each item writes its evidence to `target/campaign/<item>.json`.
 //!
 //! Seen to fail with these breakages of the product: commits that are not flushed (`cuts`: lost messages within 20 cuts); a
 //! failed flush that is tried again (`errors`: flushed again); a failed append to a session that nobody is told of
-//! (`errors`); a start that does not end the programs of the killed worker (`orphans`).
+//! (`errors`); a failed disk that is told by another event (`errors`: nothing told of); a short write that is believed
+//! (`short_writes`: no answer); a start that does not end the programs of the killed worker (`orphans`).
 
 use std::path::PathBuf;
 

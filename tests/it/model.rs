@@ -9,6 +9,7 @@
 //! `search` goes through all states, breadth first. A state is judged when nothing is left to do in it, and from every
 //! state such an end must still be reachable. `every_broken_rule_is_found` breaks a rule of the process at a time.
 
+use rusty_pinch::base::message::Mode;
 use rusty_pinch::store::commit_log::FILE_BYTES;
 
 use crate::support::cases::{is_long_run, say};
@@ -39,6 +40,8 @@ pub enum Flaw {
     SameBoot,
     /// That a send begins is written when it has ended.
     SendingKept,
+    /// A notice is written down as sent, and nobody gets it.
+    NoticeDropped,
 }
 
 /// What is searched.
@@ -56,6 +59,8 @@ pub struct Setting {
     pub repeats: bool,
     /// Where the first process polls: the bot was quiet for a week, and numbers have started over.
     pub offset_at_start: Option<u64>,
+    /// What becomes of a part that may have arrived.
+    pub mode: Mode,
     pub flaw: Option<Flaw>,
 }
 
@@ -76,6 +81,7 @@ fn setting(chats: &[&'static str], parts: u8, crashes: u8, faults: u8) -> Settin
         torn: false,
         repeats: false,
         offset_at_start: None,
+        mode: Mode::AtLeastOnce,
         flaw: None,
     }
 }
@@ -85,6 +91,11 @@ fn started_over(crashes: u8, faults: u8) -> Setting {
     let mut setting = setting(&["1", "1"], 1, crashes, faults);
     setting.letters.iter_mut().zip(5..).for_each(|(letter, id)| letter.id = id);
     Setting { offset_at_start: Some(1001), ..setting }
+}
+
+/// What may have arrived must never be sent again: a notice stands in its place.
+fn at_most_once(setting: Setting) -> Setting {
+    Setting { mode: Mode::AtMostOnce, ..setting }
 }
 
 /// Orders of events that one search must go through.
@@ -177,6 +188,18 @@ fn a_message_that_comes_again_under_another_number_is_answered_once() {
     }
 }
 
+/// Nothing comes twice, and where something is missing a notice says so.
+#[test]
+fn where_nothing_may_come_twice_a_notice_stands_for_what_may_have_arrived() {
+    holds("at most once", at_most_once(setting(&["1", "1"], 1, 1, 0)), 5_000);
+    holds("at most once, two parts", at_most_once(setting(&["1"], 2, 2, 1)), 20_000);
+    if is_long_run() {
+        holds("at most once", at_most_once(setting(&["1", "1"], 1, 1, 1)), 90_000);
+        holds("at most once, three parts", at_most_once(setting(&["1"], 3, 2, 1)), 30_000);
+        holds("at most once", at_most_once(setting(&["1", "1"], 1, 2, 1)), 100_000);
+    }
+}
+
 /// The negative controls. What is found, and how it comes about, is printed.
 #[test]
 fn every_broken_rule_is_found() {
@@ -187,6 +210,9 @@ fn every_broken_rule_is_found() {
         (Flaw::OffsetByMax, started_over(0, 0), "no end can be reached"),
         (Flaw::SameBoot, one_chat(1), "unmarked duplicate"),
         (Flaw::SendingKept, one_chat(1), "unmarked duplicate"),
+        (Flaw::SameBoot, at_most_once(one_chat(1)), "unmarked duplicate"),
+        (Flaw::SendingKept, at_most_once(one_chat(1)), "unmarked duplicate"),
+        (Flaw::NoticeDropped, at_most_once(setting(&["1"], 1, 1, 0)), "silent loss"),
     ] {
         let setting = Setting { flaw: Some(flaw), ..setting };
         let verdict = Search::run(setting.clone());

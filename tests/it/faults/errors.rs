@@ -5,6 +5,8 @@
 //! failed flush it must not flush again and believe it. Left out: memory (a process that gets none is ended by its
 //! allocator, like a kill) and `clone3` (a worker that gets no thread at its start ends with 70, as for a bug).
 
+use std::ffi::OsString;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +18,7 @@ use crate::support::report::Report;
 use crate::support::scene::STOP_CEILING;
 use crate::support::stretch::{Expect, Stretch, quiet_stage};
 use crate::support::tracer::{Injection, Trace, Tracer};
-use crate::support::waiting::came_true;
+use crate::support::waiting::{CEILING, came_true};
 use crate::support::world::Process;
 
 /// A call, whether only those on our data files fail, and how.
@@ -45,9 +47,31 @@ const OF_NETWORK: [Kind; 5] = [
     ("recvfrom", false, &["error=ECONNRESET", "error=ETIMEDOUT", "error=EINTR", "error=EAGAIN", "retval=0"]),
     ("poll", false, &["error=EINTR", "error=ENOMEM"]),
 ];
+/// Events that tell of something else than a fault of data, and of something else than a fault of a socket.
+const NOT_OF_DATA: [&str; 6] = [
+    "channel_poll_error",
+    "channel_send_error",
+    "provider_retry",
+    "provider_state",
+    "session_repaired",
+    "orphans_ended",
+];
+const NOT_OF_NETWORK: [&str; 6] = [
+    "storage_error",
+    "session_append_error",
+    "session_read_error",
+    "telemetry_error",
+    "session_repaired",
+    "orphans_ended",
+];
+/// Files may not grow beyond a place within one of these blocks of the journal; behind it a write is short.
+const SHORT_BLOCKS: (u64, u64) = (2, 20);
+const BLOCK_BYTES: u64 = 4096;
 /// Signals reach our code through a pair of sockets, where these calls never fail but by our own injection. So processes
 /// with such faults are not told to stop, and the calls with which the signals' thread begins are passed over.
 const SIGNAL_CALLS: [(&str, usize); 2] = [("sendto", 0), ("recvfrom", 2)];
+/// Sessions stay smaller than the limits.
+const SHORT_PER_STRETCH: usize = 20;
 const LIFE: Duration = Duration::from_millis(300);
 const LIFE_PER_CALL: Duration = Duration::from_millis(40);
 const AFTERLIFE_MS_MAX: u64 = 150;
@@ -75,6 +99,44 @@ fn failing_calls_on_data_lose_nothing_repeat_nothing_unmarked_and_are_told() {
 #[test]
 fn failing_calls_on_sockets_lose_nothing_repeat_nothing_unmarked_and_are_told() {
     let_fail("errors_network", &OF_NETWORK, 1);
+}
+
+/// Files may only grow to a place within a block: the kernel writes a part of a frame and says so, and then no more.
+#[test]
+fn writes_that_are_cut_short_lose_nothing_repeat_nothing_unmarked_and_are_told() {
+    let limited =
+        |limit: u64| ["env", "--ignore-signal=XFSZ", "prlimit", &format!("--fsize={limit}")].map(OsString::from);
+    let words = limited(BLOCK_BYTES);
+    let can_be_done = Command::new(&words[0]).args(&words[1..]).arg("true").status().is_ok_and(|one| one.success());
+    let needed = can_be_done.then_some(()).ok_or_else(|| "env and prlimit cannot limit files".to_string());
+    let Some(()) = or_skip("short_writes", needed) else { return };
+    let mut random = Random::for_test("short_writes");
+    let mut report = Report::start("short_writes", random.seed);
+    let count = cases(10, 10_000).div_ceil(5);
+    while report.count < count {
+        let mut stretch = Stretch::begin(quiet_stage(&mut random));
+        // Both files of the journal are made with their full size.
+        for _ in 0..2 {
+            let process = stretch.scene.start_polling();
+            stretch.kill(process, "nothing");
+        }
+        for _ in 0..SHORT_PER_STRETCH.min(count - report.count) {
+            let block = random.between(SHORT_BLOCKS.0, SHORT_BLOCKS.1);
+            let limit = block * BLOCK_BYTES + random.between(1, BLOCK_BYTES - 1);
+            stretch.scene.world.empty("run");
+            let mut process = stretch.scene.start_through(&limited(limit));
+            came_true(CEILING, || !process.is_running() || !told(&process, &NOT_OF_DATA).is_empty());
+            came_true(Duration::from_millis(random.between(0, AFTERLIFE_MS_MAX)), || !process.is_running());
+            let what = format!("files of at most {limit} bytes");
+            let events = told(&process, &NOT_OF_DATA);
+            report.note(&format!("short → {}", events.first().map_or("-", String::as_str)));
+            stretch.struck.push(Struck { what: what.clone(), was_noticed: !events.is_empty() });
+            stretch.kill(process, &what);
+            report.count += 1;
+        }
+        stretch.end(Expect::FAILING_CALLS, &mut report);
+    }
+    report.finish();
 }
 
 /// So many thirds of all injections.
@@ -150,7 +212,7 @@ fn inject(
     let struck = trace.struck();
     if let Some(first) = struck.first() {
         judge_life(stretch, &process, &trace, &injection, !due.is_empty(), report);
-        let was_noticed = is_nothing_to_tell(&injection, &due) || !told(&process).is_empty();
+        let was_noticed = is_nothing_to_tell(&injection, &due) || !told(&process, others(&injection)).is_empty();
         stretch.struck.push(Struck { what: first.clone(), was_noticed });
     }
     stretch.scene.kill(process);
@@ -162,10 +224,10 @@ fn inject(
 /// the life is being ended, owes us nothing: the process may be dead before it can tell.
 fn struck_with_time_to_tell(process: &mut Process, trace: &Trace, injection: &Injection) -> Vec<String> {
     let is_silent = is_silent(injection);
-    came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(process).is_empty());
+    came_true(NOTICE_TIME, || is_silent || !process.is_running() || !told(process, others(injection)).is_empty());
     let due = trace.struck();
     let owes_nothing = is_nothing_to_tell(injection, &due);
-    came_true(NOTICE_TIME, || owes_nothing || !process.is_running() || !told(process).is_empty());
+    came_true(NOTICE_TIME, || owes_nothing || !process.is_running() || !told(process, others(injection)).is_empty());
     due
 }
 
@@ -209,12 +271,18 @@ fn is_for_going_back(struck: &str) -> bool {
     struck.contains("latest.json.counted")
 }
 
-/// Names of the warnings and errors that a process logged.
-fn told(process: &Process) -> Vec<String> {
+/// What tells of something else than this.
+fn others(injection: &Injection) -> &'static [&'static str] {
+    if OF_NETWORK.iter().any(|(call, ..)| *call == injection.call) { &NOT_OF_NETWORK } else { &NOT_OF_DATA }
+}
+
+/// Names of the warnings and errors that a process logged, without those that tell of something else.
+fn told(process: &Process, others: &[&str]) -> Vec<String> {
     let lines = process.lines();
     let objects = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let serious = objects.filter(|object| object["level"] == "warn" || object["level"] == "error");
-    serious.map(|object| object["event"].as_str().unwrap_or_default().to_string()).collect()
+    let names = serious.map(|object| object["event"].as_str().unwrap_or_default().to_string());
+    names.filter(|name| !others.contains(&name.as_str())).collect()
 }
 
 /// After a failed flush nobody knows what is on the medium: it is not tried again, and the worker ends or parks.
@@ -227,7 +295,7 @@ fn judge_life(
     had_time: bool,
     report: &mut Report,
 ) {
-    let events = told(process);
+    let events = told(process, others(injection));
     report.note(&format!("{} {} → {}", injection.call, injection.effect, events.first().map_or("-", String::as_str)));
     if injection.call != "fdatasync" {
         return;

@@ -110,6 +110,7 @@ pub struct Lines {
 
 const UNFINISHED: u8 = 0xff;
 const UNKNOWN: u8 = 0xfe;
+const NONCE_BITS: u8 = 0xf;
 
 impl Lines {
     pub fn read(text: &[u8]) -> Lines {
@@ -128,6 +129,13 @@ impl Lines {
         assert!(usize::from(self.count) < LINES_MAX, "a session of too many lines: {self:?}");
         self.codes[usize::from(self.count)] = code;
         self.count += 1;
+    }
+
+    /// Which answer to a message is there first.
+    pub fn nonce(&self, update: usize) -> Option<u8> {
+        let mut codes = self.codes[..usize::from(self.count)].iter();
+        let first = code(b'p', update as u8, 0);
+        codes.find(|found| **found < UNKNOWN && **found & !NONCE_BITS == first).map(|found| found & NONCE_BITS)
     }
 
     pub fn push_pair(&mut self, update: usize, nonce: u8) {

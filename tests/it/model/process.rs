@@ -92,7 +92,7 @@ impl Process {
             reading: None,
             schedule: Rc::new(Schedule::new(LIMITS)),
             phases: [Phase::Outside; LETTERS_MAX],
-            senders: [Sender::new(), Sender::new()],
+            senders: [Sender::new(setting.mode), Sender::new(setting.mode)],
         };
         for reopened in &start.reopened {
             let update = update_of(reopened.job.inbound.turn);
@@ -176,8 +176,7 @@ impl Process {
                 self.obey(ledgers, order, setting)
             }
             Step::Post(number, luck) => {
-                let kept = setting.flaw == Some(Flaw::SendingKept);
-                self.senders[number].post(luck, &setting.letters, world, kept)?;
+                self.senders[number].post(luck, setting, world)?;
                 Ok(None)
             }
             Step::Note(number) => {

@@ -254,7 +254,11 @@ impl Search {
         let tag = self.ledgers.tag(process.node);
         for (update, letter) in letters.iter().enumerate() {
             let shown = state.world.shown[update];
-            if shown.parts != letter.parts {
+            let is_undisturbed = state.crashes_left == self.setting.crashes && state.faults_left == self.setting.faults;
+            if shown.noticed && is_undisturbed {
+                return Err(format!("message {update} has a notice without reason"));
+            }
+            if !shown.is_enough(letter) {
                 return Err(format!("silent loss: message {update} has {} parts of its reply", shown.parts));
             }
             if !state.world.forgotten[update] || tag.turns[update].open {
@@ -263,9 +267,13 @@ impl Search {
         }
         for letter in letters {
             let mut wanted = Lines::default();
-            let of_chat = (0..letters.len()).filter(|update| letters[*update].chat == letter.chat);
-            of_chat.for_each(|update| wanted.push_pair(update, state.world.shown[update].nonce));
             let lines = self.ledgers.session(process.node, letter.chat);
+            for update in (0..letters.len()).filter(|update| letters[*update].chat == letter.chat) {
+                let shown = state.world.shown[update];
+                // Where only a notice arrived, any answer may be the one that it stands for.
+                let nonce = lines.nonce(update).filter(|_| shown.parts == 0).unwrap_or(shown.nonce);
+                wanted.push_pair(update, nonce);
+            }
             if lines != wanted {
                 return Err(format!("the session of chat {} holds {lines:?}, wanted {wanted:?}", letter.chat));
             }
@@ -307,7 +315,9 @@ impl State {
         let mut key = vec![self.budget()];
         for (update, shown) in self.world.shown.iter().enumerate() {
             let (forgotten, again) = (self.world.forgotten[update], self.world.again[update]);
-            key.extend([shown.parts, shown.nonce, u8::from(forgotten), u8::from(again)]);
+            let flags = [shown.noticed, forgotten, again].map(u8::from);
+            key.extend([shown.parts, shown.nonce]);
+            key.extend(flags);
         }
         match &self.machine {
             Machine::Off(image) => key.extend((*image as u32).to_le_bytes()),

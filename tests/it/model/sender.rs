@@ -10,7 +10,8 @@ use rusty_pinch::channel::outbound::{Attempt, Lanes, Report, Sent, Step as LaneS
 
 use super::ledgers::Order;
 use super::process::Step;
-use super::world::{Letter, World, update_of};
+use super::world::{World, is_notice, update_of};
+use super::{Flaw, Setting};
 
 /// What the network does to a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,9 +47,9 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub fn new() -> Sender {
+    pub fn new(mode: Mode) -> Sender {
         Sender {
-            lanes: Rc::new(Lanes::new(Mode::AtLeastOnce, Rng::from_seed(1))),
+            lanes: Rc::new(Lanes::new(mode, Rng::from_seed(1))),
             now: Mono(0),
             at: At::Idle,
             items: VecDeque::new(),
@@ -95,11 +96,11 @@ impl Sender {
         }
     }
 
-    /// `kept`: that it began is recorded only now.
-    pub fn post(&mut self, luck: Luck, letters: &[Letter], world: &mut World, kept: bool) -> Result<(), String> {
+    pub fn post(&mut self, luck: Luck, setting: &Setting, world: &mut World) -> Result<(), String> {
         let At::Begun(attempt) = &self.at else { return Err("nothing to send".into()) };
-        if matches!(luck, Luck::Answered | Luck::ResponseLost) {
-            world.show(letters, &attempt.text)?;
+        let is_dropped = setting.flaw == Some(Flaw::NoticeDropped) && is_notice(&attempt.text);
+        if matches!(luck, Luck::Answered | Luck::ResponseLost) && !is_dropped {
+            world.show(&setting.letters, setting.mode, &attempt.text)?;
         }
         let sent = match luck {
             Luck::Answered => Sent::Confirmed { message_id: 1 },
@@ -112,6 +113,8 @@ impl Sender {
             _ => 3,
         });
         let update = update_of(attempt.turn);
+        // In this flaw, that it began is recorded only now.
+        let kept = setting.flaw == Some(Flaw::SendingKept);
         let begun = kept.then_some(Order::Sending(update, attempt.part, attempt.resends));
         let mut orders: VecDeque<Order> = begun.into_iter().collect();
         for report in Rc::make_mut(&mut self.lanes).on_sent(&attempt.chat.id, sent, self.now) {

@@ -2,12 +2,14 @@
 
 use rusty_pinch::base::clock::Wall;
 use rusty_pinch::base::id::{ChannelId, TurnId};
-use rusty_pinch::base::message::{Chat, Inbound};
+use rusty_pinch::base::message::{Chat, Inbound, Mode};
 
 pub const ACCOUNT: u64 = 77;
 pub const LETTERS_MAX: usize = 2;
 /// Stands before a text that may have been delivered before.
 const MARK: &str = "↻ (may be a repeat)\n";
+/// Begins what stands for a text that may have been delivered before, where nothing may come twice.
+const NOTICE: &str = "An answer, or a part of one, may not have reached you.";
 /// An offset that is further than this beyond the last message is not heeded: its numbers started over.
 const FUTURE: u64 = 10;
 /// How much higher the number of a message is that comes again.
@@ -64,9 +66,21 @@ pub fn answer(update: usize, nonce: u8, part: u8) -> String {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shown {
-    /// Parts that the chat has at least once.
+    /// Parts that the chat has at least once, or whose place a notice took.
     pub parts: u8,
     pub nonce: u8,
+    /// The chat was told that something may be missing.
+    pub noticed: bool,
+}
+
+impl Shown {
+    pub fn is_enough(self, letter: &Letter) -> bool {
+        self.parts == letter.parts || self.noticed
+    }
+}
+
+pub fn is_notice(text: &str) -> bool {
+    text.starts_with(NOTICE)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -100,7 +114,10 @@ impl World {
     }
 
     /// A text arrives in its chat.
-    pub fn show(&mut self, letters: &[Letter], text: &str) -> Result<(), String> {
+    pub fn show(&mut self, letters: &[Letter], mode: Mode, text: &str) -> Result<(), String> {
+        if is_notice(text) {
+            return self.notice(mode, text);
+        }
         let (marked, plain) = text.strip_prefix(MARK).map_or((false, text), |plain| (true, plain));
         let [b'p', update, nonce, part] = *plain.as_bytes() else { return Err(format!("nobody wrote {plain}")) };
         let (update, nonce, part) = (usize::from(update - b'0'), nonce - b'0', part - b'0');
@@ -108,19 +125,37 @@ impl World {
         if shown.parts > 0 && nonce != shown.nonce {
             return Err(format!("differing texts: {plain} after answer {} of message {update}", shown.nonce));
         }
+        if marked && mode == Mode::AtMostOnce {
+            return Err(format!("sent again: {plain}"));
+        }
         if part < shown.parts && !marked {
             return Err(format!("unmarked duplicate: {plain}"));
         }
-        if part > shown.parts {
+        if part > shown.parts && !shown.noticed {
             return Err(format!("parts out of order: {plain} after {} parts", shown.parts));
         }
         let unfinished = |earlier: &usize| {
-            letters[*earlier].chat == letters[update].chat && self.shown[*earlier].parts < letters[*earlier].parts
+            letters[*earlier].chat == letters[update].chat && !self.shown[*earlier].is_enough(&letters[*earlier])
         };
         if let Some(earlier) = (0..update).find(unfinished) {
             return Err(format!("replies out of order: {plain} before all of message {earlier}"));
         }
-        self.shown[update] = Shown { parts: shown.parts.max(part + 1), nonce };
+        let later = |later: &usize| letters[*later].chat == letters[update].chat && self.shown[*later].parts > 0;
+        if let Some(later) = (update + 1..letters.len()).find(later).filter(|_| !marked) {
+            return Err(format!("replies out of order: {plain} after a part of message {later}"));
+        }
+        self.shown[update] = Shown { parts: shown.parts.max(part + 1), nonce, noticed: shown.noticed };
+        Ok(())
+    }
+
+    /// It names the turn whose reply may not have arrived.
+    fn notice(&mut self, mode: Mode, text: &str) -> Result<(), String> {
+        let name = text.split_once("(ref ").map(|(_, rest)| rest.trim_end_matches(')'));
+        let turn = name.and_then(TurnId::parse).ok_or_else(|| format!("a notice of nothing: {text}"))?;
+        if mode != Mode::AtMostOnce {
+            return Err(format!("a notice in place of a repeat: {text}"));
+        }
+        self.shown[update_of(turn)].noticed = true;
         Ok(())
     }
 }

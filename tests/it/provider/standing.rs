@@ -18,11 +18,12 @@ use rusty_pinch::provider::chain::Link;
 use rusty_pinch::provider::class::Class;
 use rusty_pinch::provider::standing::{Standing, Who};
 use rusty_pinch::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
-use rusty_pinch::sys::stop;
+use rusty_pinch::sys::system_clock::SystemClock;
+use rusty_pinch::sys::{files, stop};
 
 use crate::support::cases::{Random, cases, say};
 use crate::support::fake_provider::{FakeProvider, Rule};
-use crate::support::waiting::{lock, now, since};
+use crate::support::waiting::{lock, now, since, until};
 
 const START: Wall = Wall(WALL_FLOOR.0 + 100 * 24 * 3_600_000);
 
@@ -179,6 +180,7 @@ fn a_stalled_chain_ends_at_the_deadline() {
 }
 
 const KEY: Who<'static> = Who { key: "compatible http://x -", provider: "compatible" };
+const OTHER: Who<'static> = Who { key: "compatible http://y -", provider: "compatible" };
 
 fn fail(standing: &Standing, class: Class, retry_after: Option<u64>) {
     let pass = standing.admit(KEY).expect("it may be asked");
@@ -400,5 +402,61 @@ fn what_one_process_finds_out_the_other_knows_until_it_is_over() {
         assert!(!is_free(&other) && !is_free(&one), "round {round}");
         clock.advance(Duration::from_secs(60));
         assert!(is_free(&other) && is_free(&one), "round {round}");
+    }
+}
+
+/// While another process holds the lock, nothing is written and nothing set aside; what was found is kept and written later.
+#[test]
+fn what_could_not_be_written_is_not_lost_to_an_older_entry() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (one, other) = (standing(folder.path(), clock.clone()), standing(folder.path(), clock.clone()));
+    // A rest that is over at once, so that the file has an older entry.
+    let pass = one.admit(KEY).expect("it may be asked");
+    let named =
+        ProviderError { retry_after: Some(Duration::from_millis(1)), ..ProviderError::new(Class::RateLimited, "") };
+    one.settle(KEY, pass, Some(&named));
+    other.refresh();
+    until("its rest is over", || one.is_free(KEY, Duration::ZERO));
+    let lock = folder.path().join("provider/standing.lock");
+    let held = files::lock(&lock, Duration::ZERO, clock.as_ref()).expect("no error").expect("free");
+    fail(&one, Class::Auth, None);
+    drop(held);
+    let pass = other.admit(OTHER).expect("it may be asked");
+    other.settle(OTHER, pass, Some(&ProviderError::new(Class::Auth, "")));
+    let older_of_another = ProviderError { retry_after: Some(Duration::from_secs(1)), ..named };
+    let pass = other.admit(KEY).expect("it does not know");
+    other.settle(KEY, pass, Some(&older_of_another));
+    one.refresh();
+    assert!(one.admit(KEY).is_err_and(|rest| rest.class == Class::Auth), "it was found here and is not over");
+    assert!(!one.is_free(OTHER, Duration::ZERO));
+    other.refresh();
+    assert!(other.admit(KEY).is_err_and(|rest| rest.class == Class::Auth));
+    let later = standing(folder.path(), clock);
+    later.refresh();
+    assert!(!later.is_free(KEY, Duration::from_secs(60)), "it is written as soon as it can be");
+}
+
+/// A damaged file is nobody's to move without the lock, and one that is too long is damaged, too.
+#[test]
+fn a_damaged_file_is_set_aside_under_the_lock_only() {
+    for damage in [b"{\"v\":1".to_vec(), vec![b' '; (64 << 10) + 1]] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let path = folder.path().join("provider/standing.json");
+        std::fs::create_dir(folder.path().join("provider")).expect("made");
+        std::fs::write(&path, &damage).expect("written");
+        let lock = path.with_extension("lock");
+        let held = files::lock(&lock, Duration::ZERO, clock.as_ref()).expect("no error").expect("free");
+        standing(folder.path(), clock.clone()).refresh();
+        assert_eq!(std::fs::read(&path).expect("still there"), damage);
+        drop(held);
+        standing(folder.path(), clock.clone()).refresh();
+        assert_eq!(std::fs::read(path.with_extension("json.damaged")).expect("set aside"), damage);
+        std::fs::write(&path, &damage).expect("written");
+        fail(&standing(folder.path(), clock.clone()), Class::Auth, None);
+        let again = standing(folder.path(), clock);
+        again.refresh();
+        assert!(!again.is_free(KEY, Duration::ZERO));
     }
 }

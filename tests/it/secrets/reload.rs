@@ -46,13 +46,17 @@ fn only_a_refusal_of_the_server_keeps_the_old_key() {
     let process = scene.start_polling();
     let keys = |round: usize| format!("sk-of-round-{round}-canary-0123456789");
     let mut used = API_KEY.to_owned();
-    // With 403 the key in use is asked about, too: if it may not ask this, either, nothing is known.
+    // With 403 and others that may be about the key, the key in use is asked about, too: if it may not ask this, either,
+    // nothing is known.
     for (round, (status, for_all, is_used, probe)) in [
         (200, true, true, "ok"),
         (401, true, false, "refused"),
         (403, false, false, "refused"),
         (403, true, true, "failed"),
+        (400, false, false, "refused"),
+        (400, true, true, "failed"),
         (404, true, true, "failed"),
+        (429, false, true, "failed"),
         (503, true, true, "failed"),
     ]
     .into_iter()

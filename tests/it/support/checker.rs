@@ -7,6 +7,7 @@
 //! A first copy may be marked: a process killed before its request left cannot know that it did not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -15,6 +16,10 @@ use crate::support::fake_provider::FakeProvider;
 use crate::support::fake_telegram::{FakeTelegram, Posted, Sent};
 use crate::support::world::World;
 
+/// Stands in the place of what may have arrived, where nothing may come twice.
+pub const DOUBT: &str = "An answer, or a part of one, may not have reached you.";
+/// Attempts at a message that processes may leave unfinished before it is given up.
+pub const ATTEMPTS_CUT_MAX: usize = 3;
 pub const MARK: &str = "↻ (may be a repeat)\n";
 
 #[derive(Clone, Debug, Default)]
@@ -25,6 +30,8 @@ pub struct Evidence {
     pub replies: Vec<(String, String)>,
     pub sessions: BTreeMap<i64, Vec<u8>>,
     pub lines: Vec<String>,
+    /// When each process was started.
+    pub starts: Vec<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +46,8 @@ pub struct Rules {
     /// While session lines cannot be written, a chat may have too much open, and what comes then is refused: durably, in
     /// the session, and told now and then.
     pub are_refusals_allowed: bool,
+    /// Nothing may come twice: a notice stands for what may have arrived.
+    pub is_at_most_once: bool,
 }
 
 impl Rules {
@@ -47,10 +56,12 @@ impl Rules {
         were_processes_killed: false,
         was_power_cut: false,
         are_refusals_allowed: false,
+        is_at_most_once: false,
     };
     pub const LOST_ANSWERS: Rules = Rules { are_marks_allowed: true, ..Rules::CALM };
     pub const KILLS: Rules = Rules { were_processes_killed: true, ..Rules::LOST_ANSWERS };
     pub const FAILING_CALLS: Rules = Rules { are_refusals_allowed: true, ..Rules::KILLS };
+    pub const AT_MOST_ONCE: Rules = Rules { are_marks_allowed: false, is_at_most_once: true, ..Rules::KILLS };
     pub const POWER_CUTS: Rules = Rules { was_power_cut: true, ..Rules::KILLS };
 }
 
@@ -64,6 +75,10 @@ pub struct Verdict {
     pub notices: usize,
     /// Of those, the ones refused because too much was open.
     pub refused: usize,
+    /// Those given up because processes ended within every attempt.
+    pub interrupted: usize,
+    /// Messages of which a part may not have arrived, and whose writers were told so.
+    pub doubted: usize,
     pub problems: Vec<String>,
 }
 
@@ -77,6 +92,7 @@ impl Evidence {
             replies: texts.zip(provider.replies()).collect(),
             sessions: chats.into_iter().map(|chat| (chat, world.session(chat))).collect(),
             lines: world.all_lines(),
+            starts: world.starts(),
             posted,
         }
     }

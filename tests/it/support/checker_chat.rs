@@ -1,10 +1,11 @@
 //! The judge of one chat: what was sent to it and what its session file says, held against what people wrote.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::checker::{Evidence, MARK, Rules, Verdict};
+use crate::support::checker::{ATTEMPTS_CUT_MAX, DOUBT, Evidence, MARK, Rules, Verdict};
 use crate::support::fake_telegram::{Posted, Sent};
 
 /// One sent message, understood.
@@ -15,6 +16,9 @@ pub struct Delivery<'a> {
     /// Which part of a long reply: the first counted word in it.
     part: usize,
     is_marked: bool,
+    /// It says that a part may not have arrived.
+    is_doubt: bool,
+    at: Instant,
     text: &'a str,
 }
 
@@ -48,13 +52,14 @@ impl<'a> Chat<'a> {
             Some(rest) => (true, rest),
             None => (false, sent.text.as_str()),
         };
+        let (at, is_doubt) = (sent.at, text.starts_with(DOUBT));
         if let Some((nonce, part)) = nonce_and_part(text) {
             let (asked, _) = self.evidence.replies.get(nonce)?;
             let position = *self.positions.get(asked.as_str())?;
-            return Some(Delivery { position, nonce: Some(nonce), part, is_marked, text });
+            return Some(Delivery { position, nonce: Some(nonce), part, is_marked, is_doubt, at, text });
         }
         let position = request_ids(text).iter().find_map(|id| requests.get(id).copied())?;
-        Some(Delivery { position, nonce: None, part: 0, is_marked, text })
+        Some(Delivery { position, nonce: None, part: 0, is_marked, is_doubt, at, text })
     }
 
     /// Where the session file says which request answered which message.
@@ -79,6 +84,11 @@ impl<'a> Chat<'a> {
             let place = (delivery.position, delivery.part);
             let name =
                 format!("chat {}: {:?} part {}", self.number, self.posted[delivery.position].text, delivery.part);
+            if delivery.is_doubt {
+                self.judge_doubt(delivery, &name, latest, rules, verdict);
+                latest = latest.max((delivery.position, 0));
+                continue;
+            }
             let may_be_late = rules.was_power_cut && delivery.is_marked && first_copies.contains_key(&place);
             let is_refusal = rules.are_refusals_allowed && delivery.nonce.is_none();
             if place < latest && !may_be_late && !is_refusal {
@@ -103,25 +113,73 @@ impl<'a> Chat<'a> {
         }
     }
 
-    /// The session says that too much was open to take it.
-    pub fn is_refused(&self, position: usize) -> bool {
+    /// It may take the place of any part, and come again itself, but not behind a later answer.
+    fn judge_doubt(
+        &self,
+        delivery: &Delivery<'_>,
+        name: &str,
+        latest: (usize, usize),
+        rules: Rules,
+        verdict: &mut Verdict,
+    ) {
+        if delivery.position < latest.0 {
+            verdict.problems.push(format!("{name}: its notice was overtaken"));
+        }
+        if !rules.is_at_most_once {
+            verdict.problems.push(format!("{name} was doubted where repeats are wanted"));
+        }
+    }
+
+    /// What the session says went wrong with the answer.
+    fn error_class(&self, position: usize) -> Option<String> {
         let lines = self.session_lines();
         let mut pairs = lines.windows(2);
-        pairs.any(|pair| pair[0]["content"] == self.posted[position].text && pair[1]["error"] == "busy")
+        let pair =
+            pairs.find(|pair| pair[0]["content"] == self.posted[position].text && pair[1]["error"].is_string())?;
+        pair[1]["error"].as_str().map(str::to_string)
+    }
+
+    /// The session says that too much was open to take it.
+    pub fn is_refused(&self, position: usize) -> bool {
+        self.error_class(position).as_deref() == Some("busy")
+    }
+
+    /// A message that was given up had its attempts: after each of them a process was started.
+    fn judge_apology(&self, position: usize, told: Option<Instant>, verdict: &mut Verdict) {
+        let posted = self.posted[position];
+        verdict.notices += 1;
+        match self.error_class(position).as_deref() {
+            Some("busy") => verdict.refused += 1,
+            Some("interrupted") => {
+                verdict.interrupted += 1;
+                let is_between = |start: &&Instant| **start > posted.at && told.is_some_and(|told| **start < told);
+                let starts = self.evidence.starts.iter().filter(is_between).count();
+                if starts < ATTEMPTS_CUT_MAX {
+                    let name = format!("chat {}: {:?}", self.number, posted.text);
+                    verdict.problems.push(format!("{name} was given up after {starts} interruptions"));
+                }
+            }
+            _ => {}
+        }
     }
 
     pub fn judge_completeness(&self, deliveries: &[Delivery<'_>], rules: Rules, verdict: &mut Verdict) {
         for (position, posted) in self.posted.iter().enumerate() {
             let name = format!("chat {}: {:?} (update {})", self.number, posted.text, posted.update);
-            let nonces: BTreeSet<_> =
-                deliveries.iter().filter(|one| one.position == position).map(|one| one.nonce).collect();
+            let (doubts, answers): (Vec<_>, Vec<_>) =
+                deliveries.iter().filter(|one| one.position == position).partition(|one| one.is_doubt);
+            let nonces: BTreeSet<_> = answers.iter().map(|one| one.nonce).collect();
+            verdict.doubted += usize::from(!doubts.is_empty());
             match nonces.len() {
+                0 if !doubts.is_empty() => {}
                 0 if rules.are_refusals_allowed && self.is_refused(position) => {
                     verdict.notices += 1;
                     verdict.refused += 1;
                 }
                 0 => verdict.problems.push(format!("{name} was lost")),
-                1 if nonces.contains(&None) => verdict.notices += 1,
+                1 if nonces.contains(&None) => {
+                    self.judge_apology(position, answers.first().map(|one| one.at), verdict);
+                }
                 1 if !self.is_complete(position, deliveries) => {
                     verdict.problems.push(format!("{name} was answered in part"));
                 }
@@ -133,6 +191,9 @@ impl<'a> Chat<'a> {
 
     /// Nothing more is to be expected. Parts of different calls never fit together; that is a problem of another kind.
     pub fn is_complete(&self, position: usize, deliveries: &[Delivery<'_>]) -> bool {
+        if deliveries.iter().any(|delivery| delivery.position == position && delivery.is_doubt) {
+            return true;
+        }
         let mut parts = BTreeMap::new();
         let mut nonces = BTreeSet::new();
         for delivery in deliveries.iter().filter(|delivery| delivery.position == position) {
@@ -191,7 +252,7 @@ impl<'a> Chat<'a> {
 
     fn differing_reply(&self, text: &str, assistant: &Value, deliveries: &[Delivery<'_>]) -> Option<String> {
         let position = *self.positions.get(text)?;
-        let nonce = deliveries.iter().find(|delivery| delivery.position == position)?.nonce;
+        let nonce = deliveries.iter().find(|delivery| delivery.position == position && !delivery.is_doubt)?.nonce;
         let content = assistant["content"].as_str().unwrap_or_default();
         match nonce {
             None if assistant["error"].is_string() => None,

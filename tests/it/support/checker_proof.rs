@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::support::checker::{Evidence, MARK, Rules, judge};
+use crate::support::checker::{DOUBT, Evidence, MARK, Rules, judge};
 use crate::support::fake_telegram::{Posted, Sent};
 use crate::support::waiting::now;
 
@@ -24,6 +24,7 @@ fn good() -> Evidence {
         replies: vec![("one".into(), "reply #0 to one".into()), ("two".into(), "reply #1 to two".into())],
         sessions: [(7, session.into_bytes())].into(),
         lines: vec![turn("rp-a"), turn("rp-b")],
+        starts: Vec::new(),
     }
 }
 
@@ -84,6 +85,47 @@ fn the_judge_accepts_a_notice_with_a_request_id() {
         evidence.sent[0] = sent("The provider is busy. (rp-a)");
         replace_session(evidence, "\"content\":\"reply #0 to one\"", "\"content\":\"busy\",\"error\":\"overloaded\"");
     });
+}
+
+/// An answer of two parts, where the first one may have arrived.
+fn doubted(evidence: &mut Evidence) {
+    let whole = "reply #1 to two ~1.0 ~1.1 ~1.2 ~1.3";
+    evidence.replies[1].1 = whole.into();
+    evidence.sent[1] = sent(&format!("{DOUBT} Please ask again. (ref rp-b)"));
+    evidence.sent.push(sent("~1.1 ~1.2 ~1.3\n(2/2)"));
+    replace_session(evidence, "reply #1 to two", whole);
+}
+
+#[test]
+fn the_judge_accepts_doubt_only_where_nothing_may_come_twice() {
+    accepts(Rules::AT_MOST_ONCE, doubted);
+    notices_under(Rules::KILLS, "doubted where repeats are wanted", doubted);
+    notices_under(Rules::AT_MOST_ONCE, "marked as a repeat", |evidence| {
+        evidence.sent.insert(1, sent(&format!("{MARK}reply #0 to one")));
+    });
+    notices_under(Rules::AT_MOST_ONCE, "repeated without a mark", |evidence| {
+        doubted(evidence);
+        evidence.sent.push(sent("~1.1 ~1.2 ~1.3\n(2/2)"));
+    });
+    notices_under(Rules::AT_MOST_ONCE, "was overtaken", |evidence| {
+        evidence.sent.push(sent(&format!("{DOUBT} (ref rp-a)")));
+    });
+    notices_under(Rules::AT_MOST_ONCE, "was lost", |evidence| drop(evidence.sent.pop()));
+}
+
+/// The writer may be told so only if enough processes began since the message came.
+#[test]
+fn the_judge_counts_the_starts_before_a_message_is_given_up() {
+    let give_up = |starts: usize| {
+        move |evidence: &mut Evidence| {
+            evidence.starts = (0..starts).map(|_| now()).collect();
+            evidence.sent[1] = sent("Sorry, I was interrupted. (ref rp-b)");
+            let from = "\"content\":\"reply #1 to two\"";
+            replace_session(evidence, from, "\"content\":\"no\",\"error\":\"interrupted\"");
+        }
+    };
+    accepts(Rules::KILLS, give_up(3));
+    notices_under(Rules::KILLS, "given up after 2 interruptions", give_up(2));
 }
 
 #[test]

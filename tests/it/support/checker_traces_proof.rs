@@ -99,7 +99,21 @@ fn the_judge_notices_bad_ends_panics_and_slow_starts() {
         notices("I8: a process ended", |traces| traces.exits.push(exit(code)));
     }
     notices("I8: {", |traces| traces.lines.push("{\"message\":\"panicked at src/x.rs\"}".into()));
-    notices("I8: 2 of 3", |traces| traces.lines.extend([recovered(501), recovered(900)]));
+    let mostly_quick = |traces: &mut Traces| {
+        traces.lines = (0..38).map(recovered).chain([recovered(501), recovered(900), recovered(700)]).collect();
+    };
+    accepts(mostly_quick);
+    notices("I8: 3 of 41", |traces| {
+        mostly_quick(traces);
+        traces.was_machine_calm = true;
+    });
+    let mostly_slow = |traces: &mut Traces| traces.lines.extend([recovered(501), recovered(900)]);
+    accepts(mostly_slow);
+    notices("I8: 2 of 3", |traces| {
+        mostly_slow(traces);
+        traces.was_machine_calm = true;
+    });
+    notices("I8: 2 of 3", |traces| traces.lines.extend([recovered(5001), recovered(9000)]));
 }
 
 #[test]

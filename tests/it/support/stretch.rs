@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::cases::Random;
-use crate::support::checker::{Rules, judge};
-use crate::support::checker_traces::{Bounds, Exit, Forgotten, Struck, Traces, judge_traces, recoveries};
+use crate::support::checker::{ATTEMPTS_CUT_MAX, Rules, Verdict, judge};
+use crate::support::checker_traces::{
+    Bounds, Exit, Forgotten, Struck, Traces, is_machine_calm, judge_traces, recoveries,
+};
 use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{API_KEY, Reply, Rule, UPSTREAM_CANARY};
 use crate::support::fake_telegram::TOKEN;
@@ -27,8 +29,6 @@ const ANSWER_TIME: Duration = Duration::from_millis(25);
 const RETRIES: usize = 5;
 /// One in so many confirmations of updates is compared with the journal; to read it is work.
 const LOOK_AT_EVERY: usize = 8;
-/// Crashes that one message survives before it is given up.
-const CRASHES_MAX: usize = 3;
 /// Crashes of which a power cut takes the record: the name of a first attempt is not flushed.
 const UNCOUNTED_MAX: usize = 3;
 
@@ -42,6 +42,7 @@ pub struct Stretch {
     pub exits: Vec<Exit>,
     pub struck: Vec<Struck>,
     forgotten: Arc<Mutex<Vec<Forgotten>>>,
+    was_machine_calm: bool,
 }
 
 /// What is judged at the end, besides the promises that always hold.
@@ -56,6 +57,7 @@ impl Expect {
     pub const KILLS: Expect = Expect { rules: Rules::KILLS, ..Expect::CALM };
     pub const TRACED: Expect = Expect { is_recovery_timed: false, ..Expect::KILLS };
     pub const FAILING_CALLS: Expect = Expect { rules: Rules::FAILING_CALLS, ..Expect::TRACED };
+    pub const AT_MOST_ONCE: Expect = Expect { rules: Rules::AT_MOST_ONCE, ..Expect::KILLS };
     pub const POWER_CUTS: Expect = Expect { rules: Rules::POWER_CUTS, ..Expect::KILLS };
 }
 
@@ -86,11 +88,13 @@ impl Stretch {
         let scene = Arc::new(scene);
         let forgotten = watch_confirmations(&scene);
         let people = Some(People::start(&scene, Random::from_seed(random.next())));
-        Stretch { scene, people, samples: Vec::new(), exits: Vec::new(), struck: Vec::new(), forgotten }
+        let (samples, exits, struck) = (Vec::new(), Vec::new(), Vec::new());
+        Stretch { scene, people, samples, exits, struck, forgotten, was_machine_calm: true }
     }
 
     pub fn sample(&mut self, process: &Process) {
         self.samples.extend(process.sample());
+        self.was_machine_calm &= is_machine_calm();
     }
 
     /// SIGKILL, when the worker still runs; else its end is kept for the judge.
@@ -152,14 +156,18 @@ impl Stretch {
         if !came_true(ceiling, || self.scene.telegram.unconfirmed_count() == 0) {
             problems.push("I1: the worker does not confirm every update".to_string());
         }
+        // Behind a notice there may be more parts, of which nobody outside knows.
+        let world = &self.scene.world;
+        let is_open = || !journal_text::read(&world.journal()).open.is_empty();
+        if expect.rules.is_at_most_once && !came_true(ceiling, || !is_open()) {
+            problems.push("I1: a reply is open, and all is quiet".to_string());
+        }
         self.sample(&process);
         self.scene.stop(process);
         let verdict = judge(&self.scene.evidence(), expect.rules);
+        problems.extend(unexplained(&verdict, expect.rules, &self.scene.world.all_lines()));
         problems.extend(verdict.problems);
-        let explained = self.scene.world.all_lines().iter().filter(|line| is_unasked(line)).count();
-        if verdict.notices.saturating_sub(explained) * 10 > verdict.messages {
-            problems.push(format!("{} of {} are notices, {explained} explained", verdict.notices, verdict.messages));
-        }
+        report.count_of("doubted", verdict.doubted);
         report.marked += verdict.marked;
         report.repeats += verdict.repeated;
         report.notices += verdict.notices;
@@ -168,7 +176,7 @@ impl Stretch {
         }
         let traces = self.traces();
         let uncounted = if expect.rules.was_power_cut { UNCOUNTED_MAX } else { 0 };
-        let calls_max = (1 + RETRIES) * (1 + CRASHES_MAX + uncounted);
+        let calls_max = (1 + RETRIES) * (1 + ATTEMPTS_CUT_MAX + uncounted);
         let bounds = Bounds { codes: &ENDS, calls_max, is_recovery_timed: expect.is_recovery_timed };
         problems.extend(judge_traces(&traces, bounds, &[TOKEN, API_KEY, UPSTREAM_CANARY]));
         (problems, traces)
@@ -186,6 +194,7 @@ impl Stretch {
             survivors: world.survivors(),
             journal: world.journal(),
             struck: self.struck.clone(),
+            was_machine_calm: self.was_machine_calm,
             ..Traces::default()
         };
         for asked in self.scene.provider.asked() {
@@ -210,6 +219,17 @@ impl Stretch {
     }
 }
 
+/// A message that was interrupted too often is judged by itself. Any other apology tells of calls that failed: there may be
+/// some only where calls were made to fail, or where a provider was left alone after a row of failures.
+fn unexplained(verdict: &Verdict, rules: Rules, lines: &[String]) -> Option<String> {
+    let count = verdict.notices - verdict.refused - verdict.interrupted;
+    let unasked = lines.iter().filter(|line| is_unasked(line)).count();
+    let was_left_alone = lines.iter().any(|line| line.contains("\"event\":\"provider_state\""));
+    let may_fail = rules.are_refusals_allowed || was_left_alone;
+    let most = if may_fail { verdict.messages / 10 + unasked } else { 0 };
+    (count > most).then(|| format!("{count} of {} are apologies, and {most} explained", verdict.messages))
+}
+
 /// Compares what the server is told to forget with what the journal holds at that moment.
 fn watch_confirmations(scene: &Arc<Scene>) -> Arc<Mutex<Vec<Forgotten>>> {
     let forgotten = Arc::new(Mutex::new(Vec::new()));
@@ -228,5 +248,5 @@ fn watch_confirmations(scene: &Arc<Scene>) -> Arc<Mutex<Vec<Forgotten>>> {
 /// Whether a turn failed without asking: its provider was left alone after a row of failures, which is right.
 fn is_unasked(line: &str) -> bool {
     let turn: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-    turn["event"] == "turn" && turn["attempts"] == 0 && !turn["error"].is_null()
+    turn["event"] == "turn" && turn["attempts"] == 0 && !turn["error"].is_null() && turn["error"] != "interrupted"
 }

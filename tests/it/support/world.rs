@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::cases::product;
-use crate::support::waiting::{CEILING, came_true, lock, spawn, until, until_within};
+use crate::support::waiting::{CEILING, came_true, lock, now, spawn, until, until_within};
 
 /// What the processes of one world said on standard error.
 #[derive(Clone, Default)]
@@ -31,6 +31,7 @@ pub struct World {
     environment: BTreeMap<String, String>,
     said: Said,
     stdout: Arc<Mutex<Vec<u8>>>,
+    starts: Mutex<Vec<Instant>>,
 }
 
 impl Default for World {
@@ -42,7 +43,9 @@ impl Default for World {
 impl World {
     pub fn new() -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut world = World { folder, environment: BTreeMap::new(), said: Said::default(), stdout: Arc::default() };
+        let environment = BTreeMap::new();
+        let mut world =
+            World { folder, environment, said: Said::default(), stdout: Arc::default(), starts: Mutex::default() };
         world.set("PATH", path_of_the_test_run().as_str());
         for (name, place) in [
             ("HOME", "home"),
@@ -106,8 +109,14 @@ impl World {
     }
 
     pub fn start_through(&self, prefix: &[OsString], arguments: &[&str]) -> Process {
+        lock(&self.starts).push(now());
         let child = self.command_through(prefix, arguments).spawn().expect("the product starts");
         Process::new(child, &self.said, &self.stdout)
+    }
+
+    /// When each process was started, in order.
+    pub fn starts(&self) -> Vec<Instant> {
+        lock(&self.starts).clone()
     }
 
     /// Starts a command that reads what is written to the second value.
