@@ -301,5 +301,5 @@ fn deadline(_: &Row) {
     let world = codex("exec sleep 60", &[AS_TEXT, ("RUSTY_PINCH_CODEX_TIMEOUT_SECS", "1")]);
     let finished = world.run(&["run", "--message", "hello"]);
     assert_eq!(finished.code, Some(1), "{finished:?}");
-    assert_eq!(world.all_events("turn")[0]["error"], "deadline");
+    assert_eq!(world.all_events("turn")[0]["error"], "timeout_first_byte");
 }
