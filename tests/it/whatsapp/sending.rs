@@ -53,10 +53,10 @@ fn a_send_without_an_answer_ends_the_link_and_is_repeated_with_a_mark() {
         let deliveries = lab.deliveries();
         assert_eq!(deliveries, ["sending 0 0", "sending 0 1", "sent 0", "close AmbiguousResent"]);
         let texts = bridge.texts_to(ANNA);
-        // A bridge of v2 knows the id and does not send it twice.
-        let want =
-            if speaks == Speaks::N { vec!["once".to_string(), format!("{MARK}once")] } else { vec!["once".into()] };
-        assert_eq!(texts, want, "{speaks:?}");
+        // A bridge of v2 knows the id and does not send it twice, unless the new link has not got so far as to say so.
+        let want = ["once".to_string(), format!("{MARK}once")];
+        let is_once = speaks == Speaks::V2 && texts == want[..1];
+        assert!(is_once || texts == want, "{speaks:?}: {texts:?}");
     }
 }
 
@@ -82,7 +82,11 @@ fn dialect_p_is_confirmed_by_a_ping_behind_each_message() {
     lab.reply(ANNA, "two");
     lab.until_error("", Duration::from_secs(5));
     bridge.die(false);
-    until_within("it is repeated", Duration::from_secs(20), || bridge.texts_to(ANNA).contains(&format!("{MARK}two")));
+    let repeats = || bridge.texts_to(ANNA).into_iter().filter(|text| text.ends_with("two")).collect::<Vec<_>>();
+    until_within("it arrives", Duration::from_secs(20), || !repeats().is_empty());
+    // The link may have ended before the send began: then nothing is repeated.
+    let is_marked = lab.deliveries().contains(&"sending 0 1".to_string());
+    assert_eq!(repeats(), [format!("{}two", if is_marked { MARK } else { "" })]);
 }
 
 #[test]
