@@ -14,7 +14,7 @@ const VERSION_MAX: f64 = 0.5;
 const LOCAL_MAX: f64 = 1.0;
 const HTTP_MAX: f64 = 2.5;
 /// A turn that reads all the history that a model may see.
-const FULL_HISTORY_MAX: f64 = 1.25;
+const FULL_HISTORY_MAX: f64 = 1.5;
 /// The cost of a turn may differ this much between a short and a long session.
 const HISTORY_PER_CENT_MAX: f64 = 5.0;
 const SESSION_LINES: [usize; 3] = [20, 1_000, 100_000];
