@@ -43,7 +43,7 @@ sanitizer:
 
 # At least 100,000 images of the disk after a crash, each recovered from and judged; optimised, or it would take minutes.
 images:
-	RP_TEST_CASES=60 $(CARGO) test --locked --profile soak --test it storage:: -- --nocapture
+	RP_TEST_CASES=64 $(CARGO) test --locked --profile soak --test it storage:: -- --nocapture
 
 # The real Codex program and our WhatsApp bridge's library (npm) and an independent OpenAI-compatible server (PyPI); says so where they
 # cannot be had.
