@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::rng::Rng;
-use crate::net::backoff::upper_half;
+use crate::net::backoff::{ceiling, upper_half};
 
 /// Most updates in one batch.
 pub const BATCH_MAX: usize = 100;
@@ -166,7 +166,7 @@ impl Poller {
             PollFailure::Denied => {
                 self.parked = Some(Parked::Auth);
                 self.denials += 1;
-                DENIED_RECHECK_FIRST.saturating_mul(1 << (self.denials - 1).min(10)).min(DENIED_RECHECK_MAX)
+                ceiling(DENIED_RECHECK_FIRST, DENIED_RECHECK_MAX, self.denials)
             }
         };
         self.not_before = now.after(delay);

@@ -353,7 +353,7 @@ impl Link {
             Some(parked) => {
                 self.parked = Some(parked);
                 self.denials = self.denials.saturating_add(1);
-                PARKED_RECHECK_FIRST.saturating_mul(1 << (self.denials - 1).min(10)).min(PARKED_RECHECK_MAX)
+                backoff::ceiling(PARKED_RECHECK_FIRST, PARKED_RECHECK_MAX, self.denials)
             }
             None => backoff::full(self.base, self.limits.backoff_max, self.failures, &mut self.rng),
         };
