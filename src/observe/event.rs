@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Wall;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Outcome, Path, Summary};
+use crate::observe::note::Note;
 
 /// Longest free text in an event, in characters.
 pub const DETAIL_CHARS_MAX: usize = 500;
@@ -15,6 +16,9 @@ pub const DETAIL_CHARS_MAX: usize = 500;
 pub trait Log: Send + Sync {
     /// Writes one line.
     fn emit(&self, at: Wall, event: &Event);
+
+    /// Counts or measures something that is not worth a line.
+    fn note(&self, _note: Note<'_>) {}
 
     /// Waits for what is on its way, at most so long.
     fn flush(&self, _patience: Duration) {}

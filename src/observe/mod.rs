@@ -4,10 +4,14 @@
 pub mod document;
 /// Every event, and the fields of each.
 pub mod event;
+/// What is counted and not logged.
+pub mod note;
 /// Taking secrets out of text.
 pub mod redact;
 /// Where events go.
 pub mod sink;
+/// What a worker knows about itself, as a document.
+pub mod status;
 /// Events folded into the counters of `stats`.
 pub mod telemetry;
 /// The counters' file.
