@@ -12,6 +12,7 @@ use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply};
 use crate::base::rng::Rng;
+use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::dead::DeadLetters;
@@ -174,7 +175,8 @@ impl Ledger {
     fn stage_reply(&mut self, reply: Reply, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
         let turn = reply.turn;
         self.replied.push(turn);
-        self.stage(Record::Rep(self.answer(reply, now)), records);
+        let answer = self.answer(reply, now);
+        self.stage(Record::Rep(answer), records);
         self.sync_wanted = true;
         let early = self.journal.get(turn).filter(|_| cfg!(rp_break = "no_f2"));
         effects.extend(early.and_then(|open| open.outbound(&self.boot)).map(Effect::Outbound));
@@ -232,7 +234,8 @@ impl Ledger {
     fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {
         let turn = inbound.turn;
         self.stage(Record::Rx(Received::new(&inbound)), records);
-        self.stage(Record::Rep(self.answer(reply, now)), records);
+        let answer = self.answer(reply, now);
+        self.stage(Record::Rep(answer), records);
         self.sync_wanted = true;
         self.replied.push(turn);
         self.after_sync.push(Effect::Notice(Notice::Refused(inbound)));
@@ -241,9 +244,15 @@ impl Ledger {
         }
     }
 
-    fn answer(&self, reply: Reply, now: Wall) -> Answer {
+    fn answer(&mut self, reply: Reply, now: Wall) -> Answer {
         let received = self.journal.get(reply.turn).map(|open| &open.received);
-        let n = received.and_then(|received| self.lines.last_ordinal(received));
+        // It only saves reading; but who looks after the disk should hear of it.
+        let last = received.map_or(Ok(None), |received| self.lines.last_ordinal(received));
+        let n = last.unwrap_or_else(|error| {
+            let what = "the end of a session".to_owned();
+            self.after_sync.push(Effect::Event(Event::StorageError { what, error: error.to_string() }));
+            None
+        });
         let received = received.map(|received| received.text.as_str());
         Answer {
             id: reply.turn,

@@ -215,13 +215,13 @@ impl Sessions {
     }
 
     /// The ordinal of the last line, if it is a whole one of ours; 0 of a new session.
-    pub fn last_ordinal(&self, stem: &str) -> Option<u64> {
+    pub fn last_ordinal(&self, stem: &str) -> io::Result<Option<u64>> {
         let mut last = Some(0);
-        let read = read_back(self.storage.as_ref(), stem, &mut |line| {
+        read_back(self.storage.as_ref(), stem, &mut |line| {
             last = line.and_then(|line| line.n);
             ControlFlow::Break(())
-        });
-        last.filter(|_| read.is_ok())
+        })?;
+        Ok(last)
     }
 
     /// Which lines of these turns the session has, by turn and role. All of them stand `behind` this ordinal, if that is
