@@ -1,6 +1,8 @@
 //! `channels`: opens the journals, starts every thread, and waits. Returns when it is told to stop. What the threads of a
 //! channel are made of stands in `channel_plans.rs`.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -12,11 +14,13 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, reload};
+use crate::observe::metrics_file;
+use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
 use crate::sys::signal::{self, Signal};
-use crate::sys::stop;
+use crate::sys::stop::{self, Stop};
 use crate::turn::schedule::Limits;
 
 /// Why a worker ends whose disk failed; the event before it says more.
@@ -48,7 +52,7 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     // lives as long as the process and reports nothing.
     let (exits, _) = bounded(1);
     let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    let setup = setup::load_for(Way::Queued)?;
+    let mut setup = setup::load_for(Way::Queued)?;
     let channels: Vec<ChannelId> = match only {
         Some(channel) => vec![channel],
         None => ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(&setup, *channel)).collect(),
@@ -59,13 +63,15 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
         return Err(Failure::Configuration(sentence.to_owned()));
     }
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
-    work(&setup, &channels, &signals, parsed.count("max-messages"))
+    let metrics = setup.count(&channels);
+    work(&setup, &metrics, &channels, &signals, parsed.count("max-messages"))
 }
 
 /// Each channel has a journal, a writer, a dispatcher and turn workers of its own, as if it were a process of its own;
 /// they share the order to stop, the providers, and what may be spent.
 fn work(
     setup: &Setup,
+    metrics: &Arc<Metrics>,
     channels: &[ChannelId],
     signals: &Receiver<Signal>,
     messages_max: Option<u64>,
@@ -83,6 +89,8 @@ fn work(
     let mut rng = setup.rng.clone();
     let shared = Shared::new(setup, &mut rng);
     let looks = shared.looks(setup);
+    metrics.look_with(shared.metrics_look(setup));
+    write_metrics(setup, metrics, channels, &stop).map_err(no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -120,6 +128,16 @@ fn work(
     outcome
 }
 
-fn no_thread(error: std::io::Error) -> Failure {
+/// For node_exporter, if the operator wants it.
+fn write_metrics(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId], stop: &Stop) -> io::Result<()> {
+    let Some(path) = &setup.config.metrics_file else { return Ok(()) };
+    let worker = if let [channel] = channels { channel.name() } else { "all" };
+    let enabled = ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(setup, *channel)).count();
+    let is_one_of_several = enabled > channels.len();
+    let path = if is_one_of_several { metrics_file::of_worker(path, worker) } else { path.clone() };
+    metrics_file::start(Arc::clone(metrics), path, worker, Arc::clone(&setup.clock), stop.clone())
+}
+
+fn no_thread(error: io::Error) -> Failure {
     Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }
