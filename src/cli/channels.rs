@@ -14,13 +14,13 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, reload};
-use crate::observe::metrics_file;
+use crate::observe::metrics_file::{TextFile, of_worker};
 use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
 use crate::sys::signal::{self, Signal};
-use crate::sys::stop::{self, Stop};
+use crate::sys::stop;
 use crate::turn::schedule::Limits;
 
 /// Why a worker ends whose disk failed; the event before it says more.
@@ -90,7 +90,8 @@ fn work(
     let shared = Shared::new(setup, &mut rng);
     let looks = shared.looks(setup);
     metrics.look_with(shared.metrics_look(setup));
-    write_metrics(setup, metrics, channels, &stop).map_err(no_thread)?;
+    let metrics_file = metrics_file(setup, metrics, channels);
+    metrics_file.iter().try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone())).map_err(no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -118,6 +119,8 @@ fn work(
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
     drop(looks);
+    // What cannot be written now was told when it could not be written before.
+    metrics_file.iter().for_each(|file| drop(file.write()));
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
@@ -129,13 +132,13 @@ fn work(
 }
 
 /// For node_exporter, if the operator wants it.
-fn write_metrics(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId], stop: &Stop) -> io::Result<()> {
-    let Some(path) = &setup.config.metrics_file else { return Ok(()) };
+fn metrics_file(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId]) -> Option<TextFile> {
+    let path = setup.config.metrics_file.as_ref()?;
     let worker = if let [channel] = channels { channel.name() } else { "all" };
     let enabled = ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(setup, *channel)).count();
     let is_one_of_several = enabled > channels.len();
-    let path = if is_one_of_several { metrics_file::of_worker(path, worker) } else { path.clone() };
-    metrics_file::start(Arc::clone(metrics), path, worker, Arc::clone(&setup.clock), stop.clone())
+    let path = if is_one_of_several { of_worker(path, worker) } else { path.clone() };
+    Some(TextFile { metrics: Arc::clone(metrics), path, worker })
 }
 
 fn no_thread(error: io::Error) -> Failure {

@@ -227,7 +227,7 @@ const fn late(metric: Metric) -> Metric {
 
 /// Every metric, in the order of [`Id`] and of the exposition.
 #[rustfmt::skip]
-pub const METRICS: &[Metric] = &[
+pub static METRICS: &[Metric] = &[
     gauge(Id::Build, "rusty_pinch_build_info", &[VERSION, GIT, TARGET], "Always 1; the labels say what runs."),
     in_thousandths(gauge(Id::Started, "rusty_pinch_start_time_seconds", &[], "When the process started, in seconds since 1970.")),
     counter(Id::Turns, "rusty_pinch_turns_total", &[CHANNEL, PATH, ("status", Words::Closed(&["ok", "error"]))], "Turns closed: one for each accepted message."),

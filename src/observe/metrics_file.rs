@@ -1,5 +1,6 @@
-//! The text file for node_exporter's textfile collector: a thread replaces it every [`WRITTEN_EVERY`] and removes it when it ends,
-//! so that nobody takes old numbers for new ones. Readable for everybody, because the collector is another user.
+//! The text file for node_exporter's textfile collector: a thread replaces it every [`WRITTEN_EVERY`], and the worker once more
+//! when it ends. It stays then: from its age the collector's `node_textfile_mtime_seconds` tells that nobody writes it any more.
+//! Readable for everybody, because the collector is another user.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -36,42 +37,57 @@ pub fn of_worker(path: &Path, worker: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Starts the `metrics` thread, which ends with the order to stop and reports nothing.
-///
-/// # Errors
-/// When the system has no thread left to give.
-pub fn start(
-    metrics: Arc<Metrics>,
-    path: PathBuf,
-    worker: &'static str,
-    clock: Arc<dyn Clock>,
-    stop: Stop,
-) -> io::Result<()> {
-    let (exits, _) = bounded(1);
-    spawn("metrics", exits, move || {
-        let mut failures = 0;
-        loop {
-            match write(&path, &metrics.exposition(Some(worker))) {
-                Ok(()) => failures = 0,
-                Err(error) => {
-                    if failures % FAILURES_SAID_EVERY == 0 {
-                        let what = "the file of metrics".to_owned();
-                        metrics.emit(clock.wall(), &Event::StorageError { what, error: error.to_string() });
+/// The file of a worker.
+#[derive(Clone)]
+pub struct TextFile {
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// Where they are written.
+    pub path: PathBuf,
+    /// What the label `worker` says.
+    pub worker: &'static str,
+}
+
+impl TextFile {
+    /// Writes the numbers of this moment.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn write(&self) -> io::Result<()> {
+        replace(&self.path, &self.metrics.exposition(Some(self.worker)))
+    }
+
+    /// Starts the `metrics` thread, which ends with the order to stop and reports nothing.
+    ///
+    /// # Errors
+    /// When the system has no thread left to give.
+    pub fn start(&self, clock: Arc<dyn Clock>, stop: Stop) -> io::Result<()> {
+        let (exits, _) = bounded(1);
+        let file = self.clone();
+        spawn("metrics", exits, move || {
+            let mut failures = 0;
+            loop {
+                match file.write() {
+                    Ok(()) => failures = 0,
+                    Err(error) => {
+                        if failures % FAILURES_SAID_EVERY == 0 {
+                            let what = "the file of metrics".to_owned();
+                            file.metrics.emit(clock.wall(), &Event::StorageError { what, error: error.to_string() });
+                        }
+                        failures += 1;
                     }
-                    failures += 1;
+                }
+                if stop.wait(WRITTEN_EVERY) {
+                    return Ok(());
                 }
             }
-            if stop.wait(WRITTEN_EVERY) {
-                let _ = fs::remove_file(&path);
-                return Ok(());
-            }
-        }
-    })
-    .map(drop)
+        })
+        .map(drop)
+    }
 }
 
 /// The collector reads names that end in `.prom`, so it never sees the file before it is whole.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = Path::new(&temporary);
@@ -98,7 +114,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.prom");
         for text in ["one\n", "two\n"] {
-            write(&path, text).expect("written");
+            replace(&path, text).expect("written");
             assert_eq!(fs::read_to_string(&path).expect("there"), text);
         }
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o644);

@@ -141,7 +141,9 @@ impl Writer {
             }
             self.periodic(now)?;
         }
-        self.sync(self.clock.mono())
+        self.sync(self.clock.mono())?;
+        self.note_open();
+        Ok(())
     }
 
     fn sync(&mut self, begun: Mono) -> Result<(), LogError> {
