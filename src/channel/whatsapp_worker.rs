@@ -26,6 +26,7 @@ use crate::channel::whatsapp_teller::{CHANNEL, Teller};
 use crate::config::live_secret::LiveSecret;
 use crate::net::websocket::{Dialer, Heard};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 
 /// How long a read waits while a reply may come any moment, so that it leaves at once.
 const BUSY_SLICE: Duration = Duration::from_millis(20);
@@ -276,6 +277,7 @@ impl Worker {
             None => Ok(()),
             Some(heard) => {
                 self.link.on_heard(self.clock.mono());
+                self.teller.note(Note::LinkAlive { channel: CHANNEL });
                 self.hear(heard)
             }
         }

@@ -1,6 +1,8 @@
 //! `channels`: opens the journals, starts every thread, and waits. Returns when it is told to stop. What the threads of a
 //! channel are made of stands in `channel_plans.rs`.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -12,6 +14,8 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, reload};
+use crate::observe::metrics_file::{TextFile, of_worker};
+use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
@@ -48,7 +52,7 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     // lives as long as the process and reports nothing.
     let (exits, _) = bounded(1);
     let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    let setup = setup::load_for(Way::Queued)?;
+    let mut setup = setup::load_for(Way::Queued)?;
     let channels: Vec<ChannelId> = match only {
         Some(channel) => vec![channel],
         None => ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(&setup, *channel)).collect(),
@@ -59,13 +63,15 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
         return Err(Failure::Configuration(sentence.to_owned()));
     }
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
-    work(&setup, &channels, &signals, parsed.count("max-messages"))
+    let metrics = setup.count(&channels);
+    work(&setup, &metrics, &channels, &signals, parsed.count("max-messages"))
 }
 
 /// Each channel has a journal, a writer, a dispatcher and turn workers of its own, as if it were a process of its own;
 /// they share the order to stop, the providers, and what may be spent.
 fn work(
     setup: &Setup,
+    metrics: &Arc<Metrics>,
     channels: &[ChannelId],
     signals: &Receiver<Signal>,
     messages_max: Option<u64>,
@@ -83,6 +89,9 @@ fn work(
     let mut rng = setup.rng.clone();
     let shared = Shared::new(setup, &mut rng);
     let looks = shared.looks(setup);
+    metrics.look_with(shared.metrics_look(setup));
+    let metrics_file = metrics_file(setup, metrics, channels);
+    metrics_file.iter().try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone())).map_err(no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -110,6 +119,8 @@ fn work(
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
     drop(looks);
+    // What cannot be written now was told when it could not be written before.
+    metrics_file.iter().for_each(|file| drop(file.write()));
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
@@ -120,6 +131,16 @@ fn work(
     outcome
 }
 
-fn no_thread(error: std::io::Error) -> Failure {
+/// For node_exporter, if the operator wants it.
+fn metrics_file(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId]) -> Option<TextFile> {
+    let path = setup.config.metrics_file.as_ref()?;
+    let worker = if let [channel] = channels { channel.name() } else { "all" };
+    let enabled = ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(setup, *channel)).count();
+    let is_one_of_several = enabled > channels.len();
+    let path = if is_one_of_several { of_worker(path, worker) } else { path.clone() };
+    Some(TextFile { metrics: Arc::clone(metrics), path, worker })
+}
+
+fn no_thread(error: io::Error) -> Failure {
     Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }

@@ -20,5 +20,7 @@ pub mod stop;
 pub mod system_clock;
 /// Named threads that report how they ended.
 pub mod thread;
+/// What this process uses.
+pub mod usage;
 /// Who we are, and whose files are whose.
 pub mod users;

@@ -48,6 +48,11 @@ fn the_document_of_log_lines_is_made_from_the_table() {
 }
 
 #[test]
+fn the_document_of_metrics_is_made_from_the_table() {
+    equals("docs/metrics.md", &rusty_pinch::observe::metrics_document::markdown());
+}
+
+#[test]
 fn the_document_of_checks_is_made_from_the_table() {
     equals("docs/doctor.md", &rusty_pinch::doctor::document::markdown());
 }
