@@ -4,10 +4,11 @@
 CARGO ?= cargo
 COUNTERPARTS ?= target/counterparts
 SIZE ?= 5000
+TURNS ?= 100000
 RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
-.PHONY: check test run bench campaign soak controls sanitizer counterparts images
+.PHONY: check test run bench campaign soak soak-turns controls sanitizer counterparts images
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -32,6 +33,12 @@ soak:
 	RP_TEST_CASES=$(SIZE) RP_TEST_PRODUCT=$(abspath $(RELEASE)/rusty-pinch) \
 		$(CARGO) test --locked --test it -- --nocapture --test-threads 4 campaign:: faults::
 	$(MAKE) controls sanitizer
+
+# A hundred thousand turns of fifty chats with faults, measured all the while; about ten minutes. TURNS=1000000 for a long night.
+soak-turns:
+	$(CARGO) build --locked --release
+	RP_TEST_CASES=$(TURNS) RP_TEST_PRODUCT=$(abspath $(RELEASE)/rusty-pinch) \
+		$(CARGO) test --locked --test it -- --nocapture soak::
 
 # Negative controls: eleven rules of the product are broken, each in a build of its own, and a test must fail each time.
 controls:

@@ -47,6 +47,8 @@ mod sanitizer;
 mod secrets;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
+/// Many turns with faults, and nothing grows.
+mod soak;
 /// Limits of spending: who is refused, and what is counted.
 mod spending;
 /// Recovery from every crash image of a scripted run.
