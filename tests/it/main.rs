@@ -29,6 +29,8 @@ mod docs;
 mod doctor;
 /// Kills at system calls, failing calls, power cuts, full disks.
 mod faults;
+/// Readers of foreign bytes, given what a mutator makes.
+mod fuzz;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.

@@ -25,7 +25,7 @@ const CHATS: usize = 50;
 /// The worker refuses more than 32; it learns a moment after the server that a message is answered.
 const OPEN_PER_CHAT_MAX: usize = 24;
 /// Measured at the end of each: in a long run, and in a short one, where every quiet moment costs seconds of backoff.
-const LAPS: [usize; 2] = [20, 3];
+const LAPS: [usize; 2] = [20, 2];
 /// What is learned about first (caches, the ring of known messages) is full after this share of the laps.
 const WARM_PER_LAPS: usize = 5;
 /// Below this many turns a slope says nothing.
@@ -205,7 +205,7 @@ fn whole_session(scene: &Scene) -> Vec<u8> {
 
 #[test]
 fn many_turns_with_faults_take_no_more_of_anything() {
-    let turns = cases(300, 10_000_000);
+    let turns = cases(200, 10_000_000);
     let mut town = Town { scene: stage(), posted: 0, laps: Vec::new() };
     let mut report = Report::start("soak_turns", town.scene.random.seed);
     let started = now();
