@@ -21,6 +21,8 @@ mod contract;
 mod controls;
 /// The same turn with independent programs at the other end.
 mod counterparts;
+/// Nothing makes a worker end again and again.
+mod crash_loop;
 /// Disks that are full, read-only or gone.
 mod disks;
 /// Documents are true.
@@ -49,6 +51,8 @@ mod sanitizer;
 mod secrets;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
+/// Every signal, at random instants.
+mod signals;
 /// Many turns with faults, and nothing grows.
 mod soak;
 /// Limits of spending: who is refused, and what is counted.
