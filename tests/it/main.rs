@@ -7,6 +7,8 @@ mod support_responses;
 
 /// Everything that is kept, in one archive and back.
 mod backup;
+/// Bad input through every socket.
+mod bad_input;
 /// kill -9 and SIGTERM at random moments under load.
 mod campaign;
 /// Commands as an operator types them.
