@@ -33,11 +33,12 @@ pub fn validate(parsed: &Parsed) -> Result<(), Failure> {
             format!("there is no src/main.mjs in {}: name the bridge's folder with --bridge", bridge.display());
         return Err(Failure::Usage(sentence));
     }
+    let wanted = wanted(parsed.value("only"))?;
     let signalled = |error: io::Error| Failure::Failed(format!("signals: {error}"));
     let cancel = Cancel::new();
     let taken = signal::cancel_on_terminate(cancel.clone()).map_err(signalled)?;
     let means = means(&setup, level, out, bridge, cancel)?;
-    let outcome = work(&setup, &means);
+    let outcome = work(&setup, &means, &wanted);
     run::clear(&means.folder);
     match taken.load(std::sync::atomic::Ordering::SeqCst) {
         0 => outcome,
@@ -68,7 +69,18 @@ fn means(setup: &Setup, level: Level, out: PathBuf, bridge: PathBuf, cancel: Can
     })
 }
 
-fn work(setup: &Setup, means: &Means) -> Result<(), Failure> {
+/// The places in the list that are named, or all.
+fn wanted(only: &str) -> Result<Vec<usize>, Failure> {
+    if only.is_empty() {
+        return Ok((0..CHECKS.len()).collect());
+    }
+    let place = |id: &str| CHECKS.iter().position(|check| check.id == id);
+    let unknown =
+        || Failure::Usage(format!("--only takes ids from {} to {}", CHECKS[0].id, CHECKS[CHECKS.len() - 1].id));
+    only.split(',').map(|id| place(id.trim()).ok_or_else(unknown)).collect()
+}
+
+fn work(setup: &Setup, means: &Means, wanted: &[usize]) -> Result<(), Failure> {
     let level = means.run.level;
     let verdicts = RefCell::new(vec![None; CHECKS.len()]);
     let failed = RefCell::new(Ok(()));
@@ -80,13 +92,13 @@ fn work(setup: &Setup, means: &Means) -> Result<(), Failure> {
         }
     };
     let is_shown = |at: &usize| level != Level::Live || *at > 0 && CHECKS[*at].person.is_empty();
-    let places: Vec<usize> = (0..CHECKS.len()).filter(is_shown).collect();
+    let places: Vec<usize> = wanted.iter().copied().filter(is_shown).collect();
     let no_worker = |error: io::Error| Failure::Failed(format!("nothing can be started: {error}"));
     run::run(means, &places, &mut tell).map_err(no_worker)?;
     let mut is_signed = false;
     if level == Level::Live {
         let place = place(setup, means)?;
-        live::run(means, &place, &mut ask, &mut tell).map_err(no_worker)?;
+        live::run(means, &place, wanted, &mut ask, &mut tell).map_err(no_worker)?;
         let signature = live::sign(means, &place.log(), &mut ask);
         is_signed = signature.verdict == Verdict::Pass;
         write(means, &signature)?;

@@ -9,7 +9,7 @@ pub enum Wish {
     Stop,
     /// It is there again, with everything it kept.
     Start,
-    /// It breaks off without a word, and is there again at once.
+    /// It breaks off without a word, and is there again, linked and online.
     Crash,
     /// It stands still: it closes nothing, answers nothing and reads nothing.
     Freeze,
@@ -23,6 +23,8 @@ pub enum Wish {
     Chatter,
     /// It says things that break every rule.
     Offend,
+    /// WhatsApp is out of its reach, and it says so.
+    Lose,
     /// The phone ended the link.
     LogOut,
     /// Another session took its place.

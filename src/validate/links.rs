@@ -96,6 +96,8 @@ fn legacy(stage: &mut Stage) -> Outcome {
 pub fn half_open(stage: &mut Stage) -> Outcome {
     let mut worker = stage.start_linked()?;
     stage.ask(ANNA)?;
+    // A reply that waits for its confirmation would end the link before the silence does.
+    stage.until(ANSWERED, "a confirmation", &mut |_| worker.count("\"event\":\"turn\"") > 0)?;
     stage.wish(Wish::Freeze)?;
     let took = stage.until(BACK, "a dead link is noticed", &mut |_| worker.count(NOTICED) > 0)?;
     stage.saw("noticed_ms", millis(took));
@@ -150,22 +152,15 @@ pub fn stops(stage: &mut Stage) -> Outcome {
 /// WA-17.
 pub fn parked(stage: &mut Stage) -> Outcome {
     let mut worker = stage.start_linked()?;
-    for (round, (wish, reason, remedy)) in [
-        (Wish::LogOut, "\"reason\":\"logged_out\"", "link it again"),
-        (Wish::Replace, "\"reason\":\"replaced\"", "end that one"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    let troubles = [
+        (Wish::LogOut, "\"reason\":\"logged_out\"", "link it again", "logged_out_told_ms"),
+        (Wish::Replace, "\"reason\":\"replaced\"", "end that one", "replaced_told_ms"),
+    ];
+    for (round, (wish, reason, remedy, name)) in troubles.into_iter().enumerate() {
         stage.wish(wish)?;
-        let told = |worker: &Worker| {
-            worker
-                .said()
-                .lines()
-                .any(|line| line.contains("\"channel_parked\"") && line.contains(reason) && line.contains(remedy))
-        };
-        let took = stage.until(LINKED, "the operator is told", &mut |_| told(&worker))?;
-        stage.saw("told_ms", millis(took));
+        let tells = |line: &str| ["\"channel_parked\"", reason, remedy].iter().all(|part| line.contains(part));
+        let took = stage.until(LINKED, "the operator is told", &mut |_| worker.said().lines().any(tells))?;
+        stage.saw(name, millis(took));
         stage.wish(Wish::Online)?;
         stage.until(BACK, "the worker goes on", &mut |_| worker.count("\"channel_resumed\"") > round)?;
         stage.linked(&mut worker, round + 2, BACK)?;

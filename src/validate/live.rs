@@ -37,12 +37,14 @@ pub type Tell<'a> = &'a mut dyn FnMut(usize, Evidence);
 ///
 /// # Errors
 /// When no worker starts.
-pub fn run(means: &Means, place: &Place, ask: Ask<'_>, tell: Tell<'_>) -> io::Result<()> {
+pub fn run(means: &Means, place: &Place, wanted: &[usize], ask: Ask<'_>, tell: Tell<'_>) -> io::Result<()> {
     let mut worker = place.start(&[])?;
     let linked = until(means, LINKED, &mut || worker.count("\"state\":\"online\"") > 0);
     let first = worker.sample();
     tell(0, evidence(means, 0, verdict(linked), &mut worker, String::new()));
-    for (at, check) in CHECKS.iter().enumerate().filter(|(_, check)| !check.person.is_empty()) {
+    let is_asked = |at: &usize| wanted.contains(at) && !CHECKS[*at].person.is_empty();
+    for at in (0..CHECKS.len()).filter(is_asked) {
+        let check = &CHECKS[at];
         let question = format!("{}: {}.\n  {}.", check.id, check.claim, check.person);
         if check.id == "WA-02" {
             worker = bounded(means, place, worker, &question, ask, tell)?;

@@ -20,6 +20,9 @@ const SOON: Duration = Duration::from_secs(2);
 const ORDERED: u64 = 100;
 const WAITING_MAX: u64 = 20;
 
+/// How long a turn takes at most, if nothing is wrong.
+const TURN: Duration = Duration::from_secs(1);
+
 /// Words of the long text of WA-12.
 const WORDS: usize = 160;
 
@@ -101,13 +104,19 @@ pub fn duplicates(stage: &mut Stage) -> Outcome {
     ensure(stage.answers(1) == 1, "a message that came twice was not answered once")
 }
 
-/// WA-10.
+/// WA-10. A reply cannot go while the bridge has no link of its own, so it has not left when the bridge breaks off.
 pub fn disconnected(stage: &mut Stage) -> Outcome {
     let mut worker = stage.start_linked()?;
+    stage.wish(Wish::Lose)?;
+    stage.until(ANSWERED, "the worker knows", &mut |_| worker.count("\"state\":\"offline\"") > 0)?;
     let first = stage.write(ANNA)?;
+    stage.rest(TURN)?;
+    ensure(stage.answers(first) == 0, "a reply went although nothing could be sent")?;
     stage.wish(Wish::Crash)?;
     stage.linked(&mut worker, 2, BACK)?;
     stage.answered(first)?;
+    let settled = "\"event\":\"turn\"";
+    stage.until(ANSWERED, "a confirmation", &mut |_| worker.count(settled) > 0)?;
     stage.wish(Wish::Withhold)?;
     let second = stage.write(ANNA)?;
     stage.answered(second)?;
@@ -115,16 +124,14 @@ pub fn disconnected(stage: &mut Stage) -> Outcome {
     stage.wish(Wish::Confirm)?;
     stage.linked(&mut worker, 3, BACK)?;
     stage.until(BACK, "the repeat", &mut |stage| stage.answers(second) > 1)?;
-    stage.ask(ANNA)?;
     stage.stop(worker)?;
     let found = judge(&stage.sent, stage.written);
     stage.saw("marked", found.marked);
     stage.saw("unmarked", found.unmarked);
-    // The first one may have been under way as well.
-    let is_good = found.lost + found.unmarked + found.altered == 0 && (1..=2).contains(&found.marked);
-    ensure(is_good, "a reply was lost, or has the wrong mark")?;
-    let marked = stage.sent.iter().filter(|sent| sent.text.starts_with(REPEAT_MARK)).count() as u64;
-    ensure(marked == found.marked, "a reply that had not left is marked")
+    let is_good = found.lost + found.unmarked + found.altered == 0 && found.marked == 1;
+    ensure(is_good, "a reply was lost, or repeated without the mark")?;
+    let marks = stage.sent.iter().filter(|sent| sent.text.starts_with(REPEAT_MARK)).count();
+    ensure(marks == 1, "a reply that had not left is marked")
 }
 
 /// WA-11.

@@ -24,12 +24,18 @@ use crate::validate::simulated::quoted;
 /// How long the program may take to begin, to end, or to bring a message.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The library's link stands, and is lost; it makes another one by itself.
+const OPEN: &str = r#"{"do":"open"}"#;
+const LOSS: &str = r#"{"do":"close","code":428}"#;
+
 /// What the library hands over that is no message for us.
-const CHATTER: [&str; 4] = [
-    r#"{"do":"qr","qr":"2@linking-code-canary"}"#,
+const CHATTER: [&str; 6] = [
     r#"{"do":"raw","message":{"key":{"id":"CHATTER1","remoteJid":"4917000000001@s.whatsapp.net","fromMe":true},"message":{"conversation":"own"}}}"#,
     r#"{"do":"raw","message":{"key":{"id":"CHATTER2","remoteJid":"status@broadcast"},"message":{"conversation":"a post"}}}"#,
     r#"{"do":"raw","message":{"key":{"id":"CHATTER3","remoteJid":"4917000000001@s.whatsapp.net"},"message":{"reactionMessage":{"text":"x"}}}}"#,
+    LOSS,
+    r#"{"do":"qr","qr":"2@linking-code-canary"}"#,
+    OPEN,
 ];
 
 /// What no library should hand over.
@@ -120,7 +126,7 @@ impl Real {
             port.is_some()
         })?;
         self.port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(self.port);
-        self.step(r#"{"do":"open"}"#)
+        self.step(OPEN)
     }
 
     fn end(&mut self, signal: Signal) -> Result<(), String> {
@@ -128,6 +134,12 @@ impl Real {
         self.child.iter_mut().for_each(|child| child.signal(signal));
         self.until("the bridge ends", |real| real.child.as_mut().is_none_or(|child| child.ended().is_some()))?;
         self.child = None;
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), String> {
+        let child = self.child.as_mut().ok_or("the bridge does not run")?;
+        child.signal(signal);
         Ok(())
     }
 
@@ -207,19 +219,17 @@ impl Bridge for Real {
             Wish::Stop => self.end(Signal::TERM),
             Wish::Start => self.begin(),
             Wish::Crash => self.end(Signal::KILL).and_then(|()| self.begin()),
-            Wish::Freeze => Ok(self.child.iter_mut().for_each(|child| child.signal(Signal::STOP))),
-            Wish::Thaw => Ok(self.child.iter_mut().for_each(|child| child.signal(Signal::CONT))),
+            Wish::Freeze => self.signal(Signal::STOP),
+            Wish::Thaw => self.signal(Signal::CONT),
             Wish::Withhold => self.step(r#"{"do":"confirm","mode":"never"}"#),
             Wish::Confirm => self.step(r#"{"do":"confirm","mode":"at_once"}"#),
-            Wish::Chatter => {
-                CHATTER.iter().try_for_each(|step| self.step(step))?;
-                self.step(r#"{"do":"open"}"#)
-            }
+            Wish::Chatter => CHATTER.iter().try_for_each(|step| self.step(step)),
             Wish::Offend => {
                 OFFENCES.iter().try_for_each(|step| self.step(step))?;
                 self.send_strangers();
                 Ok(())
             }
+            Wish::Lose => self.step(LOSS),
             Wish::LogOut => self.step(r#"{"do":"close","code":401}"#),
             Wish::Replace => self.step(r#"{"do":"close","code":440}"#),
             // What only a person can end ends with another start, as a person would end it.

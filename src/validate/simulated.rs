@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A fault of the worker is to end the link, not to leave it.
 const READ: Duration = Duration::from_millis(5);
 
+/// The status of a bridge that is linked and online.
+const ONLINE: &str = "connected";
+
 /// Frames that are no messages.
 const CHATTER: [&str; 6] = [
     r#"{"type":"qr","qr":"2@linking-code-canary"}"#,
@@ -96,7 +99,7 @@ impl Simulated {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let state = State { listening: true, status: "connected", ..State::default() };
+        let state = State { listening: true, status: ONLINE, ..State::default() };
         let state = Arc::new(Mutex::new(state));
         let (stopper, stop) = stop::pair();
         let (exits, _) = bounded(1);
@@ -157,7 +160,10 @@ impl Bridge for Simulated {
         match wish {
             Wish::Stop => self.state().listening = false,
             Wish::Start => self.state().listening = true,
-            Wish::Crash => self.state().crash = true,
+            Wish::Crash => {
+                let mut state = self.state();
+                (state.crash, state.status) = (true, ONLINE);
+            }
             Wish::Freeze => self.state().frozen = true,
             Wish::Thaw => self.state().frozen = false,
             Wish::Withhold => self.state().withheld = true,
@@ -167,9 +173,10 @@ impl Bridge for Simulated {
                 self.say(OFFENCES.map(str::to_owned));
                 self.say([quoted(&"x".repeat(OFFENCE_BYTES))]);
             }
+            Wish::Lose => self.set_status("disconnected"),
             Wish::LogOut => self.set_status("logged_out"),
             Wish::Replace => self.set_status("replaced"),
-            Wish::Online => self.set_status("connected"),
+            Wish::Online => self.set_status(ONLINE),
         }
         Ok(())
     }
