@@ -59,6 +59,8 @@ pub mod stats;
 pub mod talk;
 /// Raw mode and the spinner.
 pub mod terminal;
+/// `whatsapp validate`.
+pub mod whatsapp;
 
 /// Every way a command can fail, with the sentence for the operator. The exit code follows from the kind.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,6 +147,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
         Id::ChannelsWhatsapp => park::or_park(|| channels::whatsapp(parsed)),
         Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
+        Id::WhatsappValidate => whatsapp::validate(parsed),
     }
 }
 
