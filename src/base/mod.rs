@@ -4,6 +4,8 @@
 pub mod cancel;
 /// Instants and dates as plain numbers; the trait that asks for them.
 pub mod clock;
+/// What a person says to the program and not to the model.
+pub mod control;
 /// Names of turns, channels and sessions.
 pub mod id;
 /// Limits of foreign JSON.
