@@ -17,7 +17,7 @@ use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::dead::DeadLetters;
 use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission, Sizes};
-use crate::store::journal::{Counting, Journal};
+use crate::store::journal::{Counting, Journal, Open};
 use crate::store::owed::OwedLines;
 use crate::store::record::{
     Answer, Attempts, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
@@ -178,6 +178,10 @@ impl Ledger {
         let answer = self.answer(reply, now);
         self.stage(Record::Rep(answer), records);
         self.sync_wanted = true;
+        if self.journal.get(turn).is_some_and(Open::is_stopped) {
+            // Whoever stopped it hears so in another reply.
+            self.close(turn, Outcome::Refused, now, records);
+        }
         let early = self.journal.get(turn).filter(|_| cfg!(rp_break = "no_f2"));
         effects.extend(early.and_then(|open| open.outbound(&self.boot)).map(Effect::Outbound));
         if self.is_expired(turn) && !self.is_first_expired_of_chat(turn) {
