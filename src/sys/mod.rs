@@ -10,6 +10,8 @@ pub mod companion;
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
 pub mod files;
+/// Threads that say that they live.
+pub mod heartbeat;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.

@@ -107,6 +107,11 @@ impl Answerer {
         }
     }
 
+    /// How long a question may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// The reply. `Err` if the work was cancelled before there was one: what is to be kept if a person wanted that.
     pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Result<Box<Reply>, Box<Reply>> {
         let queued = question.received.until(self.clock.wall());
