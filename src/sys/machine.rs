@@ -1,6 +1,7 @@
 //! [`Machine`]: what the kernel and the board say about the host, read from /proc and /sys under a root that tests choose.
 //! Shared by `doctor` and `monitor`. What cannot be read is `None`: no Pi, a container, a kernel without the file.
 
+use std::fs;
 use std::path::Path;
 
 use crate::sys::files;
@@ -86,6 +87,20 @@ impl Machine {
     }
 }
 
+/// The program file that a process runs, as the kernel names it: it ends with ` (deleted)` when that file was replaced.
+/// `None`: there is no such process, or it is somebody else's. From outside: escape it.
+pub fn program_of(root: &Path, process: u32) -> Option<String> {
+    let link = fs::read_link(root.join(format!("proc/{process}/exe"))).ok()?;
+    Some(link.to_string_lossy().into_owned())
+}
+
+/// Whether nothing can be written on the file system of an existing `path`, by anybody. That is how the kernel leaves a
+/// medium that failed.
+pub fn is_read_only(path: &Path) -> bool {
+    let known = rustix::fs::statvfs(path);
+    known.is_ok_and(|known| known.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 fn text(root: &Path, path: &str) -> Option<String> {
     let (bytes, _) = files::read_bounded(&root.join(path), BYTES_MAX).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -114,7 +129,6 @@ pub fn throttled(text: &str) -> Option<Throttled> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn the_bits_of_the_firmware_have_their_names() {
@@ -154,6 +168,14 @@ mod tests {
             model: Some("Raspberry Pi 4".to_owned()),
         };
         assert_eq!(Machine::look(root.path()), want);
+    }
+
+    #[test]
+    fn the_program_of_a_process_is_its_file_and_proc_is_no_medium_that_failed() {
+        let ours = program_of(Path::new("/"), std::process::id()).expect("our own");
+        assert!(ours.contains("rusty_pinch"), "{ours}");
+        assert_eq!(program_of(Path::new("/none"), 1), None);
+        assert!(!is_read_only(Path::new("/proc")) && !is_read_only(Path::new("/none")));
     }
 
     #[test]
