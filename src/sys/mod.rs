@@ -12,6 +12,8 @@ pub mod entropy;
 pub mod files;
 /// Threads that say that they live.
 pub mod heartbeat;
+/// Memory, heat and power of the host.
+pub mod machine;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.
