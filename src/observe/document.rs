@@ -152,7 +152,12 @@ pub const EVENTS: &[Entry] = &[
         ("probe", "what the other side says about it: `ok`, `refused`, or `failed` if it could not be asked"),
         ("reason", "what is behind `rejected` or `failed`, and what to do about it"),
     ] },
-    Entry { event: "log_dropped", level: "warn", meaning: "Nobody read standard error, so lines were dropped.", fields: &[("lines", "how many")] },
+    Entry { event: "log_dropped", level: "warn", meaning: "Lines were dropped. Those of turns only when a thousand lines wait for a reader.", fields: &[
+        ("lines", "how many"), ("reason", "`unread`: nobody read standard error; `too_many`: more than 20 in a second"),
+    ] },
+    Entry { event: "log_suppressed", level: "warn", meaning: "Lines that said the same as one before them were left out, and none of them came for ten seconds.", fields: &[
+        ("of", "their event"), ("class", "what they had in common"), ("lines", "how many"),
+    ] },
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
     ] },
@@ -242,7 +247,8 @@ mod tests {
             Event::TelemetryError { message: text() },
             Event::Fatal { reason: text() },
             Event::Reload { status: "ok", name: text(), source: text(), fp: text(), probe: Some("ok"), reason: Some(text()) },
-            Event::LogDropped { lines: 1 },
+            Event::LogDropped { lines: 1, reason: "unread" },
+            Event::LogSuppressed { of: text(), class: text(), lines: 1 },
             Event::Log { target: text(), message: text() },
         ]
     }
@@ -281,7 +287,8 @@ mod tests {
             Event::Fatal { .. } => 29,
             Event::Reload { .. } => 30,
             Event::LogDropped { .. } => 31,
-            Event::Log { .. } => 32,
+            Event::LogSuppressed { .. } => 32,
+            Event::Log { .. } => 33,
         }
     }
 

@@ -8,6 +8,8 @@ pub mod event;
 pub mod note;
 /// Taking secrets out of text.
 pub mod redact;
+/// How many lines a program in trouble may write.
+pub mod repeats;
 /// Where events go.
 pub mod sink;
 /// What a worker knows about itself, as a document.

@@ -8,6 +8,8 @@ pub mod children;
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
 pub mod files;
+/// Memory, heat and power of the host.
+pub mod machine;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.
