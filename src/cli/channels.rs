@@ -11,7 +11,7 @@ use crate::cli::channel_plans::{self as plans, Orders, Shared};
 use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
-use crate::cli::{Failure, reload};
+use crate::cli::{Failure, reload, webhook};
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
@@ -30,6 +30,9 @@ const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
+    if parsed.given("delete-webhook") {
+        return webhook::delete();
+    }
     run(parsed, Some(ChannelId::Telegram))
 }
 

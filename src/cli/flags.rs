@@ -23,6 +23,7 @@ pub enum Id {
     OutboxRetry,
     OutboxDrop,
     JournalVerify,
+    PairTelegram,
     Backup,
     Restore,
     ToolsList,
@@ -185,9 +186,16 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "prompt", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
         Opt { name: "purpose", takes: Takes::Text("TEXT"), default: Some("general"), about: "what it is for" },
     ] },
-    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[
+        MAX_MESSAGES,
+        flag("delete-webhook", "remove the bot's webhook and end"),
+    ] },
     Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages, through a bridge, until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::PairTelegram, words: &["pair", "telegram"], about: "Show a code by which one more person may write to the bot.", options: &[
+        flag("list", "list who was paired instead"),
+        Opt { name: "remove", takes: Takes::Text("ID"), default: Some(""), about: "remove one who was paired instead" },
+    ] },
     Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
 ];
 

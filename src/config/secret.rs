@@ -29,14 +29,17 @@ impl Secret {
     /// What may be shown and kept in its place: the first digits of SHA-256 over a prefix and the value. The same value has
     /// the same fingerprint everywhere, and nothing leads back.
     pub fn fingerprint(&self) -> String {
+        self.digest()[..FINGERPRINT_DIGITS].to_owned()
+    }
+
+    /// All digits of it: for a secret that is only to be known again.
+    pub fn digest(&self) -> String {
         let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
         // The hash that TLS brings along; no library more for a few bytes.
         let mut hash = suite.common.hash_provider.start();
         hash.update(FINGERPRINT_PREFIX);
         hash.update(self.reveal().as_bytes());
-        let digest = hash.finish();
-        let digits = digest.as_ref().iter().take(FINGERPRINT_DIGITS / 2);
-        digits.map(|byte| format!("{byte:02x}")).collect()
+        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
