@@ -6,6 +6,8 @@ pub mod cancel;
 pub mod clock;
 /// What a person says to the program and not to the model.
 pub mod control;
+/// SHA-256.
+pub mod digest;
 /// Names of turns, channels and sessions.
 pub mod id;
 /// Limits of foreign JSON.

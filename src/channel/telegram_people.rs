@@ -70,6 +70,12 @@ impl People {
         }
     }
 
+    /// The same; says once more that nobody is answered, because something else was said to be over.
+    pub fn look_anew(&mut self) {
+        self.empty_said = None;
+        self.look();
+    }
+
     /// Whether a message is answered. One that pairs its sender becomes a greeting.
     pub fn welcomes(&mut self, incoming: &mut Incoming) -> bool {
         if self.allowlist.allows(&incoming.sender, &incoming.chat.id) {

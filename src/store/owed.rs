@@ -86,7 +86,7 @@ impl OwedLines {
     }
 
     /// The last ordinal in the session of a message, if that can be told at once.
-    pub fn last_ordinal(&self, received: &Received) -> Option<u64> {
+    pub fn last_ordinal(&self, received: &Received) -> io::Result<Option<u64>> {
         self.sessions.last_ordinal(&stem(received))
     }
 

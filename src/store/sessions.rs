@@ -47,6 +47,8 @@ pub struct History {
     pub lines: Vec<Line>,
     /// The ordinal of the last line: how many lines the session has.
     pub last_ordinal: u64,
+    /// Damaged lines among those that were read.
+    pub bad_lines: u64,
 }
 
 /// All session files of a data folder.
@@ -215,13 +217,13 @@ impl Sessions {
     }
 
     /// The ordinal of the last line, if it is a whole one of ours; 0 of a new session.
-    pub fn last_ordinal(&self, stem: &str) -> Option<u64> {
+    pub fn last_ordinal(&self, stem: &str) -> io::Result<Option<u64>> {
         let mut last = Some(0);
-        let read = read_back(self.storage.as_ref(), stem, &mut |line| {
+        read_back(self.storage.as_ref(), stem, &mut |line| {
             last = line.and_then(|line| line.n);
             ControlFlow::Break(())
-        });
-        last.filter(|_| read.is_ok())
+        })?;
+        Ok(last)
     }
 
     /// Which lines of these turns the session has, by turn and role. All of them stand `behind` this ordinal, if that is
@@ -326,7 +328,10 @@ fn read_history(
     let mut bytes_left = bytes_max;
     let mut last_known = None;
     read_back(storage, stem, &mut |line| {
-        let Some(line) = line else { return ControlFlow::Continue(()) };
+        let Some(line) = line else {
+            history.bad_lines += 1;
+            return ControlFlow::Continue(());
+        };
         last_known.get_or_insert(line.n);
         if line.mark.as_deref() == Some(NEW) || lines_max == 0 || line.content.len() > bytes_left {
             return ControlFlow::Break(());

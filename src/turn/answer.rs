@@ -11,6 +11,7 @@ use crate::base::message::{EXPIRED, INTERRUPTED, Message, Path, REPLY_BYTES_MAX,
 use crate::base::text;
 use crate::config::settings::{Config, HistoryLimits};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::observe::redact::Redactor;
 use crate::provider::caller::{Caller, Effort};
 use crate::provider::class::Class;
@@ -106,6 +107,11 @@ impl Answerer {
         }
     }
 
+    /// How long a question may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// The reply. `Err` if the work was cancelled before there was one: what is to be kept if a person wanted that.
     pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Result<Box<Reply>, Box<Reply>> {
         let queued = question.received.until(self.clock.wall());
@@ -181,7 +187,12 @@ impl Answerer {
         loop {
             match turn.next().clone() {
                 Step::Reply(answered) => return Some(answered),
-                Step::Run { name, arguments } => turn.on_tool(self.run_tool(question, &name, &arguments)),
+                Step::Run { name, arguments } => {
+                    let output = self.run_tool(question, &name, &arguments);
+                    let source = if turn.is_command() { "user" } else { "model" };
+                    self.log.note(Note::ToolCalled { tool: &name, source, ok: output.is_ok() });
+                    turn.on_tool(output);
+                }
                 Step::Ask => {
                     // A question is admitted once; what a model asks for in answering it belongs to it.
                     let is_first = turn.follow_up().is_empty();
@@ -217,6 +228,9 @@ impl Answerer {
             self.log.emit(self.clock.wall(), &Event::SessionReadError { session, error: error.to_string() });
             History::default()
         });
+        if history.bad_lines > 0 {
+            self.log.note(Note::BadLines { lines: history.bad_lines });
+        }
         let ordinal = history.last_ordinal;
         let messages = prompt::messages(history.lines, question.text, follow_up);
         let said_before = messages.len() - follow_up.len() - 1;

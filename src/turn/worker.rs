@@ -1,12 +1,15 @@
 //! A turn worker: the loop around [`Answerer`]. Takes a job, answers it, hands the answer to the writer. The thread of the
 //! control lane is one, too, with a queue of its own.
 
+use std::time::Duration;
+
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::cancel::Cancel;
 use crate::base::message::Job;
 use crate::provider::spending_file::Asker;
 use crate::store::exchange::Append;
+use crate::sys::heartbeat::Heart;
 use crate::sys::stop::Stop;
 use crate::turn::answer::{Answerer, Question};
 use crate::turn::control_lane::Order;
@@ -21,6 +24,9 @@ pub enum Task {
     /// To obey a control message.
     Control(Box<Order>),
 }
+
+/// What a turn may take beyond its deadline: the disk before and after it, and a program that is slow to end.
+const BEYOND_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A worker's ends of the queues.
 pub struct WorkerEnds {
@@ -38,6 +44,8 @@ pub struct WorkerEnds {
     pub under_way: UnderWay,
     /// The order to stop.
     pub stop: Stop,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// Runs until the dispatcher has left. A job not begun by then stays on disk and is reopened by the next process.
@@ -52,10 +60,12 @@ pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
         if ends.stop.requested() {
             continue;
         }
+        ends.heart.within(answerer.deadline() + BEYOND_DEADLINE);
         // The writer leaves before us only if the disk failed; it says so itself.
         if work(&mut answerer, job, order, ends).is_none() {
             break;
         }
+        ends.heart.rests();
     }
     Ok(())
 }
