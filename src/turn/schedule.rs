@@ -14,11 +14,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::clock::Mono;
-use crate::base::control::{self, Control};
+use crate::base::control;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
 use crate::store::exchange::{Held, Readmission};
-use crate::turn::control_lane::{ControlLane, Order, Seen};
+use crate::turn::control_lane::{ControlLane, Order};
+
+/// Messages for the program itself.
+mod controls;
 
 /// Bytes of open messages of one channel.
 pub const OPEN_BYTES_MAX: usize = 1 << 20;
@@ -209,44 +212,6 @@ impl Schedule {
         }
     }
 
-    fn take_up(&mut self, job: Job) {
-        match control::parse(&job.inbound.text) {
-            Some(control) => self.control(control, job),
-            None => self.enqueue(job),
-        }
-    }
-
-    /// What it ends are the turns of its session that came before it.
-    fn control(&mut self, control: Control, job: Job) {
-        let session = job.inbound.session().stem().to_owned();
-        let (open, running) = (self.turns.len().saturating_sub(1), self.running.len());
-        let mut seen = Seen { open, running, ..Seen::default() };
-        let (mut behind, mut dropped) = (None, Vec::new());
-        if control.ends_turns() {
-            let of_session = |turn: &TurnId| self.turns.get(turn).is_some_and(|open| open.session == session);
-            behind = self.running.iter().copied().find(of_session);
-            let chat = job.inbound.chat.clone();
-            self.actions.extend(behind.map(|turn| Action::Stop { turn, chat }));
-            dropped = self.take_waiting(&session);
-            (seen.stopped, seen.dropped) = (behind.is_some(), dropped.len());
-        }
-        let dropped = self.controls.push(Order { job, control, seen }, session, behind, dropped);
-        self.actions.extend(dropped.into_iter().map(Action::Drop));
-    }
-
-    fn take_waiting(&mut self, session: &str) -> Vec<Inbound> {
-        let jobs = self.waiting.remove(session).unwrap_or_default();
-        self.ready.retain(|ready| ready != session);
-        let dropped: Vec<Inbound> = jobs.into_iter().map(|job| job.inbound).collect();
-        self.suspects.retain(|suspect| dropped.iter().all(|inbound| inbound.turn != *suspect));
-        dropped
-    }
-
-    /// A turn that was to end was answered before.
-    pub fn on_too_late(&mut self, turn: TurnId) {
-        self.controls.on_too_late(turn);
-    }
-
     /// An earlier process closed the turn, and its session lines are owed.
     pub fn on_held(&mut self, held: &Held) {
         self.take_credit(&held.inbound, held.weight);
@@ -289,8 +254,7 @@ impl Schedule {
 
     /// The answer is durable and holds `weight` bytes until it is delivered.
     pub fn on_replied(&mut self, turn: TurnId, weight: usize) {
-        let dropped = self.controls.on_replied(turn);
-        self.actions.extend(dropped.into_iter().map(Action::Drop));
+        self.controls.on_replied(turn);
         let Some(open) = self.turns.get_mut(&turn) else { return };
         self.reply_bytes = self.reply_bytes - open.reply_weight + weight;
         open.reply_weight = weight;
@@ -324,17 +288,6 @@ impl Schedule {
             .or_else(|| self.start_control())
             .or_else(|| self.readmit())
             .or_else(|| self.start_next().map(Action::Start))
-    }
-
-    /// One that repeats an answer needs room as an answer does.
-    fn start_control(&mut self) -> Option<Action> {
-        let held = self.reply_bytes;
-        let order = self.controls.start(|order| {
-            let beyond = if order.weight() < REPLY_WEIGHT_MAX { CONTROLS_BYTES_MAX } else { 0 };
-            held + order.weight() <= REPLIES_BYTES_MAX + beyond
-        })?;
-        self.reserve(order.job.inbound.turn, order.weight());
-        Some(Action::Control(Box::new(order)))
     }
 
     fn reserve(&mut self, turn: TurnId, weight: usize) {
@@ -427,6 +380,7 @@ mod tests {
     use crate::base::clock::Wall;
     use crate::base::message::Chat;
     use crate::base::rng::Rng;
+    use crate::turn::control_lane::Seen;
 
     const LIMITS: Limits = Limits { workers: 2, credits: 4, messages_max: None };
 
