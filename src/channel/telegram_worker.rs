@@ -18,6 +18,7 @@ use crate::channel::ends::ReaderEnds;
 use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
 use crate::channel::telegram_client::TelegramClient;
+use crate::channel::telegram_witness::{ASKED_EVERY, Verdict, Witness};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 
@@ -59,6 +60,7 @@ pub struct Reader {
     rng: Rng,
     denied: Denied,
     parked_said: Option<Mono>,
+    witness: Witness,
 }
 
 impl Reader {
@@ -71,7 +73,8 @@ impl Reader {
         log: Arc<dyn Log>,
         rng: Rng,
     ) -> Reader {
-        Reader { client, settings, ends, clock, log, rng, denied: Denied::default(), parked_said: None }
+        let (denied, witness) = (Denied::default(), Witness::new(clock.mono()));
+        Reader { client, settings, ends, clock, log, rng, denied, parked_said: None, witness }
     }
 
     /// Runs until the order to stop.
@@ -155,6 +158,7 @@ impl Reader {
                 (Some(failure), _) => self.failed(poller, failure, format!("getUpdates: status {}", head.status)),
                 (None, None) => self.failed(poller, PollFailure::Transient, "getUpdates: not understood".to_owned()),
                 (None, Some((mut updates, unnamed))) => {
+                    self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
                     // More than was asked for is left for the next batch: the offset does not pass it.
                     updates.truncate(limit);
                     self.batch(poller, bot, updates, unnamed, begun);
@@ -165,6 +169,7 @@ impl Reader {
 
     fn batch(&mut self, poller: &mut Poller, bot: u64, updates: Vec<Update>, unnamed: usize, begun: Mono) {
         if unnamed > 0 {
+            self.received("ignored");
             self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: 0, reason: "undecodable" });
         }
         let last = updates.iter().map(Update::id).max();
@@ -177,8 +182,38 @@ impl Reader {
             self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
             self.say_if_nobody_may_write();
         }
-        self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
         poller.on_batch(last, begun.until(now), now);
+        let verdict = match last {
+            Some(_) => self.witness.on_messages(),
+            None if self.witness.is_due(now) => self.ask_witness(),
+            None => Verdict::Same,
+        };
+        self.heed(verdict);
+    }
+
+    /// Nothing came; asks whether nothing waits. That it cannot be asked is no news: the next poll shows what is wrong.
+    fn ask_witness(&mut self) -> Verdict {
+        let answer = self.client.ask("getWebhookInfo", CALL_TIMEOUT).ok();
+        let pending = answer.and_then(|body| api::webhook(&body)).map(|webhook| webhook.pending);
+        if pending.is_some() {
+            self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: pending });
+        }
+        self.witness.on_asked(pending, self.clock.mono())
+    }
+
+    fn heed(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Same => {}
+            Verdict::Trouble => self.say_parked(
+                "pending_grows",
+                "messages wait at the server and polls bring none: restart the worker, and look what stands between it and the server",
+                ASKED_EVERY,
+            ),
+            Verdict::Over => {
+                self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+                self.say_if_nobody_may_write();
+            }
+        }
     }
 
     /// Gives every message that is to be answered to the dispatcher, then waits until all are on disk. `None`: we are
@@ -188,11 +223,16 @@ impl Reader {
         for update in updates {
             match update {
                 // Stickers and joins of a busy group are no news to an operator.
-                Update::Ignored { id, why } if why != "undecodable" => log::debug!("update {id} is ignored: {why}"),
+                Update::Ignored { id, why } if why != "undecodable" => {
+                    self.received("ignored");
+                    log::debug!("update {id} is ignored: {why}");
+                }
                 Update::Ignored { id, why } => {
+                    self.received("ignored");
                     self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: id, reason: why });
                 }
                 Update::Text(incoming) if !self.settings.allowlist.allows(&incoming.sender, &incoming.chat.id) => {
+                    self.received("denied");
                     self.denied(&incoming);
                 }
                 Update::Text(incoming) => {
@@ -305,6 +345,10 @@ impl Reader {
             recv(self.ends.stop.receiver()) -> _ => {}
             default(left) => self.remind_if_parked(poller),
         }
+    }
+
+    fn received(&self, outcome: &'static str) {
+        self.log.note(Note::Received { channel: ChannelId::Telegram, outcome });
     }
 
     fn emit(&self, event: &Event) {

@@ -156,6 +156,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
     ] },
+    Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
+        ("threads", "which ones, as in docs/architecture.md"),
+    ] },
 ];
 
 /// `docs/logs.md`.
@@ -244,6 +247,7 @@ mod tests {
             Event::Reload { status: "ok", name: text(), source: text(), fp: text(), probe: Some("ok"), reason: Some(text()) },
             Event::LogDropped { lines: 1 },
             Event::Log { target: text(), message: text() },
+            Event::ThreadsOverdue { threads: vec![text()] },
         ]
     }
 
@@ -282,6 +286,7 @@ mod tests {
             Event::Reload { .. } => 30,
             Event::LogDropped { .. } => 31,
             Event::Log { .. } => 32,
+            Event::ThreadsOverdue { .. } => 33,
         }
     }
 

@@ -20,6 +20,11 @@ pub trait Log: Send + Sync {
     /// Counts or measures something that is not worth a line.
     fn note(&self, _note: Note<'_>) {}
 
+    /// Lines that were dropped since the start.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
     /// Waits for what is on its way, at most so long.
     fn flush(&self, _patience: Duration) {}
 }
@@ -232,13 +237,18 @@ pub enum Event {
     LogDropped { lines: u64 },
     /// A line of the `log` crate.
     Log { target: String, message: String },
+    /// These threads have not shown for too long that they live; a watchdog ends the process if that lasts.
+    ThreadsOverdue { threads: Vec<String> },
 }
 
 impl Event {
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
-            Event::Fatal { .. } | Event::JournalDamage { .. } | Event::ChannelParked { .. } => Level::Error,
+            Event::ThreadsOverdue { .. }
+            | Event::Fatal { .. }
+            | Event::JournalDamage { .. }
+            | Event::ChannelParked { .. } => Level::Error,
             Event::ChannelPollError { .. }
             | Event::ChannelConnectError { .. }
             | Event::ChannelReadError { .. }

@@ -14,6 +14,7 @@ use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderSettings};
 use crate::net::backoff::{Made, Next, Policy, TIME_MIN, TURN_ATTEMPTS_MAX};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::provider::breaker::Pass;
 use crate::provider::chain::{Link, PROVIDERS_MAX};
 use crate::provider::class::{Again, Class};
@@ -306,9 +307,16 @@ impl Caller {
         // No channel shows an answer before it is whole.
         let (deadline, cancel) = (bounds.deadline, bounds.cancel);
         let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
+        let begun = self.clock.mono();
         let outcome = link.provider.complete(prompt, &mut attempt);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
+        if counted {
+            let class = outcome.as_ref().map_or_else(|error| error.class.name(), |_| "ok");
+            let took = begun.until(self.clock.mono());
+            self.log.note(Note::Asked { provider: &self.links[at].name, class, took });
+        }
+        let link = &self.links[at];
         effort.attempts += u32::from(counted && !link.is_echo()) + (spare - attempt.spare);
         if let Some(pass) = pass {
             // What fails while it is cancelled says nothing about the provider, nor does what it was not asked.

@@ -14,6 +14,7 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::config::limits::SpendingLimits;
 use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::provider::cost::Tokens;
 use crate::provider::spending::{FILE_BYTES_MAX, Limit, Now, Refusal, Spent};
 use crate::sys::files;
@@ -156,6 +157,8 @@ impl Spending {
 
     /// Counts a request.
     pub fn count(&self, provider: &str, tokens: &Tokens) {
+        let Tokens { input_tokens: input, output_tokens: output, estimated_tokens: estimated, .. } = *tokens;
+        self.log.note(Note::Spent { provider, input, output, estimated });
         let mut state = self.state();
         let now = self.now(&mut state);
         self.update(&mut state, now, |_| ((), Some(Change::Request(provider.to_owned(), *tokens, now))));

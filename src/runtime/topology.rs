@@ -208,7 +208,7 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     }
     let heart = pulses.heart("writer");
     let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes, heart };
-    let writer = Writer::new(ledger, writer_ends, telemetry_file, rng, Arc::clone(&clock), log);
+    let writer = Writer::new(id, ledger, writer_ends, telemetry_file, rng, Arc::clone(&clock), log);
     spawn("writer", exits.clone(), move || writer.run())?;
 
     let mut lanes_out = lanes_out.into_iter().enumerate();

@@ -327,6 +327,11 @@ impl Ledger {
         Ok(self.hold_back(effects))
     }
 
+    /// Bytes of the journal that reached the medium since this was last asked; `None` if there was no flush.
+    pub fn take_flushed(&mut self) -> Option<u64> {
+        self.log.take_flushed()
+    }
+
     /// What is to be added to the counters' file. Only after a flush: what a power cut takes back must not be counted.
     pub fn uncounted(&self) -> Option<(&Delta, Position)> {
         self.journal.uncounted()

@@ -47,6 +47,8 @@ pub struct History {
     pub lines: Vec<Line>,
     /// The ordinal of the last line: how many lines the session has.
     pub last_ordinal: u64,
+    /// Damaged lines among those that were read.
+    pub bad_lines: u64,
 }
 
 /// All session files of a data folder.
@@ -326,7 +328,10 @@ fn read_history(
     let mut bytes_left = bytes_max;
     let mut last_known = None;
     read_back(storage, stem, &mut |line| {
-        let Some(line) = line else { return ControlFlow::Continue(()) };
+        let Some(line) = line else {
+            history.bad_lines += 1;
+            return ControlFlow::Continue(());
+        };
         last_known.get_or_insert(line.n);
         if line.mark.is_some() || lines_max == 0 || line.content.len() > bytes_left {
             return ControlFlow::Break(());

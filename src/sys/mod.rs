@@ -10,6 +10,8 @@ pub mod entropy;
 pub mod files;
 /// Threads that say that they live.
 pub mod heartbeat;
+/// What a service manager is told.
+pub mod notify;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.
@@ -22,5 +24,7 @@ pub mod stop;
 pub mod system_clock;
 /// Named threads that report how they ended.
 pub mod thread;
+/// What this process uses.
+pub mod usage;
 /// Who we are, and whose files are whose.
 pub mod users;

@@ -10,6 +10,7 @@ use crate::base::message::{EXPIRED, INTERRUPTED, Message, REPLY_BYTES_MAX, Reply
 use crate::base::text;
 use crate::config::settings::{Config, HistoryLimits};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::observe::redact::Redactor;
 use crate::provider::caller::{Caller, Effort};
 use crate::provider::class::Class;
@@ -160,7 +161,12 @@ impl Answerer {
         loop {
             match turn.next().clone() {
                 Step::Reply(answered) => return Some(answered),
-                Step::Run { name, arguments } => turn.on_tool(self.run_tool(question, &name, &arguments)),
+                Step::Run { name, arguments } => {
+                    let output = self.run_tool(question, &name, &arguments);
+                    let source = if turn.is_command() { "user" } else { "model" };
+                    self.log.note(Note::ToolCalled { tool: &name, source, ok: output.is_ok() });
+                    turn.on_tool(output);
+                }
                 Step::Ask => {
                     // A question is admitted once; what a model asks for in answering it belongs to it.
                     let is_first = turn.follow_up().is_empty();
@@ -196,6 +202,9 @@ impl Answerer {
             self.log.emit(self.clock.wall(), &Event::SessionReadError { session, error: error.to_string() });
             History::default()
         });
+        if history.bad_lines > 0 {
+            self.log.note(Note::BadLines { lines: history.bad_lines });
+        }
         let ordinal = history.last_ordinal;
         let messages = prompt::messages(history.lines, question.text, follow_up);
         let said_before = messages.len() - follow_up.len() - 1;

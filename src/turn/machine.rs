@@ -75,6 +75,11 @@ impl Turn {
         &self.step
     }
 
+    /// Whether the person asked for the tool.
+    pub fn is_command(&self) -> bool {
+        self.command.is_some()
+    }
+
     /// What the transcript shows as the person's line.
     pub fn user_text<'a>(&'a self, text: &'a str) -> &'a str {
         self.command.as_deref().unwrap_or(text)

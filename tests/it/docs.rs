@@ -15,6 +15,8 @@ use crate::support::repository::root;
 
 use sync::Documents;
 
+/// Examples are run.
+mod examples;
 mod sync;
 
 /// With UPDATE_GOLDEN=1 the file is written anew, and the test still fails once, so that nobody forgets to look.
@@ -43,6 +45,11 @@ fn the_table_of_settings_is_made_from_the_table() {
 #[test]
 fn the_document_of_log_lines_is_made_from_the_table() {
     equals("docs/logs.md", &rusty_pinch::observe::document::markdown());
+}
+
+#[test]
+fn the_document_of_metrics_is_made_from_the_table() {
+    equals("docs/metrics.md", &rusty_pinch::observe::metrics_document::markdown());
 }
 
 #[test]
@@ -125,6 +132,9 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("docs/logs.md", "\n## channel_denied\n", "\n## channel_refused\n"),
     ("docs/logs.md", "| `took_ms` |", "| `took` |"),
     ("docs/logs.md", "Level:", "As event=channel_begin. Level:"),
+    ("docs/tour.md", "mkdir -p /tmp/tour && cd /tmp/tour", "mkdir -p /tmp/tour && (cd /tmp/tour"),
+    ("docs/tour.md", "2>&1 | head -1", "2>&1 | (head -1"),
+    ("docs/key-rotation.md", "docker-compose up -d", "docker compose up -d"),
 ];
 
 /// Every error is caught, and every rule is needed: it alone catches one of them.

@@ -37,7 +37,7 @@ const LAYERS: [(&str, &str); 14] = [
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 42] = [
+const SHELLS: [&str; 47] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -50,10 +50,14 @@ const SHELLS: [&str; 42] = [
     "sys/children.rs",
     "sys/files.rs",
     "sys/users.rs",
+    "sys/notify.rs",
     "observe/board.rs", // what all threads tell, behind one lock
     "observe/status_file.rs",
+    "sys/usage.rs",
     "observe/sink.rs",
     "observe/telemetry_file.rs",
+    "observe/metrics_log.rs", // what all threads count into, behind one lock
+    "observe/metrics_file.rs",
     "net/http_client.rs",
     "net/http_wire.rs",
     "net/roots.rs", // read once
@@ -78,6 +82,7 @@ const SHELLS: [&str; 42] = [
     "runtime/topology.rs",
     "runtime/supervise.rs",
     "runtime/health.rs",
+    "runtime/endpoint.rs",
     "doctor/gather.rs",
     "doctor/probe.rs", // asks servers, each on a thread
 ];

@@ -55,6 +55,16 @@ impl LoopDisk {
         Ok(())
     }
 
+    /// Whoever writes to it waits from now on.
+    pub fn freeze(&self) -> Result<(), String> {
+        run("fsfreeze", &["--freeze"], &self.mount).map(drop)
+    }
+
+    /// They go on.
+    pub fn thaw(&self) {
+        run("fsfreeze", &["--unfreeze"], &self.mount).expect("it was frozen");
+    }
+
     /// Waits until the kernel has let go of it: a process that is just ending may still hold it.
     pub fn unmount(&self) {
         until("the disk can be unmounted", || run("umount", &[], &self.mount).is_ok());
@@ -66,6 +76,8 @@ impl LoopDisk {
 
 impl Drop for LoopDisk {
     fn drop(&mut self) {
+        // A test that failed may have left it frozen, and the worker could not even be killed.
+        let _ = run("fsfreeze", &["--unfreeze"], &self.mount);
         let _ = run("umount", &["--lazy"], &self.mount);
         let _ = run("losetup", &["--detach"], Path::new(&self.device));
     }
