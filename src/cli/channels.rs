@@ -30,8 +30,8 @@ const UNWRITABLE: &str = "the journal cannot be written";
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Threads of a channel beside its turn workers, at most: writer, dispatcher, reader, senders.
-const OTHER_THREADS: usize = 3 + SENDERS;
+/// Threads of a channel beside its turn workers, at most: writer, dispatcher, control lane, reader, senders.
+const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {

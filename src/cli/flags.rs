@@ -35,6 +35,7 @@ pub enum Id {
     ChannelsTelegram,
     ChannelsWhatsapp,
     ChannelsAll,
+    WhatsappValidate,
     Help,
     Version,
 }
@@ -194,6 +195,12 @@ pub const COMMANDS: &[Command] = &[
     Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages, through a bridge, until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::WhatsappValidate, words: &["whatsapp", "validate"], about: "Put the WhatsApp worker through its checklist and write down what was seen.", options: &[
+        Opt { name: "level", takes: Takes::Choice(&["sim", "bridge", "live"]), default: None, about: "which bridge: the built-in one, ours with WhatsApp scripted, or your own" },
+        Opt { name: "out", takes: Takes::Text("FILE"), default: None, about: "where the evidence is written, one JSON object a line" },
+        Opt { name: "only", takes: Takes::Text("IDS"), default: Some(""), about: "these items, separated by commas; the gate is not passed then" },
+        Opt { name: "bridge", takes: Takes::Text("FOLDER"), default: Some("/opt/rusty-pinch-whatsapp-bridge"), about: "where the program of level bridge is installed" },
+    ] },
     Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
 ];
 

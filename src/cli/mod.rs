@@ -63,6 +63,8 @@ pub mod talk;
 pub mod terminal;
 /// Whoever looks at a worker from outside.
 pub mod watch;
+/// `whatsapp validate`.
+pub mod whatsapp;
 
 /// Every way a command can fail, with the sentence for the operator. The exit code follows from the kind.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,6 +152,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
         Id::ChannelsWhatsapp => park::or_park(|| channels::whatsapp(parsed)),
         Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
+        Id::WhatsappValidate => whatsapp::validate(parsed),
     }
 }
 

@@ -4,6 +4,8 @@
 pub mod child;
 /// What a killed process left running.
 pub mod children;
+/// A child process that runs beside us.
+pub mod companion;
 /// The seed of everything random.
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
