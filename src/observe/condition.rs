@@ -39,6 +39,16 @@ pub const REASONS: &[(&str, &str)] = &[
     ("crash_loop", "The worker was started too often in a short time; it waits before it works."),
 ];
 
+/// What stands before and behind the table of reasons in docs/production-healthcheck.md.
+pub const MARKS: [&str; 2] =
+    ["<!-- reasons: made from src/observe/condition.rs -->\n", "<!-- end of reasons -->"];
+
+/// That table.
+pub fn table() -> String {
+    let rows = REASONS.iter().map(|(reason, meaning)| format!("| `{reason}` | {meaning} |\n"));
+    "| reason | what it means |\n|---|---|\n".to_owned() + &rows.collect::<String>()
+}
+
 /// What is known beside a channel's own events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grounds {
