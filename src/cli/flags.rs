@@ -15,6 +15,7 @@ pub enum Id {
     Health,
     Run,
     Repl,
+    Send,
     Session,
     SessionList,
     SessionExport,
@@ -157,6 +158,12 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
     ] },
     Command { id: Id::Repl, words: &["repl"], about: "Answer messages line by line until end of input, 'exit' or 'quit'.", options: &[SESSION] },
+    Command { id: Id::Send, words: &["send"], about: "Send a message to a chat through the outbox of its worker: done when it is on the medium.", options: &[
+        Opt { name: "channel", takes: Takes::Choice(&["telegram", "whatsapp"]), default: None, about: "by which channel" },
+        Opt { name: "to", takes: Takes::Text("CHAT"), default: None, about: "the id of the chat, which has to be in the allowlist" },
+        Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to say, at most 32 KiB" },
+        flag("force", "also to a chat that is not in the allowlist"),
+    ] },
     Command { id: Id::Session, words: &["session"], about: "Print a conversation as JSON.", options: &[SESSION] },
     Command { id: Id::SessionList, words: &["session", "list"], about: "List the conversations as JSON.", options: &[] },
     Command { id: Id::SessionExport, words: &["session", "export"], about: "Print a conversation with all that is kept of it.", options: &[

@@ -49,6 +49,8 @@ pub mod reload;
 pub mod replacing;
 /// `restore`.
 pub mod restore;
+/// `send`.
+pub mod send;
 /// `session` and its commands.
 pub mod session;
 /// A journal with nothing owed.
@@ -132,6 +134,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Health => health::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
+        Id::Send => send::run(parsed),
         Id::Session => session::run(parsed),
         Id::SessionList => session::list(),
         Id::SessionExport => session::export(parsed),
