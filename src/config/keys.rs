@@ -27,8 +27,6 @@ pub struct Key {
 pub enum Fate {
     /// It is heeded.
     Heeded,
-    /// It is checked, and heeded once the feature exists; until then `doctor` says so.
-    Later,
     /// It is accepted because earlier deployments set it, and has no effect; `doctor` says so.
     NoEffect,
     /// It is for the container's entrypoint or for Compose; nothing is said.
@@ -93,10 +91,6 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 
 const fn unset(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, default: None, doc, fate: Fate::Heeded }
-}
-
-const fn later(key: Key) -> Key {
-    Key { fate: Fate::Later, ..key }
 }
 
 const fn no_effect(name: &'static str) -> Key {
@@ -302,7 +296,7 @@ impl Reader<'_> {
     /// Checks one variable of the table as strictly as if it were used. What has no effect may hold anything.
     pub fn check(&self, key: &Key) -> Result<(), KeyError> {
         match key.fate {
-            Fate::Heeded | Fate::Later => self.check_value(key.name, key.kind),
+            Fate::Heeded => self.check_value(key.name, key.kind),
             Fate::NoEffect | Fate::Foreign => Ok(()),
         }
     }
@@ -377,7 +371,7 @@ impl Reader<'_> {
 
 /// The secrets that are read, each also from a file and from a credential.
 pub fn secret_names() -> impl Iterator<Item = &'static str> {
-    let ours = KEYS.iter().filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later)).map(|key| (key.name, key.kind));
+    let ours = KEYS.iter().filter(|key| key.fate == Fate::Heeded).map(|key| (key.name, key.kind));
     ours.chain(FOREIGN.iter().copied()).filter(|(_, kind)| kind.is_secret()).map(|(name, _)| name)
 }
 

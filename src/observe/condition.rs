@@ -40,8 +40,7 @@ pub const REASONS: &[(&str, &str)] = &[
 ];
 
 /// What stands before and behind the table of reasons in docs/production-healthcheck.md.
-pub const MARKS: [&str; 2] =
-    ["<!-- reasons: made from src/observe/condition.rs -->\n", "<!-- end of reasons -->"];
+pub const MARKS: [&str; 2] = ["<!-- reasons: made from src/observe/condition.rs -->\n", "<!-- end of reasons -->"];
 
 /// That table.
 pub fn table() -> String {

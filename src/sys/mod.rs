@@ -12,10 +12,10 @@ pub mod entropy;
 pub mod files;
 /// Threads that say that they live.
 pub mod heartbeat;
-/// What a service manager is told.
-pub mod notify;
 /// Memory, heat and power of the host.
 pub mod machine;
+/// What a service manager is told.
+pub mod notify;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.

@@ -60,7 +60,19 @@ fn a_worker_leaves_word_of_itself_and_takes_it_away_at_a_polite_end() {
     assert_eq!((&said["channel"]["id"], &said["channel"]["up"]), (&json!("telegram"), &json!(true)));
     let names: Vec<&str> =
         said["threads"].as_array().expect("a list").iter().filter_map(|one| one["thread"].as_str()).collect();
-    let wanted = ["writer", "send-0", "send-1", "turn-0", "turn-1", "turn-2", "turn-3", "control", "dispatcher", "poll", "health"];
+    let wanted = [
+        "writer",
+        "send-0",
+        "send-1",
+        "turn-0",
+        "turn-1",
+        "turn-2",
+        "turn-3",
+        "control",
+        "dispatcher",
+        "poll",
+        "health",
+    ];
     assert_eq!(names, wanted, "every thread of the wiring shows that it lives");
     let resting = |name: &str| {
         said["threads"].as_array().expect("a list").iter().any(|one| one["thread"] == name && one["limit_ms"] == 0)

@@ -33,10 +33,10 @@ mod docs;
 mod doctor;
 /// Kills at system calls, failing calls, power cuts, full disks.
 mod faults;
-/// How a worker is, as seen from outside.
-mod health;
 /// Readers of foreign bytes, given what a mutator makes.
 mod fuzz;
+/// How a worker is, as seen from outside.
+mod health;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.
