@@ -35,6 +35,8 @@ pub mod health;
 pub mod help;
 /// `journal`.
 pub mod journal;
+/// `monitor`.
+pub mod monitor;
 /// A turn outside a worker.
 pub mod one_shot;
 /// The lock and the journal of a worker.
@@ -61,7 +63,7 @@ pub mod setup;
 pub mod stats;
 /// `run`, `repl`, `tools`.
 pub mod talk;
-/// Raw mode and the spinner.
+/// Keys and the spinner.
 pub mod terminal;
 /// Whoever looks at a worker from outside.
 pub mod watch;
@@ -147,6 +149,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Backup => backup::run(parsed),
         Id::Restore => restore::run(parsed),
         Id::Stats => stats::run(),
+        Id::Monitor => monitor::run(parsed),
         Id::CodexStatus => codex::status(),
         Id::CodexHealthcheck => codex::healthcheck(),
         Id::CodexGenerate => codex::generate(parsed),

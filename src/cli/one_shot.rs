@@ -78,6 +78,11 @@ impl OneShot {
         })
     }
 
+    /// Whether a signal cancels a turn instead of ending the process.
+    pub fn takes_signals(&self) -> bool {
+        self.signal.is_some()
+    }
+
     /// Answers `text`. The reply of a failed turn says so in its summary. Beside the reply: why it could not be kept.
     pub fn turn(&mut self, session: &SessionId, text: &str) -> Result<(Reply, Result<(), Failure>), Failure> {
         if text.len() > INBOUND_BYTES_MAX {

@@ -26,6 +26,8 @@ pub mod signal;
 pub mod stop;
 /// The real clock.
 pub mod system_clock;
+/// The mode of the terminal, restored whatever happens.
+pub mod terminal;
 /// Named threads that report how they ended.
 pub mod thread;
 /// What this process uses.
