@@ -109,6 +109,9 @@ impl Reader {
             }
             match outcome {
                 Ok(me) => {
+                    if poller.parked().is_some() {
+                        self.resumed();
+                    }
                     self.emit(&Event::ChannelConnected {
                         channel: ChannelId::Telegram,
                         account: Some(me.id),
@@ -178,9 +181,7 @@ impl Reader {
         }
         let now = self.clock.mono();
         if poller.parked().is_some() {
-            self.parked_said = None;
-            self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
-            self.say_if_nobody_may_write();
+            self.resumed();
         }
         poller.on_batch(last, begun.until(now), now);
         let verdict = match last {
@@ -209,10 +210,7 @@ impl Reader {
                 "messages wait at the server and polls bring none: restart the worker, and look what stands between it and the server",
                 ASKED_EVERY,
             ),
-            Verdict::Over => {
-                self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
-                self.say_if_nobody_may_write();
-            }
+            Verdict::Over => self.resumed(),
         }
     }
 
@@ -314,6 +312,13 @@ impl Reader {
             Step::Poll { .. } => now,
         };
         self.say_parked(parked.name(), parked.remedy(), now.until(until));
+    }
+
+    /// What parked it is over, but for what nobody has mended yet.
+    fn resumed(&mut self) {
+        self.parked_said = None;
+        self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+        self.say_if_nobody_may_write();
     }
 
     fn say_if_nobody_may_write(&mut self) {

@@ -1,7 +1,7 @@
 //! How a worker is, as seen from outside: the document in its run folder, `health`, the endpoint, the service manager, and
 //! the rest of one that is started again and again. The real binary, but for `endpoint`, whose edges need no worker.
 
-mod endpoint;
+pub mod endpoint;
 mod manager;
 mod rest;
 mod witness;

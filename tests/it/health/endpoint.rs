@@ -18,7 +18,7 @@ use crate::support::world::Process;
 const MEMORY_KIB_MAX: usize = 1024;
 
 /// A place of this test alone: the port was free a moment ago, and nobody else uses this address of the loopback network.
-fn free_address(random: &mut Random) -> SocketAddr {
+pub fn free_address(random: &mut Random) -> SocketAddr {
     let host = [127, 1 + (random.next() % 250) as u8, (random.next() % 250) as u8, 1 + (random.next() % 250) as u8];
     let listener = TcpListener::bind((std::net::Ipv4Addr::from(host), 0)).expect("a free port");
     listener.local_addr().expect("an address")
@@ -47,7 +47,7 @@ fn exchange(address: SocketAddr, request: &str) -> std::io::Result<String> {
 
 /// Status and body.
 #[track_caller]
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let response = exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).expect("an answer");
     let status = response.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -92,7 +92,7 @@ fn it_shows_whether_the_worker_lives_is_ready_and_what_it_counted() {
     until_ready_is(address, 200, ("degraded", json!(["provider_open:compatible"])));
     // Nobody may ask the server any more: messages cannot arrive.
     scene.telegram.fault(Fault::status(401, "Unauthorized").on("getUpdates"));
-    scene.telegram.interrupt_polls();
+    scene.telegram.say(42, "the last one");
     let ready = until_ready_is(address, 503, ("reasons", json!(["auth"])));
     assert_eq!(ready["ready"], false);
     assert_eq!(get(address, "/livez").0, 200, "a restart would not help");
@@ -132,6 +132,8 @@ fn with_a_token_nothing_is_shown_without_it() {
 fn hostile_clients_cost_nothing_and_keep_nobody_out() {
     let (mut scene, address) = stage("hostile endpoint", "");
     let process = scene.start_polling();
+    scene.telegram.say(41, "the first turn");
+    scene.until_answered();
     let idle: Vec<TcpStream> = (0..cases(100, 1000)).filter_map(|_| TcpStream::connect(address).ok()).collect();
     let begun = now();
     assert_eq!(get(address, "/livez").0, 200);

@@ -102,10 +102,10 @@ fn a_wedged_thread_silences_the_watchdog_until_it_comes_back() {
     };
     let process = scene.start_polling();
     manager.until_said("STATUS=telegram: ready");
-    if let Err(reason) = disk.freeze() {
-        scene.stop(process);
-        return say(&format!("skip: {reason}"));
-    }
+    let frozen = match disk.freeze() {
+        Ok(frozen) => frozen,
+        Err(reason) => return say(&format!("skip: {reason}")),
+    };
     scene.telegram.say(42, "hello");
     until_within("the writer is missed", Duration::from_secs(30), || {
         manager.said("STATUS=telegram: not ready: wedged") > 0
@@ -113,7 +113,7 @@ fn a_wedged_thread_silences_the_watchdog_until_it_comes_back() {
     let pings = manager.said("WATCHDOG=1");
     assert_eq!(process.until_event("threads_overdue")["threads"][0], "writer");
     assert_eq!(scene.world.run(&["health", "--channel", "telegram"]).code, Some(1));
-    disk.thaw();
+    drop(frozen);
     until("every thread lives again", || manager.said("WATCHDOG=1") > pings);
     scene.until_answered();
     scene.stop(process);

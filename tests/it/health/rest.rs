@@ -20,7 +20,7 @@ fn whoever_is_cut_short_again_and_again_rests_until_somebody_says_go_on() {
     }
     let polls = scene.telegram.count_of("getUpdates");
     let process = scene.start();
-    let said = until_reasons(&scene, &["starting", "crash_loop"]);
+    let said = until_reasons(&scene, &["crash_loop"]);
     assert_eq!(said["degraded"], json!(["crash_loop"]));
     let parked = process.until_event("channel_parked");
     assert_eq!((&parked["reason"], &parked["retry_ms"]), (&json!("crash_loop"), &json!(30_000)));

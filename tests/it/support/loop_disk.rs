@@ -55,14 +55,10 @@ impl LoopDisk {
         Ok(())
     }
 
-    /// Whoever writes to it waits from now on.
-    pub fn freeze(&self) -> Result<(), String> {
-        run("fsfreeze", &["--freeze"], &self.mount).map(drop)
-    }
-
-    /// They go on.
-    pub fn thaw(&self) {
-        run("fsfreeze", &["--unfreeze"], &self.mount).expect("it was frozen");
+    /// Whoever writes to it waits as long as this value lives.
+    pub fn freeze(&self) -> Result<Frozen<'_>, String> {
+        run("fsfreeze", &["--freeze"], &self.mount)?;
+        Ok(Frozen(self))
     }
 
     /// Waits until the kernel has let go of it: a process that is just ending may still hold it.
@@ -74,10 +70,17 @@ impl LoopDisk {
     }
 }
 
+/// Nobody who waits for it can even be killed, so it has to go before the process does.
+pub struct Frozen<'a>(&'a LoopDisk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = run("fsfreeze", &["--unfreeze"], &self.0.mount);
+    }
+}
+
 impl Drop for LoopDisk {
     fn drop(&mut self) {
-        // A test that failed may have left it frozen, and the worker could not even be killed.
-        let _ = run("fsfreeze", &["--unfreeze"], &self.mount);
         let _ = run("umount", &["--lazy"], &self.mount);
         let _ = run("losetup", &["--detach"], Path::new(&self.device));
     }
