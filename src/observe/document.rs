@@ -167,6 +167,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "channel_pairing", level: "warn", meaning: "Who may write to the bot was changed by pairing, or somebody tried a wrong code.", fields: &[
         CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
     ] },
+    Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
+        ("threads", "which ones, as in docs/architecture.md"),
+    ] },
 ];
 
 /// `docs/logs.md`.
@@ -260,6 +263,7 @@ mod tests {
             Event::LogSuppressed { of: text(), class: text(), lines: 1 },
             Event::Log { target: text(), message: text() },
             Event::ChannelPairing { channel, sender_id: text(), status: "x" },
+            Event::ThreadsOverdue { threads: vec![text()] },
         ]
     }
 
@@ -300,6 +304,7 @@ mod tests {
             Event::LogSuppressed { .. } => 32,
             Event::Log { .. } => 33,
             Event::ChannelPairing { .. } => 34,
+            Event::ThreadsOverdue { .. } => 35,
         }
     }
 
