@@ -150,13 +150,14 @@ pub fn plan(
     rng: &mut Rng,
 ) -> Plan {
     let config = &setup.config;
-    let answerers = orders.calls.iter().map(|cancel| {
+    let mut answerer = || {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
         let caller = Caller::new(config, &shared.0, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
-        (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
-    });
-    let answerers = answerers.collect();
+        Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log))
+    };
+    let answerers = orders.calls.iter().map(|cancel| (answerer(), cancel.clone())).collect();
+    let controller = answerer();
     let threads = match id {
         ChannelId::WhatsApp => whatsapp(setup, rng),
         _ => telegram(setup, opening.next_positions, orders, rng),
@@ -167,6 +168,7 @@ pub fn plan(
         ledger,
         left: Left { reopened: opening.reopened, held: opening.held },
         answerers,
+        controller,
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: Channel { id, threads },
         rng: rng.split(),

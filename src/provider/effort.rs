@@ -11,6 +11,12 @@ pub struct Effort {
     pub attempts: u32,
     /// Milliseconds in calls and the waits between them.
     pub latency_ms: u64,
+    /// Milliseconds in calls alone.
+    pub provider_ms: u64,
+    /// The model of the last answer, as the other side names it.
+    pub response_model: Option<String>,
+    /// The other side's name of the last answer.
+    pub upstream_id: Option<String>,
     /// Tokens of all prompts that were counted.
     pub input_tokens: Option<u64>,
     /// Tokens of all answers that were counted.
@@ -31,12 +37,13 @@ impl Effort {
         self.asked.len() < PROVIDERS_MAX || self.asked.contains(&at)
     }
 
-    /// Counts the tokens of an answer.
+    /// Counts the tokens of an answer, and keeps what is told of it.
     pub(super) fn add(&mut self, completion: &Completion) {
         let numbers =
             [(&mut self.input_tokens, completion.input_tokens), (&mut self.output_tokens, completion.output_tokens)];
         for (sum, more) in numbers {
             *sum = more.map_or(*sum, |more| Some(sum.unwrap_or(0) + more));
         }
+        (self.response_model, self.upstream_id) = (completion.model.clone(), completion.id.clone());
     }
 }

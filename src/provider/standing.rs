@@ -204,10 +204,17 @@ impl Standing {
 
     /// Whether [`Standing::admit`] would give the right after `delay`.
     pub fn is_free(&self, who: Who<'_>, delay: Duration) -> bool {
+        self.rest(who, delay).is_none()
+    }
+
+    /// Why it would not.
+    pub fn rest(&self, who: Who<'_>, delay: Duration) -> Option<Rest> {
         let now = self.clock.mono().after(delay);
         let mut known = locked(&self.known);
         let entry = known.entry(who.key);
-        entry.rest(now).is_none() && entry.breaker.clone().admit(now).is_ok()
+        let closed = || entry.breaker.clone().admit(now).err();
+        let refused = || Some(Rest { class: entry.reason(), wait: closed()?.wait, is_named: false });
+        entry.rest(now).or_else(refused)
     }
 
     /// What came of an attempt.
