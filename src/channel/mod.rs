@@ -17,6 +17,8 @@ pub mod telegram_api;
 pub mod telegram_client;
 /// The thread that sends.
 pub mod telegram_sender;
+/// Whether messages that wait arrive.
+pub mod telegram_witness;
 /// The thread that polls.
 pub mod telegram_worker;
 /// The frames of WhatsApp bridges.

@@ -164,6 +164,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
     ] },
+    Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
+        ("threads", "which ones, as in docs/architecture.md"),
+    ] },
 ];
 
 /// `docs/logs.md`.
@@ -256,6 +259,7 @@ mod tests {
             Event::LogDropped { lines: 1, reason: "unread" },
             Event::LogSuppressed { of: text(), class: text(), lines: 1 },
             Event::Log { target: text(), message: text() },
+            Event::ThreadsOverdue { threads: vec![text()] },
         ]
     }
 
@@ -295,6 +299,7 @@ mod tests {
             Event::LogDropped { .. } => 31,
             Event::LogSuppressed { .. } => 32,
             Event::Log { .. } => 33,
+            Event::ThreadsOverdue { .. } => 34,
         }
     }
 

@@ -262,13 +262,18 @@ pub enum Event {
     LogSuppressed { of: String, class: String, lines: u64 },
     /// A line of the `log` crate.
     Log { target: String, message: String },
+    /// These threads have not shown for too long that they live; a watchdog ends the process if that lasts.
+    ThreadsOverdue { threads: Vec<String> },
 }
 
 impl Event {
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
-            Event::Fatal { .. } | Event::JournalDamage { .. } | Event::ChannelParked { .. } => Level::Error,
+            Event::ThreadsOverdue { .. }
+            | Event::Fatal { .. }
+            | Event::JournalDamage { .. }
+            | Event::ChannelParked { .. } => Level::Error,
             Event::ChannelPollError { .. }
             | Event::ChannelConnectError { .. }
             | Event::ChannelReadError { .. }

@@ -35,6 +35,8 @@ mod doctor;
 mod faults;
 /// Readers of foreign bytes, given what a mutator makes.
 mod fuzz;
+/// How a worker is, as seen from outside.
+mod health;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.
