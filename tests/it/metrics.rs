@@ -338,7 +338,7 @@ fn the_document_of_a_worker_is_filled_from_the_same_numbers() {
     assert_eq!((status.open.unanswered, status.open.undelivered, status.open.oldest_at), (2, 1, Some(1500)));
     assert_eq!((status.problems.len(), status.problems[0].count, status.problems[0].at), (1, 20, 3019));
     assert_eq!((status.providers.len(), status.providers[0].breaker.as_str()), (1, "closed"));
-    registry.on_note(Wall(4000), Note::Polled { channel, waiting: None });
+    registry.on_event(Wall(4000), &rusty_pinch::observe::event::Event::ChannelResumed { channel });
     assert_eq!(filled(&registry).channel.parked, None);
     let by_name: BTreeMap<String, u64> = (0..20)
         .map(|number| {
