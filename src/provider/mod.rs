@@ -40,6 +40,8 @@ pub mod codex_home;
 pub mod cost;
 /// The table of classes in docs/providers.md.
 pub mod document;
+/// What a turn has asked so far.
+pub mod effort;
 /// What is known of a provider from one process to the next.
 pub mod kept;
 /// An echo.

@@ -43,6 +43,8 @@ mod health;
 mod ledger;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What Prometheus is told, and what it is to make of it.
+mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
 /// What is not settled, and what a person can do about it.
