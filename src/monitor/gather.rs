@@ -11,7 +11,7 @@ use crate::base::id::ChannelId;
 use crate::config::settings::Config;
 use crate::monitor::facts::{Application, Asked, Facts, FolderSize, Host, Process, Storage, Worker};
 use crate::monitor::process as kernel;
-use crate::observe::status::{self, Status};
+use crate::observe::status_file;
 use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
 use crate::provider::kept::{Book, Moment};
@@ -56,7 +56,6 @@ pub struct Gatherer {
     counters: Cached<Option<Snapshot>>,
     spent: Cached<Option<Spent>>,
     book: Cached<Book>,
-    workers: [Cached<Option<Status>>; ChannelId::WITH_WORKER.len()],
 }
 
 /// What a file held when it had this stamp.
@@ -94,13 +93,13 @@ impl Gatherer {
             counters: Cached::default(),
             spent: Cached::default(),
             book: Cached::default(),
-            workers: Default::default(),
         }
     }
 
     /// What is known now. Figures of growth are since the look before.
     pub fn look(&mut self) -> Facts {
-        let workers = self.workers();
+        let found = status_file::read(&self.config.run, &self.config.data);
+        let workers: Vec<Worker> = found.into_iter().map(|status| Worker { status }).collect();
         let process = self.process(&workers);
         let host = self.host();
         self.refresh_storage();
@@ -135,20 +134,6 @@ impl Gatherer {
             tokens_most: config.spending.tokens_per_day,
             resting: resting.collect(),
         }
-    }
-
-    fn workers(&mut self) -> Vec<Worker> {
-        let run = &self.config.run;
-        let found = ChannelId::WITH_WORKER.into_iter().zip(&mut self.workers).filter_map(|(channel, cached)| {
-            let path = run.join(format!("{}.status.json", channel.name()));
-            let read = || {
-                let (bytes, _) = files::read_bounded_itself(&path, status::BYTES_MAX).ok()?;
-                serde_json::from_slice::<Status>(&bytes).ok()
-            };
-            let status = cached.look(&path, read).clone()?;
-            Some(Worker { status })
-        });
-        found.collect()
     }
 
     fn process(&mut self, workers: &[Worker]) -> Option<Process> {

@@ -245,7 +245,7 @@ struct Piece {
 
 type Row = Vec<Piece>;
 
-/// Cuts letters into rows of at most `width` columns, at blanks where there are any. At least one, maybe empty.
+/// Cuts letters into rows of at most `width` columns, at a blank where one is near the end. At least one, maybe empty.
 fn wrapped(letters: &[(char, usize)], width: usize) -> Vec<&[(char, usize)]> {
     let mut rows = Vec::new();
     let mut rest = letters;
@@ -261,7 +261,7 @@ fn wrapped(letters: &[(char, usize)], width: usize) -> Vec<&[(char, usize)]> {
             rows.push(rest);
             return rows;
         }
-        let blank = rest[..=fits].iter().rposition(|(letter, _)| *letter == ' ').filter(|at| *at > 0);
+        let blank = rest[..=fits].iter().rposition(|(letter, _)| *letter == ' ').filter(|at| *at > fits / 3);
         rows.push(&rest[..blank.unwrap_or(fits)]);
         rest = &rest[blank.map_or(fits, |at| at + 1)..];
     }

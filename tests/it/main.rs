@@ -35,6 +35,8 @@ mod ledger;
 mod load;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
+/// `monitor`: screens, frames, JSON, and real terminals.
+mod monitor;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.
