@@ -22,6 +22,9 @@ const TALL_FROM: usize = 16;
 /// From here on the overview has every detail.
 const DETAIL_FROM: usize = 44;
 
+/// Where graphs begin there, unless a text is longer.
+const GRAPH_COLUMN: usize = 46;
+
 /// A graph with fewer cells shows nothing.
 const GRAPH_MIN: usize = 8;
 
@@ -182,7 +185,7 @@ impl Screen {
             row.push(Piece { column: indent, letters: letters.to_vec(), tone: line.tone });
         }
         if let Some(graph) = line.graph {
-            let column = (behind + 2).max(if is_wide { 44.min(width / 2) } else { 0 });
+            let column = (behind + 2).max(if is_wide { GRAPH_COLUMN } else { 0 });
             let room = width.saturating_sub(column).min(SAMPLES_MAX);
             if room >= GRAPH_MIN {
                 let steps = history.steps(graph, room);
