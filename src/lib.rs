@@ -30,3 +30,5 @@ pub mod sys;
 pub mod tool;
 /// From accepted message to reply.
 pub mod turn;
+/// The checklist of the WhatsApp channel.
+pub mod validate;

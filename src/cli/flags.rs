@@ -14,6 +14,7 @@ pub enum Id {
     Doctor,
     Run,
     Repl,
+    Send,
     Session,
     SessionList,
     SessionExport,
@@ -35,6 +36,7 @@ pub enum Id {
     ChannelsTelegram,
     ChannelsWhatsapp,
     ChannelsAll,
+    WhatsappValidate,
     Help,
     Version,
 }
@@ -151,6 +153,12 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
     ] },
     Command { id: Id::Repl, words: &["repl"], about: "Answer messages line by line until end of input, 'exit' or 'quit'.", options: &[SESSION] },
+    Command { id: Id::Send, words: &["send"], about: "Send a message to a chat through the outbox of its worker: done when it is on the medium.", options: &[
+        Opt { name: "channel", takes: Takes::Choice(&["telegram", "whatsapp"]), default: None, about: "by which channel" },
+        Opt { name: "to", takes: Takes::Text("CHAT"), default: None, about: "the id of the chat, which has to be in the allowlist" },
+        Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to say, at most 32 KiB" },
+        flag("force", "also to a chat that is not in the allowlist"),
+    ] },
     Command { id: Id::Session, words: &["session"], about: "Print a conversation as JSON.", options: &[SESSION] },
     Command { id: Id::SessionList, words: &["session", "list"], about: "List the conversations as JSON.", options: &[] },
     Command { id: Id::SessionExport, words: &["session", "export"], about: "Print a conversation with all that is kept of it.", options: &[
@@ -197,6 +205,12 @@ pub const COMMANDS: &[Command] = &[
     Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages, through a bridge, until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::WhatsappValidate, words: &["whatsapp", "validate"], about: "Put the WhatsApp worker through its checklist and write down what was seen.", options: &[
+        Opt { name: "level", takes: Takes::Choice(&["sim", "bridge", "live"]), default: None, about: "which bridge: the built-in one, ours with WhatsApp scripted, or your own" },
+        Opt { name: "out", takes: Takes::Text("FILE"), default: None, about: "where the evidence is written, one JSON object a line" },
+        Opt { name: "only", takes: Takes::Text("IDS"), default: Some(""), about: "these items, separated by commas; the gate is not passed then" },
+        Opt { name: "bridge", takes: Takes::Text("FOLDER"), default: Some("/opt/rusty-pinch-whatsapp-bridge"), about: "where the program of level bridge is installed" },
+    ] },
     Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
 ];
 

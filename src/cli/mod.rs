@@ -49,6 +49,8 @@ pub mod reload;
 pub mod replacing;
 /// `restore`.
 pub mod restore;
+/// `send`.
+pub mod send;
 /// `session` and its commands.
 pub mod session;
 /// A journal with nothing owed.
@@ -61,6 +63,8 @@ pub mod stats;
 pub mod talk;
 /// Keys and the spinner.
 pub mod terminal;
+/// `whatsapp validate`.
+pub mod whatsapp;
 
 /// Every way a command can fail, with the sentence for the operator. The exit code follows from the kind.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,6 +131,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Doctor => doctor::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
+        Id::Send => send::run(parsed),
         Id::Session => session::run(parsed),
         Id::SessionList => session::list(),
         Id::SessionExport => session::export(parsed),
@@ -148,6 +153,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
         Id::ChannelsWhatsapp => park::or_park(|| channels::whatsapp(parsed)),
         Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
+        Id::WhatsappValidate => whatsapp::validate(parsed),
     }
 }
 

@@ -48,9 +48,12 @@ pub const EVENTS: &[Entry] = &[
         CHANNEL,
         ("delivery", "how the reply ended: `sent`, `sent_after_retry`, `ambiguous_resent`, `refused` or `dead`"),
         ("queue_ms", "milliseconds from receipt to the start of work"),
+        ("provider_ms", "milliseconds in calls of the provider, without the waits between them"),
         ("send_ms", "milliseconds from the durable reply to its confirmation"),
         ("gen_ai.usage.input_tokens", "tokens of the prompt"),
         ("gen_ai.usage.output_tokens", "tokens of the answer"),
+        ("gen_ai.response.model", "the model that answered, as the provider names it"),
+        ("upstream_request_id", "the provider's name of the answer, for its support"),
     ] },
     Entry { event: "channel_start", level: "info", meaning: "A worker begins.", fields: &[
         CHANNEL,
@@ -203,6 +206,9 @@ mod tests {
             queue_ms: Some(1),
             input_tokens: Some(1),
             output_tokens: Some(1),
+            provider_ms: Some(1),
+            response_model: Some("x".into()),
+            upstream_id: Some("x".into()),
             ..Summary::default()
         };
         let id = TurnId::parse("rp-00000000000000000000000001").expect("an id");

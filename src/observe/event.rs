@@ -31,6 +31,11 @@ pub trait Log: Send + Sync {
     /// Counts or measures something that is not worth a line.
     fn note(&self, _note: Note<'_>) {}
 
+    /// Lines that were dropped since the start.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
     /// Waits for what is on its way, at most so long.
     fn flush(&self, _patience: Duration) {}
 }
@@ -91,6 +96,9 @@ pub struct TurnRecord {
     /// Milliseconds from receipt to the start of work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_ms: Option<u64>,
+    /// Milliseconds in provider calls alone, without the waits between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_ms: Option<u64>,
     /// Milliseconds from the durable reply to its confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_ms: Option<u64>,
@@ -100,6 +108,12 @@ pub struct TurnRecord {
     /// Tokens of the answer.
     #[serde(default, rename = "gen_ai.usage.output_tokens", skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// The model that answered, as the provider names it.
+    #[serde(default, rename = "gen_ai.response.model", skip_serializing_if = "Option::is_none")]
+    pub response_model: Option<String>,
+    /// The provider's name of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<String>,
 }
 
 impl TurnRecord {
@@ -124,9 +138,12 @@ impl TurnRecord {
             channel: None,
             delivery: None,
             queue_ms: summary.queue_ms,
+            provider_ms: summary.provider_ms,
             send_ms: None,
             input_tokens: summary.input_tokens,
             output_tokens: summary.output_tokens,
+            response_model: summary.response_model,
+            upstream_request_id: summary.upstream_id,
         }
     }
 }

@@ -4,6 +4,8 @@
 pub mod child;
 /// What a killed process left running.
 pub mod children;
+/// A child process that runs beside us.
+pub mod companion;
 /// The seed of everything random.
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
@@ -26,5 +28,7 @@ pub mod system_clock;
 pub mod terminal;
 /// Named threads that report how they ended.
 pub mod thread;
+/// What this process uses.
+pub mod usage;
 /// Who we are, and whose files are whose.
 pub mod users;

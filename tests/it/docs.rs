@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use rusty_pinch::base::control;
 use rusty_pinch::cli;
 use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{FOREIGN, KEYS};
@@ -48,18 +49,32 @@ fn the_document_of_log_lines_is_made_from_the_table() {
 }
 
 #[test]
+fn the_document_of_metrics_is_made_from_the_table() {
+    equals("docs/metrics.md", &rusty_pinch::observe::metrics_document::markdown());
+}
+
+#[test]
 fn the_document_of_checks_is_made_from_the_table() {
     equals("docs/doctor.md", &rusty_pinch::doctor::document::markdown());
 }
 
 /// Here only what stands between two marks is made.
-#[test]
-fn the_table_of_classes_is_made_from_the_table() {
-    let text = fs::read_to_string(root().join("docs/providers.md")).expect("a document");
-    let [begin, end] = classes::MARKS;
+#[track_caller]
+fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
+    let text = fs::read_to_string(root().join(path)).expect("a document");
     let (before, rest) = text.split_once(begin).expect("a first mark");
     let (_, after) = rest.split_once(end).expect("a second mark");
-    equals("docs/providers.md", &[before, begin, &classes::classes(), end, after].concat());
+    equals(path, &[before, begin, table, end, after].concat());
+}
+
+#[test]
+fn the_table_of_control_words_is_made_from_the_table() {
+    holds_between("docs/control.md", control::MARKS, &control::table());
+}
+
+#[test]
+fn the_table_of_classes_is_made_from_the_table() {
+    holds_between("docs/providers.md", classes::MARKS, &classes::classes());
 }
 
 #[track_caller]
