@@ -153,6 +153,23 @@ fn a_hostile_command_line_is_text() {
     assert!(!frame.contains('\u{1b}'), "{frame}");
 }
 
+/// A shell that starts us may have a key in its command line.
+#[test]
+fn a_secret_of_ours_in_a_command_line_is_not_shown_in_part_or_whole() {
+    let mut world = local();
+    let secret = "canary-4f1d8e0b7a6c5d4e3f2a";
+    world.set("RUSTY_PINCH_OPENAI_API_KEY", secret);
+    for filler in [0, 485] {
+        let named = Named::start(&format!("{}RUSTY_PINCH_OPENAI_API_KEY={secret}", "x".repeat(filler)), WAITS);
+        for form in [&["--json"][..], &[]] {
+            let arguments = [&["monitor", "--once", "--pid", &named.pid()], form].concat();
+            let printed = run(&world, &arguments, 0).stdout;
+            assert!(printed.contains("RUSTY_PINCH_") || filler > 0, "{printed}");
+            assert!(!printed.contains("canary"), "{printed}");
+        }
+    }
+}
+
 #[test]
 fn without_a_terminal_each_tick_is_a_frame() {
     let mut world = local();
