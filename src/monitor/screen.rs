@@ -219,7 +219,6 @@ mod tests {
         assert_eq!(Grid::blank(u16::MAX, u16::MAX).cells.len(), usize::from(COLUMNS_MAX) * usize::from(ROWS_MAX));
     }
 
-    /// Seen to fail without the rule about covered cells, and with a gap that reaches over the row.
     #[test]
     fn the_difference_makes_the_screen_what_it_should_be_whatever_it_was() {
         let words = ["", "a", "load 1.5", "漢字 x", "▁▂█", "  ", "wait: 3 min ago"];

@@ -162,7 +162,8 @@ fn a_secret_of_ours_in_a_command_line_is_not_shown_in_part_or_whole() {
     for filler in [0, 485] {
         let named = Named::start(&format!("{}RUSTY_PINCH_OPENAI_API_KEY={secret}", "x".repeat(filler)), WAITS);
         for form in [&["--json"][..], &[]] {
-            let arguments = [&["monitor", "--once", "--pid", &named.pid()], form].concat();
+            let pid = named.pid();
+            let arguments = [&["monitor", "--once", "--pid", &pid], form].concat();
             let printed = run(&world, &arguments, 0).stdout;
             assert!(printed.contains("RUSTY_PINCH_") || filler > 0, "{printed}");
             assert!(!printed.contains("canary"), "{printed}");

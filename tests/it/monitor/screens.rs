@@ -79,8 +79,7 @@ fn a_frame_is_as_it_always_was() {
     equals("frame.txt", &plain::frame(&facts(), UTF8));
 }
 
-/// Of all views at all sizes nothing but moves of the cursor, colours, and letters that do nothing is written. Seen to
-/// fail with a letter put as it came.
+/// Of all views at all sizes nothing but moves of the cursor, colours, and letters that do nothing is written.
 #[test]
 fn hostile_names_do_nothing_to_a_terminal() {
     shows("hostile.txt", &hostile(), UTF8, &[], 80, 24);

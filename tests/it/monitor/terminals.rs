@@ -1,5 +1,4 @@
-//! Real terminals: what is painted when, and that the terminal is given back whatever ends the program. Seen to fail:
-//! without the call in the hook, without the thread of the signals, and with a farewell that keeps the other screen.
+//! Real terminals: what is painted when, and that the terminal is given back whatever ends the program.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
