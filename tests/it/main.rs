@@ -47,6 +47,8 @@ mod load;
 mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
+/// `monitor`: screens, frames, JSON, and real terminals.
+mod monitor;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.
