@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::base::id::TurnId;
 use crate::base::message::{Chat, Delivery, Inbound, Outbound};
 use crate::channel::outbound::{Attempt, Report};
+use crate::sys::heartbeat::Heart;
 use crate::sys::stop::Stop;
 
 /// The reader's ends of the queues.
@@ -23,6 +24,8 @@ pub struct ReaderEnds {
     pub reload: Receiver<()>,
     /// The order to stop.
     pub stop: Stop,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// A sender's ends of the queues.
@@ -37,6 +40,8 @@ pub struct SenderEnds {
     pub lane: Receiver<()>,
     /// Which lane that is.
     pub lane_number: usize,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// The writer has left; there is nobody to promise anything to.

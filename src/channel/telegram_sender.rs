@@ -38,6 +38,12 @@ const TYPING_EVERY: Duration = Duration::from_secs(4);
 /// A turn that shows "typing" longer than this is not coming back to say that it ended.
 const TYPING_FOR: Duration = Duration::from_secs(3600);
 
+/// How long it waits at most without a look around.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How long one round may take: a wait, or calls and the disk.
+const ROUND_MAX: Duration = Duration::from_secs(90);
+
 /// The thread's state.
 pub struct TelegramSender {
     client: TelegramClient,
@@ -80,6 +86,7 @@ impl TelegramSender {
     /// Runs until the outbox is closed and nothing more can be sent at once.
     pub fn run(mut self) -> Result<(), String> {
         loop {
+            self.ends.heart.within(ROUND_MAX);
             self.take_new();
             let now = self.clock.mono();
             let step = match self.lanes.step(now) {
@@ -120,7 +127,6 @@ impl TelegramSender {
 
     /// Waits for a reply, for somebody to be answered, or for the next thing that is due.
     fn wait(&mut self, until: Option<Mono>) {
-        const LONG: Duration = Duration::from_secs(60);
         let typing = self.typing.values().map(|typing| typing.due.max(self.typing_after));
         let due = until.into_iter().chain(typing).min();
         let now = self.clock.mono();

@@ -35,6 +35,11 @@ impl Reception {
         if !self.memory.restore(self.intake.identities()) {
             teller.identities("they cannot be understood".to_owned());
         }
+        self.say_if_nobody_may_write(teller);
+    }
+
+    /// Said again when something else that parked the worker is over.
+    pub fn say_if_nobody_may_write(&mut self, teller: &mut Teller) {
         if self.intake.identities().is_empty() {
             let remedy = "set RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM to those who may write";
             teller.parked("allowlist_empty", remedy, Duration::ZERO);

@@ -1,6 +1,7 @@
 //! `channels`: opens the journals, starts every thread, and waits. Returns when it is told to stop. What the threads of a
 //! channel are made of stands in `channel_plans.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -12,7 +13,10 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, reload};
+use crate::observe::board::{Board, Identity, Noticed};
 use crate::observe::sink::Way;
+use crate::observe::status_file;
+use crate::runtime::health::{Health, Running};
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
 use crate::sys::signal::{self, Signal};
@@ -48,7 +52,7 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     // lives as long as the process and reports nothing.
     let (exits, _) = bounded(1);
     let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    let setup = setup::load_for(Way::Queued)?;
+    let mut setup = setup::load_for(Way::Queued)?;
     let channels: Vec<ChannelId> = match only {
         Some(channel) => vec![channel],
         None => ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(&setup, *channel)).collect(),
@@ -59,23 +63,47 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
         return Err(Failure::Configuration(sentence.to_owned()));
     }
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
-    work(&setup, &channels, &signals, parsed.count("max-messages"))
+    setup.refuse_strangers()?;
+    let (board, health) = watch(&mut setup, &channels)?;
+    work(&setup, (&board, health), &channels, &signals, parsed.count("max-messages"))
+}
+
+/// From here on whatever is said is heard by the board, and the `health` thread shows what it knows.
+fn watch(setup: &mut Setup, channels: &[ChannelId]) -> Result<(Arc<Board>, Running), Failure> {
+    let (wake, woken) = bounded(1);
+    let boot = setup.clock.since_boot().map(|(boot, _)| boot);
+    let data = status_file::absolute(&setup.config.data);
+    let identity = Identity { pid: std::process::id(), boot, data };
+    let board = Arc::new(Board::new(channels, identity, wake, Arc::clone(&setup.clock)));
+    setup.log = Arc::new(Noticed { inner: Arc::clone(&setup.log), board: Arc::clone(&board) });
+    let health = Health {
+        board: Arc::clone(&board),
+        woken,
+        run: setup.config.run.clone(),
+        data: setup.config.data.clone(),
+        clock: Arc::clone(&setup.clock),
+        log: Arc::clone(&setup.log),
+    };
+    Ok((board, health.start().map_err(no_thread)?))
 }
 
 /// Each channel has a journal, a writer, a dispatcher and turn workers of its own, as if it were a process of its own;
 /// they share the order to stop, the providers, and what may be spent.
 fn work(
     setup: &Setup,
+    (board, health): (&Arc<Board>, Running),
     channels: &[ChannelId],
     signals: &Receiver<Signal>,
     messages_max: Option<u64>,
 ) -> Result<(), Failure> {
-    setup.refuse_strangers()?;
     let (exits, exits_out) = bounded(channels.len() * (setup.config.workers + OTHER_THREADS));
     channels.iter().for_each(|channel| plans::announce(setup, *channel, messages_max));
     let mut opened = Vec::new();
     for channel in channels {
-        let Some(found) = opening::open(*channel, setup, signals)? else { return Ok(()) };
+        let Some(found) = opening::open(*channel, setup, board, signals)? else {
+            health.end(true);
+            return Ok(());
+        };
         opened.push((*channel, found));
     }
     setup.end_orphans();
@@ -91,6 +119,7 @@ fn work(
         let orders = Orders { poll: poll.clone(), calls: cancels.clone(), stop: stop.clone() };
         let plan = plans::plan(setup, channel, &shared, ledger, opening, &orders, limits, &mut rng);
         let started = start(plan, &exits).map_err(no_thread)?;
+        board.watch(channel, started.pulses, started.gauges);
         threads += started.threads;
         calls.extend(cancels);
         reloads.push(started.reload);
@@ -107,6 +136,13 @@ fn work(
         calls,
         reload: reload::start(setup, reloads).map_err(no_thread)?,
         drain: setup.config.drain,
+        on_stop: {
+            let board = Arc::clone(board);
+            Box::new(move || {
+                board.let_go();
+                board.enter(Some("stopping"));
+            })
+        },
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
     drop(looks);
@@ -115,6 +151,8 @@ fn work(
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
         Ended::Storage { told: false } => opening::fail(channels[0], setup, signals, UNWRITABLE),
     };
+    // Before the lock is somebody else's, and with it the documents.
+    health.end(outcome.is_ok());
     setup.log.flush(LOG_PATIENCE);
     drop(locks);
     outcome

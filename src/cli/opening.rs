@@ -14,6 +14,7 @@ use crate::base::clock::Mono;
 use crate::base::id::ChannelId;
 use crate::cli::setup::Setup;
 use crate::cli::{Failure, replacing};
+use crate::observe::board::Board;
 use crate::observe::event::Event;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
@@ -64,13 +65,19 @@ enum Trouble {
 }
 
 /// Waits and tries until the journal is open. `None`: we were told to end.
-pub fn open(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>) -> Result<Option<Opened>, Failure> {
+pub fn open(
+    channel: ChannelId,
+    setup: &Setup,
+    board: &Board,
+    signals: &Receiver<Signal>,
+) -> Result<Option<Opened>, Failure> {
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     let lock_end = setup.clock.mono().after(setup.config.drain * LOCK_GRACES);
     let (mut waits, mut parked) = (false, None::<Mono>);
     loop {
         let delay = match attempt(channel, setup) {
             Ok(opened) => {
+                board.own(channel);
                 if parked.is_some() {
                     emit(&Event::ChannelResumed { channel });
                 }
@@ -93,6 +100,8 @@ pub fn open(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>) -> Re
                 let Some((reason, remedy)) = explained(&error) else {
                     return fail(channel, setup, signals, &format!("{}: {error}", path.display())).map(|()| None);
                 };
+                // Nobody else can work there, either.
+                board.own(channel);
                 let now = setup.clock.mono();
                 if parked.is_none_or(|said| now >= said.after(PARKED_EVERY)) {
                     parked = Some(now);

@@ -116,16 +116,7 @@ fn letter(turn: TurnId, channel: ChannelId, chat: &str, message: &str, now: Wall
         ts: now.0,
         w: None,
     };
-    let open = OpenRecord {
-        rx: received,
-        n: 0,
-        rep: Some(answer),
-        owed: false,
-        snd: 0,
-        ack: 0,
-        k: 0,
-        fin: None,
-        again: true,
-    };
+    let open =
+        OpenRecord { rx: received, n: 0, rep: Some(answer), owed: false, snd: 0, ack: 0, k: 0, fin: None, again: true };
     Letter { why: "sent by a command".to_owned(), ts: now.0, open }
 }

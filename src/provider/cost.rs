@@ -108,7 +108,9 @@ mod tests {
         let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
         let prompt = Prompt { turn, system: "1234", messages: &messages, history: 0, ordinal: 0 };
         let outcome = match outcome {
-            Ok((input_tokens, output_tokens)) => Ok(Completion { text: "12345".into(), input_tokens, output_tokens, ..Completion::default() }),
+            Ok((input_tokens, output_tokens)) => {
+                Ok(Completion { text: "12345".into(), input_tokens, output_tokens, ..Completion::default() })
+            }
             Err(class) => Err(ProviderError::new(class, "x")),
         };
         let cost = cost(&prompt, 4, worked, &outcome);

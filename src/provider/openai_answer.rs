@@ -198,9 +198,8 @@ fn count(completion: &mut Completion, value: &Value) {
 
 /// A name that the other side gave to something, if it looks like one: it goes into the log.
 fn name(value: Option<&Value>) -> Option<String> {
-    let is_plain = |name: &&str| {
-        (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
-    };
+    let is_plain =
+        |name: &&str| (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
     value?.as_str().filter(is_plain).map(str::to_owned)
 }
 

@@ -22,8 +22,8 @@ use crate::store::record::{
     Answer, Attempts, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
 };
 use crate::store::recover::{self, Owed};
-use crate::store::sessions::Sessions;
 use crate::store::retention::Retention;
+use crate::store::sessions::Sessions;
 use crate::store::spool::{SENT_BY_COMMAND, Spool};
 
 /// Giving up, closing, and what comes after it.

@@ -81,7 +81,7 @@ fn is_before(line: &Line, now: Wall, days: u64) -> bool {
         13 | 16 => *byte == b':',
         _ => byte.is_ascii_digit(),
     });
-    date.len() == DATE_BYTES && is_date && date >= b"2000" && date < &limit.as_bytes()[..DATE_BYTES]
+    date.len() == DATE_BYTES && is_date && date >= b"2000".as_slice() && date < &limit.as_bytes()[..DATE_BYTES]
 }
 
 fn first_line(storage: &dyn Storage, name: &str, len: u64) -> io::Result<Option<Line>> {

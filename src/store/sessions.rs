@@ -669,7 +669,7 @@ mod tests {
         let mut fixture = fixture(b"");
         fixture.sessions.keep_for(Retention(4));
         let day = 24 * 3600;
-        let mut append = |fixture: &mut Fixture, at: u64| {
+        let append = |fixture: &mut Fixture, at: u64| {
             let mut lines = [Line { timestamp: Wall(at * 1000).rfc3339(), ..line(&at.to_string()) }];
             fixture.sessions.append(&fixture.session, &mut lines, at).expect("appended");
             fixture.sessions.tidy(Wall(at * 1000)).expect("tidied");

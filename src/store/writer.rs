@@ -18,6 +18,7 @@ use crate::observe::telemetry_file;
 use crate::store::commit_log::LogError;
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::ledger::Ledger;
+use crate::sys::heartbeat::Heart;
 use crate::sys::queue::push;
 
 /// Longest time a record that nobody waits for stays in the page cache only.
@@ -31,6 +32,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Shortest time between two looks for what was kept aside long ago.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a round may take, waiting and writing included.
+const ROUND_MAX: Duration = Duration::from_secs(10);
 
 /// Items taken into one frame at most.
 const BATCH_MAX: usize = 64;
@@ -47,6 +51,8 @@ pub struct WriterEnds {
     pub outboxes: Vec<Sender<Outbound>>,
     /// To those who wait for the page cache.
     pub lanes: Vec<Sender<()>>,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// Which sender serves a chat.
@@ -116,6 +122,7 @@ impl Writer {
 
     fn serve(&mut self) -> Result<(), LogError> {
         let mut flush_due: Option<Mono> = None;
+        self.ends.heart.within(ROUND_MAX);
         while let Some(batch) = self.next_batch(flush_due)? {
             let effects = self.ledger.write(batch, self.clock.wall())?;
             self.perform(effects);
@@ -129,6 +136,7 @@ impl Writer {
                 self.perform(effects);
             }
             self.periodic(now)?;
+            self.ends.heart.within(ROUND_MAX);
         }
         let effects = self.ledger.sync(self.clock.wall())?;
         self.perform(effects);

@@ -8,6 +8,8 @@ pub mod children;
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
 pub mod files;
+/// Threads that say that they live.
+pub mod heartbeat;
 /// Memory, heat and power of the host.
 pub mod machine;
 /// What becomes of a process with a bug.

@@ -98,6 +98,11 @@ impl Answerer {
         }
     }
 
+    /// How long a question may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// The reply; `None` if the work was cancelled before there was one.
     pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Option<Reply> {
         let queued = question.received.until(self.clock.wall());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender};
 
@@ -11,10 +12,14 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Inbound, Job, reply_weight};
 use crate::store::exchange::{Append, Left, Notice};
 use crate::store::recover::Reopened;
+use crate::sys::heartbeat::Heart;
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
 use crate::turn::machine::{Names, history, refusal};
 use crate::turn::schedule::{Action, CHAT_OPEN_MAX, Limits, Schedule};
+
+/// How long one round may take: it may have to wait for the disk.
+const ROUND_MAX: Duration = Duration::from_secs(30);
 
 /// The dispatcher's ends to one channel.
 pub struct ChannelEnds {
@@ -46,6 +51,8 @@ pub struct DispatcherEnds {
     pub clock: Arc<dyn Clock>,
     /// What refusals name.
     pub names: Names,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// Runs until the order to stop, or until a bounded run has answered its messages.
@@ -66,6 +73,7 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<(), String> {
     let by_id: HashMap<ChannelId, &ChannelEnds> =
         ends.channels.iter().map(|channel| (channel.channel, channel)).collect();
     loop {
+        ends.heart.within(ROUND_MAX);
         while let Some(action) = schedule.next_action() {
             perform(action, &by_id, ends)?;
         }
@@ -83,6 +91,7 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<(), String> {
         wanted.iter().for_each(|channel| {
             select.recv(&channel.inbox);
         });
+        ends.heart.rests();
         let ready = select.ready();
         if ends.stop.requested() {
             return Ok(());

@@ -1,13 +1,19 @@
 //! A turn worker: the loop around [`Answerer`]. Takes a job, answers it, hands the answer to the writer.
 
+use std::time::Duration;
+
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::cancel::Cancel;
 use crate::base::message::Job;
 use crate::provider::spending_file::Asker;
 use crate::store::exchange::Append;
+use crate::sys::heartbeat::Heart;
 use crate::sys::stop::Stop;
 use crate::turn::answer::{Answerer, Question};
+
+/// What a turn may take beyond its deadline: the disk before and after it, and a program that is slow to end.
+const BEYOND_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A worker's ends of the queues.
 pub struct WorkerEnds {
@@ -23,6 +29,8 @@ pub struct WorkerEnds {
     pub cancel: Cancel,
     /// The order to stop.
     pub stop: Stop,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// Runs until the dispatcher has left. A job not begun by then stays on disk and is reopened by the next process.
@@ -31,10 +39,12 @@ pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
         if ends.stop.requested() {
             continue;
         }
+        ends.heart.within(answerer.deadline() + BEYOND_DEADLINE);
         // The writer leaves before us only if the disk failed; it says so itself.
         if work(&mut answerer, &job, ends).is_none() {
             break;
         }
+        ends.heart.rests();
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ const LAYERS: [(&str, &str); 14] = [
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 40] = [
+const SHELLS: [&str; 43] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -51,6 +51,8 @@ const SHELLS: [&str; 40] = [
     "sys/files.rs",
     "sys/machine.rs", // looks at the host
     "sys/users.rs",
+    "observe/board.rs", // what all threads tell, behind one lock
+    "observe/status_file.rs",
     "observe/sink.rs",
     "observe/telemetry_file.rs",
     "net/http_client.rs",
@@ -76,13 +78,14 @@ const SHELLS: [&str; 40] = [
     "turn/worker.rs",
     "runtime/topology.rs",
     "runtime/supervise.rs",
+    "runtime/health.rs",
     "doctor/gather.rs",
     "doctor/probe.rs", // asks servers, each on a thread
 ];
 /// In `cli` it is the other way round.
 const CLI_CORES: [&str; 4] = ["cli/document.rs", "cli/editor.rs", "cli/flags.rs", "cli/help.rs"];
 /// Cores that may share a flag, a number or a secret between threads; every core may hold an `Arc`.
-const SHARING_CORES: [&str; 3] = ["base/cancel.rs", "base/clock.rs", "config/live_secret.rs"];
+const SHARING_CORES: [&str; 4] = ["base/cancel.rs", "base/clock.rs", "config/live_secret.rs", "sys/heartbeat.rs"];
 const WORLD_MODULES: [&str; 6] = ["net", "fs", "process", "env", "thread", "os"];
 const WORLD_WORDS: [&str; 6] = ["Instant", "SystemTime", "crossbeam_channel", "rustix", "signal_hook", "getrandom"];
 const PRINTING: [&str; 4] = ["println!", "eprintln!", "print!", "eprint!"];

@@ -163,7 +163,7 @@ impl Process {
             stop: stop.clone(),
         };
         let (exits, exits_out) = bounded(64);
-        let Started { threads, reload } = start(wiring, &exits).expect("threads");
+        let Started { threads, reload, .. } = start(wiring, &exits).expect("threads");
         let (signals, signals_out) = bounded(8);
         let supervised = Supervised {
             channels: vec![ChannelId::Telegram],
@@ -175,6 +175,7 @@ impl Process {
             calls,
             reload,
             drain: DRAIN,
+            on_stop: Box::new(|| {}),
         };
         let (ended, ended_out) = bounded(1);
         let kept = Arc::clone(&clock);
