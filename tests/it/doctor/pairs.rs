@@ -193,6 +193,7 @@ const PAIRS: &[(&str, Level, Change)] = &[
     ("worker.status", Error, |case| status(case).at = NOW.0 - 31_000),
     ("worker.status", Warning, |case| case.facts.workers.clear()),
     ("worker.ready", Error, |case| { status(case).ready = false; status(case).reasons.push("conflict".into()); }),
+    ("worker.ready", Warning, |case| { status(case).ready = false; status(case).reasons.push("starting".into()); }),
     ("worker.degraded", Warning, |case| status(case).degraded.push("provider_open:codex".into())),
     ("worker.crash_loop", Warning, |case| journal(case).starts = starts(5)),
     ("upgrade.pending", Warning, |case| status(case).program = "0.0.1".into()),
