@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::id::TurnId;
-use crate::base::message::{Chat, Delivery, Inbound, Outbound};
+use crate::base::message::{Delivery, Inbound, Outbound, Typing};
 use crate::channel::outbound::{Attempt, Report};
 use crate::sys::heartbeat::Heart;
 use crate::sys::stop::Stop;
@@ -32,8 +32,8 @@ pub struct ReaderEnds {
 pub struct SenderEnds {
     /// From the writer: replies that are on disk.
     pub outbox: Receiver<Outbound>,
-    /// From the dispatcher: somebody is being answered.
-    pub typing: Receiver<(TurnId, Chat)>,
+    /// From the dispatcher: somebody is being answered, or is not any more.
+    pub typing: Receiver<Typing>,
     /// To the writer.
     pub deliveries: Sender<Delivery>,
     /// The writer's answer to a `Sending`.

@@ -115,8 +115,18 @@ impl TelegramSender {
 
     fn take_typing(&mut self) {
         let now = self.clock.mono();
-        for (turn, chat) in self.ends.typing.try_iter() {
-            self.typing.insert(turn, Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) });
+        while let Ok(typing) = self.ends.typing.try_recv() {
+            self.note_typing(typing, now);
+        }
+    }
+
+    fn note_typing(&mut self, (turn, chat): (TurnId, Option<Chat>), now: Mono) {
+        match chat {
+            Some(chat) => {
+                let typing = Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) };
+                self.typing.insert(turn, typing);
+            }
+            None => drop(self.typing.remove(&turn)),
         }
     }
 
@@ -135,8 +145,8 @@ impl TelegramSender {
             recv(self.ends.outbox) -> received => received.map_err(|_| RecvTimeoutError::Disconnected),
             recv(self.ends.typing) -> typing => {
                 match typing {
-                    Ok((turn, chat)) => {
-                        self.typing.insert(turn, Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) });
+                    Ok(typing) => {
+                        self.note_typing(typing, now);
                         Err(RecvTimeoutError::Timeout)
                     }
                     // The dispatcher has left: only the outbox matters from here on.

@@ -155,6 +155,7 @@ impl Reader {
                 (Some(failure), _) => self.failed(poller, failure, format!("getUpdates: status {}", head.status)),
                 (None, None) => self.failed(poller, PollFailure::Transient, "getUpdates: not understood".to_owned()),
                 (None, Some((mut updates, unnamed))) => {
+                    self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
                     // More than was asked for is left for the next batch: the offset does not pass it.
                     updates.truncate(limit);
                     self.batch(poller, bot, updates, unnamed, begun);
@@ -165,6 +166,7 @@ impl Reader {
 
     fn batch(&mut self, poller: &mut Poller, bot: u64, updates: Vec<Update>, unnamed: usize, begun: Mono) {
         if unnamed > 0 {
+            self.received("ignored");
             self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: 0, reason: "undecodable" });
         }
         let last = updates.iter().map(Update::id).max();
@@ -188,11 +190,16 @@ impl Reader {
         for update in updates {
             match update {
                 // Stickers and joins of a busy group are no news to an operator.
-                Update::Ignored { id, why } if why != "undecodable" => log::debug!("update {id} is ignored: {why}"),
+                Update::Ignored { id, why } if why != "undecodable" => {
+                    self.received("ignored");
+                    log::debug!("update {id} is ignored: {why}");
+                }
                 Update::Ignored { id, why } => {
+                    self.received("ignored");
                     self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: id, reason: why });
                 }
                 Update::Text(incoming) if !self.settings.allowlist.allows(&incoming.sender, &incoming.chat.id) => {
+                    self.received("denied");
                     self.denied(&incoming);
                 }
                 Update::Text(incoming) => {
@@ -305,6 +312,10 @@ impl Reader {
             recv(self.ends.stop.receiver()) -> _ => {}
             default(left) => self.remind_if_parked(poller),
         }
+    }
+
+    fn received(&self, outcome: &'static str) {
+        self.log.note(Note::Received { channel: ChannelId::Telegram, outcome });
     }
 
     fn emit(&self, event: &Event) {

@@ -12,7 +12,8 @@ use crate::channel::whatsapp_frame::{Dialect, Incoming};
 use crate::channel::whatsapp_handover::Handover;
 use crate::channel::whatsapp_incoming::{Intake, Passed, inbound};
 use crate::channel::whatsapp_memory::Memory;
-use crate::channel::whatsapp_teller::Teller;
+use crate::channel::whatsapp_teller::{CHANNEL, Teller};
+use crate::observe::note::Note;
 
 /// The way of messages in.
 pub struct Reception {
@@ -76,6 +77,7 @@ impl Reception {
         }
         if self.handover.is_full() {
             self.pass(Passed::Overflow);
+            teller.note(Note::Received { channel: CHANNEL, outcome: "ignored" });
             return None;
         }
         match self.intake.judge(&incoming, dialect, now) {
@@ -91,6 +93,8 @@ impl Reception {
             }
             Err(passed) => {
                 self.pass(passed);
+                let outcome = if matches!(passed, Passed::Denied(_)) { "denied" } else { "ignored" };
+                teller.note(Note::Received { channel: CHANNEL, outcome });
                 if let Passed::Denied(refusal) = passed {
                     teller.denied(&incoming, refusal.name());
                 }

@@ -165,7 +165,12 @@ impl Worker {
             }
         };
         // That a turn is answered was queued before its reply.
-        self.answering.extend(self.sender.typing.try_iter().map(|(turn, _)| (turn, now)));
+        for (turn, chat) in self.sender.typing.try_iter() {
+            match chat {
+                Some(_) => drop(self.answering.insert(turn, now)),
+                None => drop(self.answering.remove(&turn)),
+            }
+        }
         for outbound in replies {
             self.answering.remove(&outbound.turn);
             self.outgoing.push(outbound);

@@ -1,6 +1,7 @@
 //! `channels`: opens the journals, starts every thread, and waits. Returns when it is told to stop. What the threads of a
 //! channel are made of stands in `channel_plans.rs`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, reload};
 use crate::observe::board::{Board, Identity, Noticed};
+use crate::observe::metrics_file::{TextFile, of_worker};
+use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::observe::status_file;
 use crate::runtime::health::{Health, Running};
@@ -29,8 +32,8 @@ const UNWRITABLE: &str = "the journal cannot be written";
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Threads of a channel beside its turn workers, at most: writer, dispatcher, reader, senders.
-const OTHER_THREADS: usize = 3 + SENDERS;
+/// Threads of a channel beside its turn workers, at most: writer, dispatcher, control lane, reader, senders.
+const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
@@ -64,8 +67,9 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     }
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
     setup.refuse_strangers()?;
+    let metrics = setup.count(&channels);
     let (board, health) = watch(&mut setup, &channels)?;
-    work(&setup, (&board, health), &channels, &signals, parsed.count("max-messages"))
+    work(&setup, &metrics, (&board, health), &channels, &signals, parsed.count("max-messages"))
 }
 
 /// From here on whatever is said is heard by the board, and the `health` thread shows what it knows.
@@ -91,6 +95,7 @@ fn watch(setup: &mut Setup, channels: &[ChannelId]) -> Result<(Arc<Board>, Runni
 /// they share the order to stop, the providers, and what may be spent.
 fn work(
     setup: &Setup,
+    metrics: &Arc<Metrics>,
     (board, health): (&Arc<Board>, Running),
     channels: &[ChannelId],
     signals: &Receiver<Signal>,
@@ -111,6 +116,9 @@ fn work(
     let mut rng = setup.rng.clone();
     let shared = Shared::new(setup, &mut rng);
     let looks = shared.looks(setup);
+    metrics.look_with(shared.metrics_look(setup));
+    let metrics_file = metrics_file(setup, metrics, channels);
+    metrics_file.iter().try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone())).map_err(no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -146,6 +154,8 @@ fn work(
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
     drop(looks);
+    // What cannot be written now was told when it could not be written before.
+    metrics_file.iter().for_each(|file| drop(file.write()));
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
@@ -158,6 +168,16 @@ fn work(
     outcome
 }
 
-fn no_thread(error: std::io::Error) -> Failure {
+/// For node_exporter, if the operator wants it.
+fn metrics_file(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId]) -> Option<TextFile> {
+    let path = setup.config.metrics_file.as_ref()?;
+    let worker = if let [channel] = channels { channel.name() } else { "all" };
+    let enabled = ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(setup, *channel)).count();
+    let is_one_of_several = enabled > channels.len();
+    let path = if is_one_of_several { of_worker(path, worker) } else { path.clone() };
+    Some(TextFile { metrics: Arc::clone(metrics), path, worker })
+}
+
+fn no_thread(error: io::Error) -> Failure {
     Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }

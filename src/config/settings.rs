@@ -124,6 +124,8 @@ pub struct Config {
     pub workspace: PathBuf,
     /// Counters.
     pub telemetry_file: PathBuf,
+    /// Where the metrics are written, if they are.
+    pub metrics_file: Option<PathBuf>,
     /// What only concerns running processes.
     pub run: PathBuf,
     /// Turns at the same time.
@@ -219,6 +221,7 @@ impl Config {
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
             telemetry_file,
+            metrics_file: reader.text("RUSTY_PINCH_METRICS_FILE").map(|(file, _)| PathBuf::from(file)),
             workers: size(reader.number("RUSTY_PINCH_WORKERS")?),
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",

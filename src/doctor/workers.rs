@@ -88,9 +88,14 @@ fn ready(worker: &WorkerFacts, channel: &str) -> Check {
             let meaning = meaning.map_or("", |(_, meaning)| *meaning);
             let sentence = format!("messages of {channel} cannot arrive ({reasons}). {meaning}");
             // That is over soon, or has another name then.
-            let is_passing = worker.status.reasons.iter().all(|reason| ["starting", "stopping"].contains(&reason.as_str()));
+            let is_passing =
+                worker.status.reasons.iter().all(|reason| ["starting", "stopping"].contains(&reason.as_str()));
             let check = if is_passing { Check::warning } else { Check::error };
-            check(ID, sentence.trim_end().trim_end_matches('.').to_owned(), "see docs/runbook.md, 'Not ready'".to_owned())
+            check(
+                ID,
+                sentence.trim_end().trim_end_matches('.').to_owned(),
+                "see docs/runbook.md, 'Not ready'".to_owned(),
+            )
         }
     }
 }

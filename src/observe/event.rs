@@ -31,6 +31,11 @@ pub trait Log: Send + Sync {
     /// Counts or measures something that is not worth a line.
     fn note(&self, _note: Note<'_>) {}
 
+    /// Lines that were dropped since the start.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
     /// Waits for what is on its way, at most so long.
     fn flush(&self, _patience: Duration) {}
 }

@@ -8,6 +8,20 @@ pub mod condition;
 pub mod document;
 /// Every event, and the fields of each.
 pub mod event;
+/// Every metric, once.
+pub mod metrics;
+/// The document made from the table of metrics.
+pub mod metrics_document;
+/// The text file for node_exporter.
+pub mod metrics_file;
+/// What events and notes mean for the numbers.
+pub mod metrics_fold;
+/// A log that counts what passes through it.
+pub mod metrics_log;
+/// The numbers.
+pub mod metrics_registry;
+/// The numbers as text.
+pub mod metrics_text;
 /// What is counted and not logged.
 pub mod note;
 /// Taking secrets out of text.

@@ -45,7 +45,10 @@ pub struct Sink(Arc<Inner>);
 
 struct Inner {
     waiting: Option<Sender<Vec<u8>>>,
+    /// Not told yet.
     dropped: AtomicU64,
+    /// Since the start.
+    dropped_in_all: AtomicU64,
     redactor: Redactor,
     clock: Arc<dyn Clock>,
     repeats: Mutex<Repeats>,
@@ -55,8 +58,14 @@ impl Sink {
     /// Installs the backend, with what RUST_LOG says, and a panic hook that writes an event instead of a page of text.
     pub fn install(redactor: Redactor, clock: Arc<dyn Clock>, way: Way, rust_log: &str) -> Sink {
         let waiting = (way == Way::Queued).then(start_thread).flatten();
-        let sink =
-            Sink(Arc::new(Inner { waiting, dropped: AtomicU64::new(0), redactor, clock, repeats: Mutex::default() }));
+        let sink = Sink(Arc::new(Inner {
+            waiting,
+            dropped: AtomicU64::new(0),
+            dropped_in_all: AtomicU64::new(0),
+            redactor,
+            clock,
+            repeats: Mutex::default(),
+        }));
         let (levels, ignored) = levels(rust_log);
         let mut builder = Builder::new();
         builder.filter_level(LevelFilter::Warn).parse_filters(&levels).write_style(WriteStyle::Never);
@@ -118,6 +127,7 @@ impl Sink {
         }
         if waiting.len() >= most || !put(line) {
             self.0.dropped.fetch_add(1, Ordering::SeqCst);
+            self.0.dropped_in_all.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -141,6 +151,10 @@ fn start_thread() -> Option<Sender<Vec<u8>>> {
 impl Log for Sink {
     fn emit(&self, at: Wall, event: &Event) {
         self.tell(event, event.level(), at);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.0.dropped_in_all.load(Ordering::SeqCst)
     }
 
     fn flush(&self, patience: Duration) {

@@ -40,6 +40,8 @@ pub mod codex_home;
 pub mod cost;
 /// The table of classes in docs/providers.md.
 pub mod document;
+/// What the questions of a turn took.
+pub mod effort;
 /// What is known of a provider from one process to the next.
 pub mod kept;
 /// An echo.

@@ -18,7 +18,7 @@ use crate::base::id::SessionId;
 use crate::store::parts::{self, BLOCK_BYTES, FIRST_BLOCK_BYTES, read_back, read_block};
 use crate::store::retention::Retention;
 use crate::store::storage::Storage;
-use crate::store::transcript::{LINE_BYTES_MAX, Line};
+use crate::store::transcript::{LINE_BYTES_MAX, Line, NEW};
 
 /// A file that would grow beyond this is renamed, and a new one begun.
 pub const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -48,6 +48,8 @@ pub struct History {
     pub lines: Vec<Line>,
     /// The ordinal of the last line: how many lines the session has.
     pub last_ordinal: u64,
+    /// Damaged lines among those that were read.
+    pub bad_lines: u64,
 }
 
 /// All session files of a data folder.
@@ -251,13 +253,13 @@ impl Sessions {
     }
 
     /// The ordinal of the last line, if it is a whole one of ours; 0 of a new session.
-    pub fn last_ordinal(&self, stem: &str) -> Option<u64> {
+    pub fn last_ordinal(&self, stem: &str) -> io::Result<Option<u64>> {
         let mut last = Some(0);
-        let read = read_back(self.storage.as_ref(), stem, &mut |line| {
+        read_back(self.storage.as_ref(), stem, &mut |line| {
             last = line.and_then(|line| line.n);
             ControlFlow::Break(())
-        });
-        last.filter(|_| read.is_ok())
+        })?;
+        Ok(last)
     }
 
     /// Which lines of these turns the session has, by turn and role. All of them stand `behind` this ordinal, if that is
@@ -362,9 +364,12 @@ fn read_history(
     let mut bytes_left = bytes_max;
     let mut last_known = None;
     read_back(storage, stem, &mut |line| {
-        let Some(line) = line else { return ControlFlow::Continue(()) };
+        let Some(line) = line else {
+            history.bad_lines += 1;
+            return ControlFlow::Continue(());
+        };
         last_known.get_or_insert(line.n);
-        if line.mark.is_some() || lines_max == 0 || line.content.len() > bytes_left {
+        if line.mark.as_deref() == Some(NEW) || lines_max == 0 || line.content.len() > bytes_left {
             return ControlFlow::Break(());
         }
         if wanted(&line) {

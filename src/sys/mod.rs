@@ -4,6 +4,8 @@
 pub mod child;
 /// What a killed process left running.
 pub mod children;
+/// A child process that runs beside us.
+pub mod companion;
 /// The seed of everything random.
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
@@ -22,7 +24,11 @@ pub mod signal;
 pub mod stop;
 /// The real clock.
 pub mod system_clock;
+/// The mode of the terminal, restored whatever happens.
+pub mod terminal;
 /// Named threads that report how they ended.
 pub mod thread;
+/// What this process uses.
+pub mod usage;
 /// Who we are, and whose files are whose.
 pub mod users;

@@ -153,7 +153,8 @@ impl Process {
             bounds: town.plan.bounds,
             ledger,
             left: Left { reopened: opening.reopened, held: opening.held },
-            answerers: outside.answerers(&calls, &mut rng),
+            answerers: calls.iter().map(|cancel| (outside.answerer(&mut rng), cancel.clone())).collect(),
+            controller: outside.answerer(&mut rng),
             names: Names { provider: "compatible".to_string(), model: "script".to_string() },
             channel: outside.channel(opening.next_positions.get(&ACCOUNT).copied(), &mut rng),
             telemetry_file: town.counters(),
@@ -271,19 +272,16 @@ struct Outside<'a> {
 }
 
 impl Outside<'_> {
-    fn answerers(&self, calls: &[Cancel], rng: &mut Rng) -> Vec<(Answerer, Cancel)> {
+    fn answerer(&self, rng: &mut Rng) -> Answerer {
         let config = config();
-        let answerer = |cancel: &Cancel| {
-            let (clock, log) = (Arc::clone(self.clock), Arc::clone(self.log));
-            let model = Box::new(Model(self.citizen.clone()));
-            let links = vec![Link::new(model, &config.provider)];
-            let standing = Standing::new(Path::new("/dev/null"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
-            let (settings, stop) = (&config.provider, self.stop.clone());
-            let caller = Caller::over(links, settings, Arc::new(standing), rng.split(), Arc::clone(&clock), stop, log);
-            let sessions = self.citizen.disk.folder("sessions");
-            (Answerer::new(&config, caller, sessions, clock, Arc::clone(self.log)), cancel.clone())
-        };
-        calls.iter().map(answerer).collect()
+        let (clock, log) = (Arc::clone(self.clock), Arc::clone(self.log));
+        let model = Box::new(Model(self.citizen.clone()));
+        let links = vec![Link::new(model, &config.provider)];
+        let standing = Standing::new(Path::new("/dev/null"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
+        let (settings, stop) = (&config.provider, self.stop.clone());
+        let caller = Caller::over(links, settings, Arc::new(standing), rng.split(), Arc::clone(&clock), stop, log);
+        let sessions = self.citizen.disk.folder("sessions");
+        Answerer::new(&config, caller, sessions, clock, Arc::clone(self.log))
     }
 
     fn channel(&self, position: Option<u64>, rng: &mut Rng) -> Channel {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use rusty_pinch::base::clock::{Clock, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
-use rusty_pinch::base::message::{Chat, Delivery, Inbound, Mode, Outbound};
+use rusty_pinch::base::message::{Chat, Delivery, Inbound, Mode, Outbound, Typing};
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::channel::outbound::Lanes;
@@ -62,7 +62,7 @@ pub struct Lab {
     ear: Arc<Ear>,
     thread: Option<JoinHandle<()>>,
     clerk: Option<JoinHandle<()>>,
-    _dispatcher: Sender<(TurnId, Chat)>,
+    _dispatcher: Sender<Typing>,
     _folder: TempDir,
     turns: u64,
 }
