@@ -59,6 +59,8 @@ mod provider;
 mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
+/// Messages of scripts.
+mod send;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Every signal, at random instants.
