@@ -4,6 +4,8 @@
 //!   the file otherwise. Not for musl: the linker of `dist.sh` cannot.
 //! - A release (the only profile with `opt-level = "z"`) does not unwind, so the tables for it, a tenth of the file, are left out where the linker is the
 //!   GNU one. Debuggers follow the frame pointers that `.cargo/config.toml` keeps.
+//!
+//! And tells the program which platform it was built for.
 
 use std::env::var;
 
@@ -11,6 +13,7 @@ use std::env::var;
 fn main() {
     println!("cargo::rerun-if-changed=packaging/build.rs");
     println!("cargo::rerun-if-changed=packaging/no-unwind-tables.ld");
+    println!("cargo::rustc-env=RUSTY_PINCH_TARGET={}", var("TARGET").unwrap_or_default());
     let is = |name: &str, wanted: &str| var(name).is_ok_and(|value| value == wanted);
     if !is("CARGO_CFG_TARGET_ENV", "gnu") {
         return;

@@ -12,6 +12,8 @@ pub mod cli;
 pub mod config;
 /// What is wrong with a set-up.
 pub mod doctor;
+/// What goes on, for a person who looks.
+pub mod monitor;
 /// Protocol parts shared by channels and providers.
 pub mod net;
 /// What the program says about itself.
@@ -28,3 +30,5 @@ pub mod sys;
 pub mod tool;
 /// From accepted message to reply.
 pub mod turn;
+/// The checklist of the WhatsApp channel.
+pub mod validate;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use zeroize::Zeroizing;
+
+use crate::base::digest::sha256;
 
 /// Set before what is hashed, so that a fingerprint is found in no list of hashes of known keys.
 const FINGERPRINT_PREFIX: &[u8] = b"rp-fp";
@@ -29,14 +30,9 @@ impl Secret {
     /// What may be shown and kept in its place: the first digits of SHA-256 over a prefix and the value. The same value has
     /// the same fingerprint everywhere, and nothing leads back.
     pub fn fingerprint(&self) -> String {
-        let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
-        // The hash that TLS brings along; no library more for a few bytes.
-        let mut hash = suite.common.hash_provider.start();
-        hash.update(FINGERPRINT_PREFIX);
-        hash.update(self.reveal().as_bytes());
-        let digest = hash.finish();
-        let digits = digest.as_ref().iter().take(FINGERPRINT_DIGITS / 2);
-        digits.map(|byte| format!("{byte:02x}")).collect()
+        let mut digits = sha256(&[FINGERPRINT_PREFIX, self.reveal().as_bytes()]);
+        digits.truncate(FINGERPRINT_DIGITS);
+        digits
     }
 }
 

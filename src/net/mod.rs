@@ -14,3 +14,5 @@ pub mod retry_after;
 pub mod roots;
 /// A websocket, over the one crate for it.
 pub mod websocket;
+/// The server's end of one.
+pub mod websocket_server;

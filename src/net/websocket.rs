@@ -1,4 +1,4 @@
-//! One websocket to a server, plain or with TLS. The only file that names the crate for it.
+//! One websocket to a server, plain or with TLS. With `websocket_server.rs` the only file that names the crate for it.
 //!
 //! Every wait ends at a time that we set, whatever the other side does: a byte now and then, a handshake that stands
 //! still, or a window that stays closed. The socket never blocks; [`Sliced`] waits for it. Proxies are not used: a bridge
@@ -128,15 +128,9 @@ impl Dialer {
         let until = Arc::new(AtomicU64::new(0));
         let sliced = Sliced { stream, clock: Arc::clone(&self.clock), until: Arc::clone(&until) };
         let wire = self.wire(sliced)?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BYTES_MAX)
-            .max_frame_size(Some(FRAME_BYTES_MAX))
-            .max_message_size(Some(MESSAGE_BYTES_MAX));
         let next = || until.store(self.clock.mono().after(SLICE).min(end).0, Ordering::Relaxed);
         next();
-        let mut outcome = client_with_config(self.target.url.as_str(), wire, Some(config));
+        let mut outcome = client_with_config(self.target.url.as_str(), wire, Some(limits()));
         loop {
             match outcome {
                 Ok((inner, _)) => return Ok(WebSocket { inner, until, clock: Arc::clone(&self.clock) }),
@@ -202,6 +196,16 @@ impl Target {
     }
 }
 
+/// Of every link.
+pub(super) fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BYTES_MAX)
+        .max_frame_size(Some(FRAME_BYTES_MAX))
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+}
+
 fn tls_config() -> ClientConfig {
     let mut trusted = RootCertStore::empty();
     match roots::of_host() {
@@ -213,7 +217,7 @@ fn tls_config() -> ClientConfig {
     versions.expect("the provider has the usual versions").with_root_certificates(trusted).with_no_client_auth()
 }
 
-fn options(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)?;
     sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MILLIS)?;
@@ -225,11 +229,11 @@ fn options(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// A socket that is waited for until a time; then everything that would have to wait says so.
-struct Sliced {
-    stream: TcpStream,
-    clock: Arc<dyn Clock>,
+pub(super) struct Sliced {
+    pub(super) stream: TcpStream,
+    pub(super) clock: Arc<dyn Clock>,
     /// Milliseconds, as [`Mono`].
-    until: Arc<AtomicU64>,
+    pub(super) until: Arc<AtomicU64>,
 }
 
 impl Sliced {
@@ -269,7 +273,7 @@ impl Write for Sliced {
     }
 }
 
-enum Wire {
+pub(super) enum Wire {
     Plain(Sliced),
     Secure(Box<StreamOwned<ClientConnection, Sliced>>),
 }
@@ -301,9 +305,9 @@ impl Write for Wire {
 
 /// A link that stands.
 pub struct WebSocket {
-    inner: tungstenite::WebSocket<Wire>,
-    until: Arc<AtomicU64>,
-    clock: Arc<dyn Clock>,
+    pub(super) inner: tungstenite::WebSocket<Wire>,
+    pub(super) until: Arc<AtomicU64>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl WebSocket {

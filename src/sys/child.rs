@@ -25,6 +25,9 @@ use crate::sys::children::{self, Registered, TOKEN_PLACE, TOKEN_VARIABLE};
 /// Between SIGTERM and SIGKILL for a program that may have something to put away.
 pub const TERM_GRACE: Duration = Duration::from_secs(3);
 
+/// The same for one that a person wants to end now.
+const CANCEL_GRACE: Duration = Duration::from_millis(500);
+
 /// How long output is still read after the child has exited, in case a grandchild holds the pipe.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -101,8 +104,9 @@ pub fn run(
         }
     };
     let asked_to_end = converse(&mut child, &mut pipes, input, deadline, clock, cancel, sink);
-    if asked_to_end.is_some() {
-        terminate(&mut child, program.grace, clock);
+    if let Some(end) = asked_to_end {
+        let grace = if end == End::Cancelled { program.grace.min(CANCEL_GRACE) } else { program.grace };
+        terminate(&mut child, grace, clock);
     }
     // What the child left running in its group ends with it. Before the wait, so that the group id is still ours.
     kill_group(&child, Signal::KILL);
@@ -115,6 +119,15 @@ pub fn run(
 }
 
 fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child> {
+    start_with(program, registered, [Stdio::piped(), Stdio::piped(), Stdio::piped()])
+}
+
+/// The child's input, output and standard error are what is given.
+pub(super) fn start_with(
+    program: &Program,
+    registered: Option<&Registered>,
+    [input, output, errors]: [Stdio; 3],
+) -> io::Result<Child> {
     let mut command = Command::new(&program.binary);
     let token = registered.map_or("", Registered::token);
     command
@@ -122,7 +135,7 @@ fn start(program: &Program, registered: Option<&Registered>) -> io::Result<Child
         .env_clear()
         .envs(program.environment.iter().cloned());
     command.envs(registered.map(|registered| (TOKEN_VARIABLE, registered.token())));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(input).stdout(output).stderr(errors).process_group(0);
     if let Some(directory) = &program.directory {
         command.current_dir(directory);
     }
@@ -286,7 +299,7 @@ fn has_exited(child: &Child) -> bool {
     !matches!(waitid(WaitId::Pid(pid), look), Ok(None))
 }
 
-fn kill_group(child: &Child, signal: Signal) {
+pub(super) fn kill_group(child: &Child, signal: Signal) {
     if let Some(pid) = pid_of(child) {
         // "No such process" is what we want to hear.
         let _ = kill_process_group(pid, signal);
@@ -297,7 +310,7 @@ fn pid_of(child: &Child) -> Option<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
-fn end_of(status: ExitStatus) -> End {
+pub(super) fn end_of(status: ExitStatus) -> End {
     match (status.code(), status.signal()) {
         (Some(code), _) => End::Exited(code),
         (None, Some(signal)) => End::Signalled(signal),
