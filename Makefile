@@ -89,11 +89,14 @@ verify-package:
 	packaging/verify-package.sh
 
 # Whether this commit may be released: everything that a merge needs, a turn, and packages that were used.
-readiness rusty-pinch-readiness:
-	$(MAKE) check run package verify-package
+readiness: rusty-pinch-readiness
+rusty-pinch-readiness:
+	$(MAKE) check
+	$(MAKE) run package verify-package
 
 # Whether what is deployed fits together: units, Compose files, templates of settings, scripts, documents.
-deploy-check rusty-pinch-deploy-check:
+deploy-check: rusty-pinch-deploy-check
+rusty-pinch-deploy-check:
 	$(CARGO) build --locked
 	packaging/deploy-check.sh $(or $(CARGO_TARGET_DIR),target)/debug/rusty-pinch
 	$(CARGO) test --locked --test it -- docs:: deployment::

@@ -40,6 +40,11 @@ for package in "$packages"/*.deb; do
     echo "$architecture:"
     "$here/../tests/package/smoke.sh" "$work/root/usr/bin/rusty-pinch" "$@"
 done
+if [ -z "${CODEX:-}" ]; then
+    CODEX=$(find "$here"/../target/counterparts/npm/node_modules/@openai/*/vendor -path '*/bin/codex' 2> /dev/null | head -n 1)
+    CODEX=${CODEX%/bin/codex}
+    export CODEX
+fi
 for package in "$packages"/*_"$(dpkg --print-architecture)".deb; do
     [ ! -e "$package" ] || "$here/../tests/package/verify.sh" "$package"
 done

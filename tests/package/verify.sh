@@ -4,7 +4,8 @@
 # A Debian of its own (mmdebstrap, kept in target/package-image) is booted with systemd-nspawn: install, configure, start, reload,
 # watchdog, upgrade and downgrade under load, stop, remove, purge. Its people are tests/package/bot_api.py on loopback. PREVIOUS is the
 # package to upgrade from; by default the same program with an older version. Needs root, mmdebstrap, systemd-nspawn, python3; says
-# `skip:` and why where it cannot run. With CODEX=path of a static codex program, that is run inside the units' sandbox, too.
+# `skip:` and why where it cannot run. With CODEX, the folder with bin/codex and codex-resources/bwrap of Codex's npm package (in
+# target/counterparts/npm/node_modules/@openai/codex-linux-*/vendor/*), its sandbox is tried inside that of the units, too.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -48,7 +49,10 @@ fi
 cp -a "$template" "$image"
 cp "$package" "$image/root/new.deb"
 cp "$previous" "$image/root/old.deb"
-if [ -n "${CODEX:-}" ]; then install -m 0755 "$CODEX" "$image/usr/bin/codex"; fi
+if [ -n "${CODEX:-}" ]; then
+    install -D -m 0755 "$CODEX/bin/codex" "$image/opt/codex/bin/codex"
+    install -D -m 0755 "$CODEX/codex-resources/bwrap" "$image/opt/codex/codex-resources/bwrap"
+fi
 
 # Neither machined nor a host's systemd is needed: the leader's namespaces are entered directly.
 systemd-nspawn -q -D "$image" --machine="rp-package-$$" --boot --register=no --keep-unit --resolv-conf=off --timezone=off \
@@ -253,7 +257,7 @@ codex_sandbox() { # The units' own sandbox, with another program in it: one that
     box tee /run/systemd/system/rusty-pinch-doctor.service.d/codex.conf << 'END'
 [Service]
 ExecStart=
-ExecStart=/usr/bin/codex sandbox /bin/sh -c 'echo from within; ! touch /etc/made 2> /dev/null'
+ExecStart=/opt/codex/bin/codex sandbox /bin/sh -c 'echo from within; ! touch /etc/made 2> /dev/null'
 END
     box systemctl daemon-reload
     box systemctl start rusty-pinch-doctor
