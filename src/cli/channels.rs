@@ -13,7 +13,7 @@ use crate::cli::channel_plans::{self as plans, Orders, Shared};
 use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
-use crate::cli::{Failure, reload};
+use crate::cli::{Failure, reload, webhook};
 use crate::observe::board::{Board, Identity, Noticed};
 use crate::observe::metrics_file::{TextFile, of_worker};
 use crate::observe::metrics_log::Metrics;
@@ -37,6 +37,9 @@ const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
+    if parsed.given("delete-webhook") {
+        return webhook::delete();
+    }
     run(parsed, Some(ChannelId::Telegram))
 }
 

@@ -50,6 +50,8 @@ pub mod metered;
 pub mod openai;
 /// What a chat completions server answers.
 pub mod openai_answer;
+/// What is told of those who may be asked.
+pub mod overview;
 /// The accounts of Codex that all workers share.
 pub mod pool;
 /// Whether a key is accepted, for free.

@@ -19,6 +19,8 @@ mod codex;
 mod configuration;
 /// What earlier deployments rely on, row by row.
 mod contract;
+/// Words in a chat that are for the program, and who may write at all.
+mod control;
 /// Rules of the product that are broken on purpose.
 mod controls;
 /// The same turn with independent programs at the other end.
