@@ -27,6 +27,8 @@ mod controls;
 mod counterparts;
 /// Nothing makes a worker end again and again.
 mod crash_loop;
+/// Units and packages fit together.
+mod deployment;
 /// Disks that are full, read-only or gone.
 mod disks;
 /// Documents are true.
