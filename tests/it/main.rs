@@ -51,6 +51,8 @@ mod provider;
 mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
+/// Lines of docs/security.md that nothing else proves.
+mod security;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Every signal, at random instants.
