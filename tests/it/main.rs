@@ -61,6 +61,8 @@ mod provider;
 mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
+/// Lines of docs/security.md that nothing else proves.
+mod security;
 /// Messages of scripts.
 mod send;
 /// Session files: those of the earlier runtime, and full ones.

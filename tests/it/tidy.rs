@@ -279,6 +279,23 @@ fn few_packages_are_built() {
     assert!((2..=PACKAGES_MAX).contains(&count), "{count} packages are built, at most {PACKAGES_MAX} may be");
 }
 
+/// Every command of ours that builds says `--locked`, so that what is built is what was looked at.
+#[test]
+fn no_build_reads_more_than_is_committed() {
+    let texts =
+        ["Makefile", ".ci/run"].map(|path| fs::read_to_string(Path::new(ROOT).join(path)).expect("it is there"));
+    let lines: Vec<&str> = texts.iter().flat_map(|text| text.lines()).collect();
+    let builds = |line: &&&str| {
+        let line = line.trim();
+        let is_build =
+            ["build", "test", "run", "bench", "clippy"].iter().any(|word| line.contains(&format!("$(CARGO) {word}")));
+        is_build && !line.starts_with('#')
+    };
+    let open: Vec<_> = lines.iter().filter(builds).filter(|line| !line.contains("--locked")).collect();
+    assert!(lines.iter().filter(builds).count() > 5 && open.is_empty(), "{open:?}");
+    assert!(Path::new(ROOT).join("Cargo.lock").is_file());
+}
+
 fn layers(source: &Source) -> Vec<String> {
     let folder = source.path.split_once('/').map_or(source.path.as_str(), |(folder, _)| folder);
     let imports = match LAYERS.iter().find(|(name, _)| *name == folder) {
