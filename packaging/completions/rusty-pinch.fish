@@ -38,6 +38,8 @@ complete -c rusty-pinch -n '__rusty_pinch_behind' -a channels -d 'Commands about
 complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a telegram -d 'Answer Telegram messages until told to stop.'
 complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a whatsapp -d 'Answer WhatsApp messages, through a bridge, until told to stop.'
 complete -c rusty-pinch -n '__rusty_pinch_behind channels' -a all -d 'Answer the messages of every enabled channel until told to stop.'
+complete -c rusty-pinch -n '__rusty_pinch_behind' -a whatsapp -d 'Commands about whatsapp.'
+complete -c rusty-pinch -n '__rusty_pinch_behind whatsapp' -a validate -d 'Put the WhatsApp worker through its checklist and write down what was seen.'
 complete -c rusty-pinch -n '__rusty_pinch_behind' -a help -d 'Print this help.'
 complete -c rusty-pinch -n '__rusty_pinch_behind doctor' -l json -d 'print the report as JSON'
 complete -c rusty-pinch -n '__rusty_pinch_behind doctor' -l quiet -d 'print problems only'
@@ -66,5 +68,9 @@ complete -c rusty-pinch -n '__rusty_pinch_behind codex generate' -l purpose -x -
 complete -c rusty-pinch -n '__rusty_pinch_behind channels telegram' -l max-messages -x -d 'stop after so many answered messages'
 complete -c rusty-pinch -n '__rusty_pinch_behind channels whatsapp' -l max-messages -x -d 'stop after so many answered messages'
 complete -c rusty-pinch -n '__rusty_pinch_behind channels all' -l max-messages -x -d 'stop after so many answered messages'
+complete -c rusty-pinch -n '__rusty_pinch_behind whatsapp validate' -l level -x -a 'sim bridge live' -d 'which bridge: the built-in one, ours with WhatsApp scripted, or your own'
+complete -c rusty-pinch -n '__rusty_pinch_behind whatsapp validate' -l out -x -d 'where the evidence is written, one JSON object a line'
+complete -c rusty-pinch -n '__rusty_pinch_behind whatsapp validate' -l only -x -d 'these items, separated by commas; the gate is not passed then'
+complete -c rusty-pinch -n '__rusty_pinch_behind whatsapp validate' -l bridge -x -d 'where the program of level bridge is installed (default: /opt/rusty-pinch-whatsapp-bridge)'
 complete -c rusty-pinch -n '__rusty_pinch_behind backup' -F
 complete -c rusty-pinch -n '__rusty_pinch_behind restore' -F
