@@ -4,10 +4,12 @@
 CARGO ?= cargo
 COUNTERPARTS ?= target/counterparts
 SIZE ?= 5000
+TURNS ?= 100000
+INPUTS ?= 100000
 RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
-.PHONY: check test run bench campaign soak controls sanitizer counterparts images
+.PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -31,7 +33,17 @@ soak:
 	$(CARGO) build --locked --release
 	RP_TEST_CASES=$(SIZE) RP_TEST_PRODUCT=$(abspath $(RELEASE)/rusty-pinch) \
 		$(CARGO) test --locked --test it -- --nocapture --test-threads 4 campaign:: faults::
-	$(MAKE) controls sanitizer
+	$(MAKE) soak-turns fuzz controls sanitizer
+
+# A hundred thousand turns of fifty chats with faults, measured all the while; about ten minutes. TURNS=1000000 for a long night.
+soak-turns:
+	$(CARGO) build --locked --release
+	RP_TEST_CASES=$(TURNS) RP_TEST_PRODUCT=$(abspath $(RELEASE)/rusty-pinch) \
+		$(CARGO) test --locked --test it -- --nocapture soak::
+
+# Twelve readers of foreign bytes, each given 100,000 inputs of a mutator, optimised; INPUTS=10000000 for a long night.
+fuzz:
+	RP_TEST_CASES=$(INPUTS) $(CARGO) test --locked --profile soak --test it -- --nocapture fuzz::
 
 # Negative controls: eleven rules of the product are broken, each in a build of its own, and a test must fail each time.
 controls:

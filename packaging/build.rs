@@ -4,6 +4,8 @@
 //!   1.2.4); they would be a thirtieth of the file otherwise.
 //! - A release (the only profile with `opt-level = "z"`) does not unwind, so the tables for it, a tenth of the file, are left out where the linker is the
 //!   GNU one. Debuggers follow the frame pointers that `.cargo/config.toml` keeps.
+//!
+//! And tells the program which platform it was built for.
 
 use std::env::var;
 
@@ -12,6 +14,7 @@ fn main() {
     println!("cargo::rerun-if-changed=packaging/build.rs");
     println!("cargo::rerun-if-changed=packaging/no-unwind-tables.ld");
     println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    println!("cargo::rustc-env=RUSTY_PINCH_TARGET={}", var("TARGET").unwrap_or_default());
     let is = |name: &str, wanted: &str| var(name).is_ok_and(|value| value == wanted);
     if is("OPT_LEVEL", "z") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         let folder = var("CARGO_MANIFEST_DIR").unwrap_or_default();

@@ -26,6 +26,9 @@ pub const EXPIRED: &str = "expired";
 /// The error class of a message whose answering the end of the process cut off too often.
 pub const INTERRUPTED: &str = "interrupted";
 
+/// The error class of a message whose answering a person ended. Its chat is told by the reply to that wish.
+pub const STOPPED: &str = "stopped";
+
 /// Classes of messages that were given up without an answer. Each has a dead letter, beside what its chat is told.
 pub const GIVEN_UP: [&str; 2] = [EXPIRED, INTERRUPTED];
 
@@ -146,7 +149,7 @@ pub struct Summary {
     /// The first provider, if another one answered or failed last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fallback_from: Option<String>,
-    /// The tool of a `/tool` message.
+    /// The tool of a `/tool` message; the word of a control message, with its slash.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tool_name: Option<String>,
     /// Provider attempts, over all calls of the turn.
@@ -174,6 +177,22 @@ pub struct Summary {
     /// Tokens the provider counted for the answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub output_tokens: Option<u64>,
+    /// Milliseconds spent in provider calls alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider_ms: Option<u64>,
+    /// The model that answered, as the provider names it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub response_model: Option<String>,
+    /// The provider's name of the answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream_id: Option<String>,
+}
+
+impl Summary {
+    /// The word of a control message, which is not part of the conversation.
+    pub fn control(&self) -> Option<&str> {
+        self.tool_name.as_deref().filter(|name| name.starts_with('/'))
+    }
 }
 
 /// The answer of a turn, as it is made durable.
@@ -190,6 +209,9 @@ pub struct Reply {
     /// The facts for log and telemetry.
     pub summary: Summary,
 }
+
+/// A turn that is being answered in a chat; without a chat: not any more.
+pub type Typing = (TurnId, Option<Chat>);
 
 /// A durable reply on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +257,7 @@ pub enum Outcome {
     AmbiguousResent,
     /// A notice was sent in place of a part that may have arrived.
     AmbiguousNotice,
-    /// Refused without being told, because another refusal was told just before.
+    /// Closed without being told: another refusal was told just before, or its chat is told by another reply.
     Refused,
     /// Given up; what is left is kept in a dead letter.
     Dead,

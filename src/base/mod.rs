@@ -4,6 +4,8 @@
 pub mod cancel;
 /// Instants and dates as plain numbers; the trait that asks for them.
 pub mod clock;
+/// What a person says to the program and not to the model.
+pub mod control;
 /// SHA-256.
 pub mod digest;
 /// Names of turns, channels and sessions.

@@ -9,7 +9,8 @@ pub const PART_UNITS_MAX: usize = 4000;
 /// Parts in one reply, the cut notice included.
 pub const PARTS_MAX: usize = 10;
 /// The last part of a reply that would need more than the allowed parts.
-pub const CUT_NOTICE: &str = "(The rest of this reply was cut: it is too long for this chat.)";
+pub const CUT_NOTICE: &str =
+    "(The rest of this reply was cut: it is too long for this chat. Send /last 10 for the next part.)";
 
 /// The length in UTF-16 units.
 pub fn utf16_len(text: &str) -> usize {

@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicUsize;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::id::TurnId;
-use crate::base::message::{Chat, Delivery, Inbound, Outbound};
+use crate::base::message::{Delivery, Inbound, Outbound, Typing};
 use crate::channel::outbound::{Attempt, Report};
+use crate::sys::heartbeat::Heart;
 use crate::sys::stop::Stop;
 
 /// The reader's ends of the queues.
@@ -23,20 +24,24 @@ pub struct ReaderEnds {
     pub reload: Receiver<()>,
     /// The order to stop.
     pub stop: Stop,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// A sender's ends of the queues.
 pub struct SenderEnds {
     /// From the writer: replies that are on disk.
     pub outbox: Receiver<Outbound>,
-    /// From the dispatcher: somebody is being answered.
-    pub typing: Receiver<(TurnId, Chat)>,
+    /// From the dispatcher: somebody is being answered, or is not any more.
+    pub typing: Receiver<Typing>,
     /// To the writer.
     pub deliveries: Sender<Delivery>,
     /// The writer's answer to a `Sending`.
     pub lane: Receiver<()>,
     /// Which lane that is.
     pub lane_number: usize,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// The writer has left; there is nobody to promise anything to.

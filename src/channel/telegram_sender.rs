@@ -38,6 +38,12 @@ const TYPING_EVERY: Duration = Duration::from_secs(4);
 /// A turn that shows "typing" longer than this is not coming back to say that it ended.
 const TYPING_FOR: Duration = Duration::from_secs(3600);
 
+/// How long it waits at most without a look around.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How long one round may take: a wait, or calls and the disk.
+const ROUND_MAX: Duration = Duration::from_secs(90);
+
 /// The thread's state.
 pub struct TelegramSender {
     client: TelegramClient,
@@ -80,6 +86,7 @@ impl TelegramSender {
     /// Runs until the outbox is closed and nothing more can be sent at once.
     pub fn run(mut self) -> Result<(), String> {
         loop {
+            self.ends.heart.within(ROUND_MAX);
             self.take_new();
             let now = self.clock.mono();
             let step = match self.lanes.step(now) {
@@ -108,8 +115,18 @@ impl TelegramSender {
 
     fn take_typing(&mut self) {
         let now = self.clock.mono();
-        for (turn, chat) in self.ends.typing.try_iter() {
-            self.typing.insert(turn, Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) });
+        while let Ok(typing) = self.ends.typing.try_recv() {
+            self.note_typing(typing, now);
+        }
+    }
+
+    fn note_typing(&mut self, (turn, chat): (TurnId, Option<Chat>), now: Mono) {
+        match chat {
+            Some(chat) => {
+                let typing = Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) };
+                self.typing.insert(turn, typing);
+            }
+            None => drop(self.typing.remove(&turn)),
         }
     }
 
@@ -120,7 +137,6 @@ impl TelegramSender {
 
     /// Waits for a reply, for somebody to be answered, or for the next thing that is due.
     fn wait(&mut self, until: Option<Mono>) {
-        const LONG: Duration = Duration::from_secs(60);
         let typing = self.typing.values().map(|typing| typing.due.max(self.typing_after));
         let due = until.into_iter().chain(typing).min();
         let now = self.clock.mono();
@@ -129,8 +145,8 @@ impl TelegramSender {
             recv(self.ends.outbox) -> received => received.map_err(|_| RecvTimeoutError::Disconnected),
             recv(self.ends.typing) -> typing => {
                 match typing {
-                    Ok((turn, chat)) => {
-                        self.typing.insert(turn, Typing { chat, due: now.after(TYPING_AFTER), until: now.after(TYPING_FOR) });
+                    Ok(typing) => {
+                        self.note_typing(typing, now);
                         Err(RecvTimeoutError::Timeout)
                     }
                     // The dispatcher has left: only the outbox matters from here on.

@@ -19,6 +19,7 @@ use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
 use crate::channel::telegram_client::TelegramClient;
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 
 /// Limit of `getMe` and `getWebhookInfo`.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +29,13 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a parked reader says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
+
+/// How much longer than the server may hold it a poll may take: what it brought is handed over, and that may wait for the
+/// disk.
+const BEYOND_POLL: Duration = Duration::from_secs(40);
+
+/// How much longer than its own limit any other round may take.
+const BEYOND_ROUND: Duration = Duration::from_secs(10);
 
 /// What the reader is told at start.
 pub struct ReaderSettings {
@@ -68,16 +76,11 @@ impl Reader {
 
     /// Runs until the order to stop.
     pub fn run(mut self) -> Result<(), String> {
-        if self.settings.allowlist.is_empty() {
-            self.say_parked(
-                "allowlist_empty",
-                "set RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM to the ids that may write",
-                Duration::ZERO,
-            );
-        }
+        self.say_if_nobody_may_write();
         let Some(bot) = self.introduce() else { return Ok(()) };
         let mut poller = Poller::new(self.settings.next_positions.get(&bot).copied(), self.rng.split());
         while !self.ends.stop.requested() {
+            self.ends.heart.within(self.round_max());
             match poller.step(self.clock.mono()) {
                 Step::Wait { until } => self.wait(&mut poller, until),
                 Step::Poll { offset } => self.poll(&mut poller, bot, offset),
@@ -86,10 +89,17 @@ impl Reader {
         Ok(())
     }
 
+    /// How long one round may take: a poll, or a wait that ends with a word about what parks us.
+    fn round_max(&self) -> Duration {
+        let polling = self.settings.poll_timeout + BEYOND_POLL;
+        polling.max(self.settings.request_timeout.max(PARKED_EVERY) + BEYOND_ROUND)
+    }
+
     /// Asks who the bot is and whether a webhook is set, until both answers let us poll. `None`: we are stopping.
     fn introduce(&mut self) -> Option<u64> {
         let mut poller = Poller::new(None, self.rng.split());
         loop {
+            self.ends.heart.within(self.round_max());
             let outcome = self.who_am_i();
             if self.ends.stop.requested() {
                 return None;
@@ -106,6 +116,7 @@ impl Reader {
                 Err((failure, error)) => self.failed(&mut poller, failure, error),
             }
             while let Step::Wait { until } = poller.step(self.clock.mono()) {
+                self.ends.heart.within(self.round_max());
                 self.wait(&mut poller, until);
                 if self.ends.stop.requested() {
                     return None;
@@ -144,6 +155,7 @@ impl Reader {
                 (Some(failure), _) => self.failed(poller, failure, format!("getUpdates: status {}", head.status)),
                 (None, None) => self.failed(poller, PollFailure::Transient, "getUpdates: not understood".to_owned()),
                 (None, Some((mut updates, unnamed))) => {
+                    self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
                     // More than was asked for is left for the next batch: the offset does not pass it.
                     updates.truncate(limit);
                     self.batch(poller, bot, updates, unnamed, begun);
@@ -154,6 +166,7 @@ impl Reader {
 
     fn batch(&mut self, poller: &mut Poller, bot: u64, updates: Vec<Update>, unnamed: usize, begun: Mono) {
         if unnamed > 0 {
+            self.received("ignored");
             self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: 0, reason: "undecodable" });
         }
         let last = updates.iter().map(Update::id).max();
@@ -164,7 +177,9 @@ impl Reader {
         if poller.parked().is_some() {
             self.parked_said = None;
             self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+            self.say_if_nobody_may_write();
         }
+        self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
         poller.on_batch(last, begun.until(now), now);
     }
 
@@ -175,11 +190,16 @@ impl Reader {
         for update in updates {
             match update {
                 // Stickers and joins of a busy group are no news to an operator.
-                Update::Ignored { id, why } if why != "undecodable" => log::debug!("update {id} is ignored: {why}"),
+                Update::Ignored { id, why } if why != "undecodable" => {
+                    self.received("ignored");
+                    log::debug!("update {id} is ignored: {why}");
+                }
                 Update::Ignored { id, why } => {
+                    self.received("ignored");
                     self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: id, reason: why });
                 }
                 Update::Text(incoming) if !self.settings.allowlist.allows(&incoming.sender, &incoming.chat.id) => {
+                    self.received("denied");
                     self.denied(&incoming);
                 }
                 Update::Text(incoming) => {
@@ -263,6 +283,13 @@ impl Reader {
         self.say_parked(parked.name(), parked.remedy(), now.until(until));
     }
 
+    fn say_if_nobody_may_write(&mut self) {
+        if self.settings.allowlist.is_empty() {
+            let remedy = "set RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM to the ids that may write";
+            self.say_parked("allowlist_empty", remedy, Duration::ZERO);
+        }
+    }
+
     fn say_parked(&mut self, reason: &str, remedy: &str, retry: Duration) {
         self.parked_said = Some(self.clock.mono());
         self.emit(&Event::ChannelParked {
@@ -285,6 +312,10 @@ impl Reader {
             recv(self.ends.stop.receiver()) -> _ => {}
             default(left) => self.remind_if_parked(poller),
         }
+    }
+
+    fn received(&self, outcome: &'static str) {
+        self.log.note(Note::Received { channel: ChannelId::Telegram, outcome });
     }
 
     fn emit(&self, event: &Event) {

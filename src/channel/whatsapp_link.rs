@@ -248,6 +248,11 @@ impl Link {
         self.failures
     }
 
+    /// Whether it stands, and the bridge has not said that its own link is down.
+    pub fn is_online(&self) -> bool {
+        self.up.as_ref().is_some_and(|up| up.online != Some(false))
+    }
+
     /// Where a message can go now. Never before the dialect is known: a bridge of the other dialect would confirm the
     /// frame and drop it.
     pub fn sends(&self) -> Option<Dialect> {

@@ -12,7 +12,8 @@ use crate::channel::whatsapp_frame::{Dialect, Incoming};
 use crate::channel::whatsapp_handover::Handover;
 use crate::channel::whatsapp_incoming::{Intake, Passed, inbound};
 use crate::channel::whatsapp_memory::Memory;
-use crate::channel::whatsapp_teller::Teller;
+use crate::channel::whatsapp_teller::{CHANNEL, Teller};
+use crate::observe::note::Note;
 
 /// The way of messages in.
 pub struct Reception {
@@ -35,6 +36,11 @@ impl Reception {
         if !self.memory.restore(self.intake.identities()) {
             teller.identities("they cannot be understood".to_owned());
         }
+        self.say_if_nobody_may_write(teller);
+    }
+
+    /// Said again when something else that parked the worker is over.
+    pub fn say_if_nobody_may_write(&mut self, teller: &mut Teller) {
         if self.intake.identities().is_empty() {
             let remedy = "set RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM to those who may write";
             teller.parked("allowlist_empty", remedy, Duration::ZERO);
@@ -71,6 +77,7 @@ impl Reception {
         }
         if self.handover.is_full() {
             self.pass(Passed::Overflow);
+            teller.note(Note::Received { channel: CHANNEL, outcome: "ignored" });
             return None;
         }
         match self.intake.judge(&incoming, dialect, now) {
@@ -86,6 +93,8 @@ impl Reception {
             }
             Err(passed) => {
                 self.pass(passed);
+                let outcome = if matches!(passed, Passed::Denied(_)) { "denied" } else { "ignored" };
+                teller.note(Note::Received { channel: CHANNEL, outcome });
                 if let Passed::Denied(refusal) = passed {
                     teller.denied(&incoming, refusal.name());
                 }

@@ -10,6 +10,7 @@ use crate::channel::denied::Denied;
 use crate::channel::whatsapp_frame::Incoming;
 use crate::channel::whatsapp_link::{Lost, Parked};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 
 /// How often a parked worker says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
@@ -54,6 +55,11 @@ impl Teller {
     /// Tells it now.
     pub fn emit(&self, event: &Event) {
         self.log.emit(self.clock.wall(), event);
+    }
+
+    /// Counts it.
+    pub fn note(&self, note: Note<'_>) {
+        self.log.note(note);
     }
 
     /// The link ended, or did not begin.

@@ -26,6 +26,7 @@ use crate::channel::whatsapp_teller::{CHANNEL, Teller};
 use crate::config::live_secret::LiveSecret;
 use crate::net::websocket::{Dialer, Heard};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 
 /// How long a read waits while a reply may come any moment, so that it leaves at once.
 const BUSY_SLICE: Duration = Duration::from_millis(20);
@@ -38,6 +39,9 @@ const ANSWERING_FOR: Duration = Duration::from_secs(3600);
 
 /// Nothing is waited for longer than this without a look around.
 const LONG: Duration = Duration::from_secs(10);
+
+/// How long one round may take: dialling, or a frame and the disk.
+const ROUND_MAX: Duration = Duration::from_secs(60);
 
 /// What the worker is told at start.
 pub struct WorkerSettings {
@@ -109,6 +113,7 @@ impl Worker {
     pub fn run(mut self) -> Result<(), String> {
         self.reception.begin(&mut self.teller);
         loop {
+            self.reader.heart.within(ROUND_MAX);
             self.take_new();
             self.periodic();
             if self.is_over() || self.turn().is_err() {
@@ -160,7 +165,12 @@ impl Worker {
             }
         };
         // That a turn is answered was queued before its reply.
-        self.answering.extend(self.sender.typing.try_iter().map(|(turn, _)| (turn, now)));
+        for (turn, chat) in self.sender.typing.try_iter() {
+            match chat {
+                Some(_) => drop(self.answering.insert(turn, now)),
+                None => drop(self.answering.remove(&turn)),
+            }
+        }
         for outbound in replies {
             self.answering.remove(&outbound.turn);
             self.outgoing.push(outbound);
@@ -219,6 +229,7 @@ impl Worker {
                 self.link.on_up(self.clock.mono());
                 self.was_up = true;
                 self.teller.emit(&Event::ChannelConnected { channel: CHANNEL, account: None, name: None });
+                self.teller.note(Note::LinkAlive { channel: CHANNEL });
                 let token = self.token.as_ref().filter(|_| self.link.starts_with_token());
                 if let Some(token) = token.map(LiveSecret::current) {
                     self.line.put(frame::auth(token.reveal()));
@@ -236,6 +247,9 @@ impl Worker {
         self.outgoing.on_link_lost(now);
         // A v2 bridge sends again what it got no word about, and is told then.
         self.reception.handover().forget_ids();
+        if was_up {
+            self.teller.note(Note::LinkDown { channel: CHANNEL });
+        }
         self.teller.lost(lost, was_up, self.link.failures(), retry);
         if let Some(parked) = self.link.parked() {
             self.teller.remind(parked, retry);
@@ -276,7 +290,11 @@ impl Worker {
             None => Ok(()),
             Some(heard) => {
                 self.link.on_heard(self.clock.mono());
-                self.hear(heard)
+                let outcome = self.hear(heard);
+                if self.link.is_online() {
+                    self.teller.note(Note::LinkAlive { channel: CHANNEL });
+                }
+                outcome
             }
         }
     }
@@ -346,6 +364,7 @@ impl Worker {
             News::Online => {
                 if was_parked {
                     self.teller.resumed();
+                    self.reception.say_if_nobody_may_write(&mut self.teller);
                 }
                 "online"
             }

@@ -24,15 +24,18 @@ use crate::config::whatsapp_settings::BridgeDialect;
 use crate::net::http_client::HttpClient;
 use crate::net::websocket::Dialer;
 use crate::observe::event::Event;
+use crate::observe::metrics_log::Look;
+use crate::observe::metrics_registry::Looked;
 use crate::provider::caller::{self, Caller};
 use crate::provider::pool::{Looks, Pool};
-use crate::provider::spending_file::{BELIEVED_AFTER, Spending};
+use crate::provider::spending_file::{self, BELIEVED_AFTER, Spending};
 use crate::provider::standing::Standing;
 use crate::runtime::topology::{BOUNDS, Channel, Plan, SENDERS, Threads, Work};
 use crate::store::directory::Directory;
 use crate::store::exchange::{Left, Opening};
 use crate::store::ledger::Ledger;
 use crate::sys::stop::Stop;
+use crate::sys::{files, usage};
 use crate::turn::answer::Answerer;
 use crate::turn::machine::Names;
 use crate::turn::schedule::Limits;
@@ -61,6 +64,27 @@ impl Shared {
         let (clock, log) = tools();
         let standing = Standing::new(&setup.config.data, rng.split(), clock, log);
         Shared(caller::Shared { spending: Arc::new(spending), standing: Arc::new(standing), pool: Arc::new(pool) })
+    }
+
+    /// Looks up what of the metrics nobody tells of.
+    pub fn metrics_look(&self, setup: &Setup) -> Look {
+        let (standing, data) = (Arc::clone(&self.0.standing), setup.config.data.clone());
+        let (clock, most) = (Arc::clone(&setup.clock), setup.config.spending.tokens_per_day);
+        Box::new(move || {
+            let usage = usage::own();
+            // A file that cannot be read is said where it is written.
+            let spent = spending_file::read(&data).map_or(0, |spent| spent.tokens(clock.wall()));
+            Looked {
+                cpu_ms: usage.cpu_ms,
+                rss_bytes: usage.rss_bytes,
+                descriptors: usage.descriptors,
+                threads: usage.threads,
+                disk_free_bytes: files::free_bytes(&data).ok(),
+                providers: standing.report(),
+                tokens: (spent, most),
+                ..Looked::default()
+            }
+        })
     }
 
     /// The thread that looks at accounts, where there are any.
@@ -126,13 +150,14 @@ pub fn plan(
     rng: &mut Rng,
 ) -> Plan {
     let config = &setup.config;
-    let answerers = orders.calls.iter().map(|cancel| {
+    let mut answerer = || {
         let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
         let caller = Caller::new(config, &shared.0, rng.split(), Arc::clone(&clock), orders.stop.clone(), log);
         let sessions = Directory::reading(&config.data.join("sessions"));
-        (Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log)), cancel.clone())
-    });
-    let answerers = answerers.collect();
+        Answerer::new(config, caller, Box::new(sessions), clock, Arc::clone(&setup.log))
+    };
+    let answerers = orders.calls.iter().map(|cancel| (answerer(), cancel.clone())).collect();
+    let controller = answerer();
     let threads = match id {
         ChannelId::WhatsApp => whatsapp(setup, rng),
         _ => telegram(setup, opening.next_positions, orders, rng),
@@ -143,6 +168,7 @@ pub fn plan(
         ledger,
         left: Left { reopened: opening.reopened, held: opening.held },
         answerers,
+        controller,
         names: Names { provider: config.provider.name.clone(), model: config.provider.model.clone() },
         channel: Channel { id, threads },
         rng: rng.split(),

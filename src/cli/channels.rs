@@ -1,6 +1,8 @@
 //! `channels`: opens the journals, starts every thread, and waits. Returns when it is told to stop. What the threads of a
 //! channel are made of stands in `channel_plans.rs`.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -12,7 +14,12 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, reload};
+use crate::observe::board::{Board, Identity, Noticed};
+use crate::observe::metrics_file::{TextFile, of_worker};
+use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
+use crate::observe::status_file;
+use crate::runtime::health::{Health, Running};
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
 use crate::sys::signal::{self, Signal};
@@ -25,8 +32,8 @@ const UNWRITABLE: &str = "the journal cannot be written";
 /// How long an ending worker waits for whoever reads its standard error.
 const LOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Threads of a channel beside its turn workers, at most: writer, dispatcher, reader, senders.
-const OTHER_THREADS: usize = 3 + SENDERS;
+/// Threads of a channel beside its turn workers, at most: writer, dispatcher, control lane, reader, senders.
+const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
@@ -48,7 +55,7 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     // lives as long as the process and reports nothing.
     let (exits, _) = bounded(1);
     let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    let setup = setup::load_for(Way::Queued)?;
+    let mut setup = setup::load_for(Way::Queued)?;
     let channels: Vec<ChannelId> = match only {
         Some(channel) => vec![channel],
         None => ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(&setup, *channel)).collect(),
@@ -59,23 +66,49 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
         return Err(Failure::Configuration(sentence.to_owned()));
     }
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
-    work(&setup, &channels, &signals, parsed.count("max-messages"))
+    setup.refuse_strangers()?;
+    let metrics = setup.count(&channels);
+    let (board, health) = watch(&mut setup, &channels)?;
+    work(&setup, &metrics, (&board, health), &channels, &signals, parsed.count("max-messages"))
+}
+
+/// From here on whatever is said is heard by the board, and the `health` thread shows what it knows.
+fn watch(setup: &mut Setup, channels: &[ChannelId]) -> Result<(Arc<Board>, Running), Failure> {
+    let (wake, woken) = bounded(1);
+    let boot = setup.clock.since_boot().map(|(boot, _)| boot);
+    let data = status_file::absolute(&setup.config.data);
+    let identity = Identity { pid: std::process::id(), boot, data };
+    let board = Arc::new(Board::new(channels, identity, wake, Arc::clone(&setup.clock)));
+    setup.log = Arc::new(Noticed { inner: Arc::clone(&setup.log), board: Arc::clone(&board) });
+    let health = Health {
+        board: Arc::clone(&board),
+        woken,
+        run: setup.config.run.clone(),
+        data: setup.config.data.clone(),
+        clock: Arc::clone(&setup.clock),
+        log: Arc::clone(&setup.log),
+    };
+    Ok((board, health.start().map_err(no_thread)?))
 }
 
 /// Each channel has a journal, a writer, a dispatcher and turn workers of its own, as if it were a process of its own;
 /// they share the order to stop, the providers, and what may be spent.
 fn work(
     setup: &Setup,
+    metrics: &Arc<Metrics>,
+    (board, health): (&Arc<Board>, Running),
     channels: &[ChannelId],
     signals: &Receiver<Signal>,
     messages_max: Option<u64>,
 ) -> Result<(), Failure> {
-    setup.refuse_strangers()?;
     let (exits, exits_out) = bounded(channels.len() * (setup.config.workers + OTHER_THREADS));
     channels.iter().for_each(|channel| plans::announce(setup, *channel, messages_max));
     let mut opened = Vec::new();
     for channel in channels {
-        let Some(found) = opening::open(*channel, setup, signals)? else { return Ok(()) };
+        let Some(found) = opening::open(*channel, setup, board, signals)? else {
+            health.end(true);
+            return Ok(());
+        };
         opened.push((*channel, found));
     }
     setup.end_orphans();
@@ -83,6 +116,9 @@ fn work(
     let mut rng = setup.rng.clone();
     let shared = Shared::new(setup, &mut rng);
     let looks = shared.looks(setup);
+    metrics.look_with(shared.metrics_look(setup));
+    let metrics_file = metrics_file(setup, metrics, channels);
+    metrics_file.iter().try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone())).map_err(no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -91,6 +127,7 @@ fn work(
         let orders = Orders { poll: poll.clone(), calls: cancels.clone(), stop: stop.clone() };
         let plan = plans::plan(setup, channel, &shared, ledger, opening, &orders, limits, &mut rng);
         let started = start(plan, &exits).map_err(no_thread)?;
+        board.watch(channel, started.pulses, started.gauges);
         threads += started.threads;
         calls.extend(cancels);
         reloads.push(started.reload);
@@ -107,19 +144,40 @@ fn work(
         calls,
         reload: reload::start(setup, reloads).map_err(no_thread)?,
         drain: setup.config.drain,
+        on_stop: {
+            let board = Arc::clone(board);
+            Box::new(move || {
+                board.let_go();
+                board.enter(Some("stopping"));
+            })
+        },
     };
     let ended = supervise(supervised, &setup.clock, &setup.log);
     drop(looks);
+    // What cannot be written now was told when it could not be written before.
+    metrics_file.iter().for_each(|file| drop(file.write()));
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
         Ended::Storage { told: false } => opening::fail(channels[0], setup, signals, UNWRITABLE),
     };
+    // Before the lock is somebody else's, and with it the documents.
+    health.end(outcome.is_ok());
     setup.log.flush(LOG_PATIENCE);
     drop(locks);
     outcome
 }
 
-fn no_thread(error: std::io::Error) -> Failure {
+/// For node_exporter, if the operator wants it.
+fn metrics_file(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId]) -> Option<TextFile> {
+    let path = setup.config.metrics_file.as_ref()?;
+    let worker = if let [channel] = channels { channel.name() } else { "all" };
+    let enabled = ChannelId::WITH_WORKER.into_iter().filter(|channel| plans::is_enabled(setup, *channel)).count();
+    let is_one_of_several = enabled > channels.len();
+    let path = if is_one_of_several { of_worker(path, worker) } else { path.clone() };
+    Some(TextFile { metrics: Arc::clone(metrics), path, worker })
+}
+
+fn no_thread(error: io::Error) -> Failure {
     Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }

@@ -18,6 +18,7 @@ use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
 use crate::provider::caller::{Caller, Shared};
 use crate::store::directory::Directory;
+use crate::store::retention::Retention;
 use crate::store::sessions::Sessions;
 use crate::store::transcript::Line;
 use crate::sys::signal;
@@ -62,7 +63,8 @@ impl OneShot {
         let caller = Caller::new(&config, &shared, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let reading = Box::new(Directory::reading(&folder));
         let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
-        let sessions = Sessions::new(Box::new(storage));
+        let mut sessions = Sessions::new(Box::new(storage));
+        sessions.keep_for(Retention(config.retention_days));
         Ok(OneShot {
             answerer,
             sessions,
@@ -76,6 +78,11 @@ impl OneShot {
         })
     }
 
+    /// Whether a signal cancels a turn instead of ending the process.
+    pub fn takes_signals(&self) -> bool {
+        self.signal.is_some()
+    }
+
     /// Answers `text`. The reply of a failed turn says so in its summary. Beside the reply: why it could not be kept.
     pub fn turn(&mut self, session: &SessionId, text: &str) -> Result<(Reply, Result<(), Failure>), Failure> {
         if text.len() > INBOUND_BYTES_MAX {
@@ -87,14 +94,15 @@ impl OneShot {
         self.sessions.check_readable(session).map_err(failed)?;
         let received = self.clock.wall();
         let turn = TurnId::mint(received, &mut self.rng);
-        let question = Question { turn, session, text, received, waited: None, interrupted: 0, asker: None };
-        let Some(reply) = self.answerer.answer(&question, &self.cancel) else {
+        let question =
+            Question { turn, session, text, received, waited: None, interrupted: 0, asker: None, order: None };
+        let Ok(reply) = self.answerer.answer(&question, &self.cancel) else {
             let number = self.signal.as_ref().map_or(0, |signal| signal.load(Ordering::SeqCst));
             return Err(Failure::Stopped(u8::try_from(number).unwrap_or(0)));
         };
         let kept = self.keep(session, &question, &reply);
         self.record(turn, session, &reply);
-        Ok((reply, kept))
+        Ok((*reply, kept))
     }
 
     fn keep(&mut self, session: &SessionId, question: &Question<'_>, reply: &Reply) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ use crate::base::clock::Mono;
 use crate::base::id::ChannelId;
 use crate::cli::setup::Setup;
 use crate::cli::{Failure, replacing};
+use crate::observe::board::Board;
 use crate::observe::event::Event;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
@@ -21,6 +22,7 @@ use crate::store::directory::Directory;
 use crate::store::exchange::{Folders, Opening};
 use crate::store::journal::Counting;
 use crate::store::ledger::Ledger;
+use crate::store::retention::Retention;
 use crate::sys::signal::Signal;
 use crate::sys::{entropy, files};
 
@@ -63,13 +65,19 @@ enum Trouble {
 }
 
 /// Waits and tries until the journal is open. `None`: we were told to end.
-pub fn open(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>) -> Result<Option<Opened>, Failure> {
+pub fn open(
+    channel: ChannelId,
+    setup: &Setup,
+    board: &Board,
+    signals: &Receiver<Signal>,
+) -> Result<Option<Opened>, Failure> {
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     let lock_end = setup.clock.mono().after(setup.config.drain * LOCK_GRACES);
     let (mut waits, mut parked) = (false, None::<Mono>);
     loop {
         let delay = match attempt(channel, setup) {
             Ok(opened) => {
+                board.own(channel);
                 if parked.is_some() {
                     emit(&Event::ChannelResumed { channel });
                 }
@@ -92,6 +100,8 @@ pub fn open(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>) -> Re
                 let Some((reason, remedy)) = explained(&error) else {
                     return fail(channel, setup, signals, &format!("{}: {error}", path.display())).map(|()| None);
                 };
+                // Nobody else can work there, either.
+                board.own(channel);
                 let now = setup.clock.mono();
                 if parked.is_none_or(|said| now >= said.after(PARKED_EVERY)) {
                     parked = Some(now);
@@ -193,7 +203,8 @@ fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger
     // Counters that cannot be read are counted anew; the writer keeps the damaged file aside.
     let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
     let counting = Counting { name: format!("{}-{:016x}", channel.name(), entropy::seed()), counted };
-    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
+    let (mut ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
+    ledger.keep_sessions_for(Retention(setup.config.retention_days));
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     if let Some(detail) = opening.damage.clone() {
         emit(&Event::JournalDamage { channel, detail });

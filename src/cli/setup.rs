@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
+use crate::base::id::ChannelId;
 use crate::base::rng::Rng;
 use crate::cli::{Failure, environment, replacing};
 use crate::config::live_secret::KnownSecrets;
 use crate::config::settings::Config;
 use crate::config::surroundings::Surroundings;
 use crate::observe::event::{Event, Log};
+use crate::observe::metrics_log::Metrics;
 use crate::observe::redact::Redactor;
 use crate::observe::sink::{Sink, Way};
 use crate::sys::system_clock::SystemClock;
@@ -52,6 +54,15 @@ pub fn load_for(way: Way) -> Result<Setup, Failure> {
 }
 
 impl Setup {
+    /// From here on the log counts, for a worker of these channels.
+    pub fn count(&mut self, channels: &[ChannelId]) -> Arc<Metrics> {
+        let providers: Vec<&str> = self.config.chain().map(|settings| settings.name.as_str()).collect();
+        let metrics = Metrics::new(Arc::clone(&self.log), Arc::clone(&self.clock), channels, &providers);
+        let metrics = Arc::new(metrics);
+        self.log = Arc::clone(&metrics) as Arc<dyn Log>;
+        metrics
+    }
+
     /// For commands that write: what another user than the worker's leaves behind, the worker cannot write to.
     pub fn refuse_strangers(&self) -> Result<(), Failure> {
         let data = &self.config.data;

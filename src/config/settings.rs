@@ -124,6 +124,8 @@ pub struct Config {
     pub workspace: PathBuf,
     /// Counters.
     pub telemetry_file: PathBuf,
+    /// Where the metrics are written, if they are.
+    pub metrics_file: Option<PathBuf>,
     /// What only concerns running processes.
     pub run: PathBuf,
     /// Turns at the same time.
@@ -132,6 +134,8 @@ pub struct Config {
     pub drain: Duration,
     /// Whether a worker stays up, not working, on a fault that only a person can mend.
     pub park_on_fatal: bool,
+    /// Days that session lines are kept; 0 is for ever.
+    pub retention_days: u64,
     /// Seed of jitter.
     pub seed: Option<u64>,
     /// Whatever is secret among the variables, so that no output ever holds it.
@@ -217,9 +221,11 @@ impl Config {
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
             telemetry_file,
+            metrics_file: reader.text("RUSTY_PINCH_METRICS_FILE").map(|(file, _)| PathBuf::from(file)),
             workers: size(reader.number("RUSTY_PINCH_WORKERS")?),
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
+            retention_days: reader.number("RUSTY_PINCH_RETENTION_DAYS")?,
             seed: reader.count("RUSTY_PINCH_SEED")?,
             secrets: KnownSecrets::new(secrets),
         })

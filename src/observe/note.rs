@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::base::clock::Wall;
 use crate::base::id::ChannelId;
 
 /// All that is ever counted without being logged.
@@ -19,8 +20,16 @@ pub enum Note<'a> {
     Received { channel: ChannelId, outcome: &'static str },
     /// A commit reached the medium.
     Committed { channel: ChannelId, bytes: u64, flush: Duration },
+    /// The journal refused: `write`, `flush` or `too_large`.
+    JournalFailed { channel: ChannelId, kind: &'static str },
+    /// How many messages are open, and when the oldest of them was received.
+    Open { channel: ChannelId, unanswered: usize, undelivered: usize, oldest: Option<Wall> },
     /// A request to a provider is over; `class` is `ok` or the class of its failure.
     Asked { provider: &'a str, class: &'static str, took: Duration },
+    /// Tokens that a request cost: as the provider counted them, or estimated where it did not say.
+    Spent { provider: &'a str, input: u64, output: u64, estimated: u64 },
+    /// Damaged lines met in a session file.
+    BadLines { lines: u64 },
     /// A tool was called, by `user` or `model`.
     ToolCalled { tool: &'a str, source: &'static str, ok: bool },
 }

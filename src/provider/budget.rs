@@ -45,6 +45,12 @@ impl Budget {
         left.is_some()
     }
 
+    /// What is left, in thousandths of a token.
+    pub fn left(mut self, now: Mono) -> u64 {
+        self.refill(now);
+        self.tokens * 1000 / TOKEN
+    }
+
     /// An attempt succeeded.
     pub fn on_success(&mut self, now: Mono) {
         self.refill(now);

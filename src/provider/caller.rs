@@ -14,6 +14,7 @@ use crate::base::rng::Rng;
 use crate::config::settings::{Config, ProviderSettings};
 use crate::net::backoff::{Made, Next, Policy, TIME_MIN, TURN_ATTEMPTS_MAX};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::provider::breaker::Pass;
 use crate::provider::chain::{Link, PROVIDERS_MAX};
 use crate::provider::class::{Again, Class};
@@ -37,6 +38,12 @@ pub struct Effort {
     pub attempts: u32,
     /// Milliseconds in calls and the waits between them.
     pub latency_ms: u64,
+    /// Milliseconds in calls alone.
+    pub provider_ms: u64,
+    /// The model of the last answer, as the other side names it.
+    pub response_model: Option<String>,
+    /// The other side's name of the last answer.
+    pub upstream_id: Option<String>,
     /// Tokens of all prompts that were counted.
     pub input_tokens: Option<u64>,
     /// Tokens of all answers that were counted.
@@ -140,6 +147,21 @@ impl Caller {
         Caller { links, standing, spending: None, policy, rng, clock, stop, log }
     }
 
+    /// Those who may be asked, in their order: name, model, and why they are left alone.
+    pub fn providers(&mut self) -> Vec<(String, String, Option<Rest>)> {
+        self.links.iter_mut().for_each(Link::look);
+        if self.spending.is_some() {
+            self.standing.refresh();
+        }
+        let rest = |link: &Link| if link.is_echo() { None } else { self.standing.rest(link.who(), Duration::ZERO) };
+        self.links.iter().map(|link| (link.name.clone(), link.model.clone(), rest(link))).collect()
+    }
+
+    /// Tokens of today, and how many there may be (0: no limit). `None`: asking costs nothing.
+    pub fn tokens(&self) -> Option<(u64, u64)> {
+        self.spending.as_ref().map(|spending| spending.today())
+    }
+
     /// Whether a turn may begin to ask; it is counted then, once.
     pub fn begin(&self, turn: TurnId, asker: Option<Asker<'_>>) -> Result<(), Refusal> {
         self.spending.as_ref().map_or(Ok(()), |spending| spending.admit(turn, asker))
@@ -166,6 +188,7 @@ impl Caller {
         if let Ok(completion) = &outcome {
             add(&mut effort.input_tokens, completion.input_tokens);
             add(&mut effort.output_tokens, completion.output_tokens);
+            (effort.response_model, effort.upstream_id) = (completion.model.clone(), completion.id.clone());
         }
         outcome
     }
@@ -306,9 +329,17 @@ impl Caller {
         // No channel shows an answer before it is whole.
         let (deadline, cancel) = (bounds.deadline, bounds.cancel);
         let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
+        let begun = self.clock.mono();
         let outcome = link.provider.complete(prompt, &mut attempt);
+        effort.provider_ms += u64::try_from(begun.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
+        if counted {
+            let class = outcome.as_ref().map_or_else(|error| error.class.name(), |_| "ok");
+            let took = begun.until(self.clock.mono());
+            self.log.note(Note::Asked { provider: &self.links[at].name, class, took });
+        }
+        let link = &self.links[at];
         effort.attempts += u32::from(counted && !link.is_echo()) + (spare - attempt.spare);
         if let Some(pass) = pass {
             // What fails while it is cancelled says nothing about the provider, nor does what it was not asked.

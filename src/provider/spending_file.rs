@@ -14,6 +14,7 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::config::limits::SpendingLimits;
 use crate::config::settings::Config;
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::provider::cost::Tokens;
 use crate::provider::spending::{FILE_BYTES_MAX, Limit, Now, Refusal, Spent};
 use crate::sys::files;
@@ -154,8 +155,19 @@ impl Spending {
         self.checked(&mut state, now).inspect_err(|refusal| self.tell(&mut state, None, *refusal))
     }
 
+    /// Tokens of today, as far as this process has seen, and how many there may be; 0: no limit.
+    pub fn today(&self) -> (u64, u64) {
+        let mut state = self.state();
+        let now = self.now(&mut state);
+        let file = read_file(&self.folder).or_else(empty_if_damaged);
+        state.known = file.unwrap_or_else(|_| std::mem::take(&mut state.known));
+        (state.spent().tokens(now.wall), self.limits.tokens_per_day)
+    }
+
     /// Counts a request.
     pub fn count(&self, provider: &str, tokens: &Tokens) {
+        let Tokens { input_tokens: input, output_tokens: output, estimated_tokens: estimated, .. } = *tokens;
+        self.log.note(Note::Spent { provider, input, output, estimated });
         let mut state = self.state();
         let now = self.now(&mut state);
         self.update(&mut state, now, |_| ((), Some(Change::Request(provider.to_owned(), *tokens, now))));

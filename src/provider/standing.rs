@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::base::clock::{Clock, Mono};
 use crate::base::rng::Rng;
 use crate::observe::event::{Event, Log};
+use crate::observe::metrics_registry::ProviderStanding;
 use crate::provider::ProviderError;
 use crate::provider::breaker::{Breaker, Cause, Opening, Outcome, Pass, REST_MAX, State};
 use crate::provider::budget::Budget;
@@ -55,6 +56,8 @@ pub struct Standing {
 struct Known {
     /// At most [`KEYS_MAX`].
     entries: BTreeMap<String, Entry>,
+    /// By which key each provider was asked last.
+    keys: BTreeMap<String, String>,
     rng: Rng,
 }
 
@@ -148,7 +151,7 @@ impl Entry {
 impl Standing {
     /// Nothing is read before somebody is asked.
     pub fn new(data: &Path, rng: Rng, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> Standing {
-        let known = Known { entries: BTreeMap::new(), rng };
+        let known = Known { entries: BTreeMap::new(), keys: BTreeMap::new(), rng };
         Standing { known: Mutex::new(known), file: Mutex::default(), path: standing_file::path(data), clock, log }
     }
 
@@ -184,6 +187,7 @@ impl Standing {
         let now = self.clock.mono();
         let (admitted, change) = {
             let mut known = locked(&self.known);
+            known.asked(who);
             let entry = known.entry(who.key);
             if let Some(rest) = entry.rest(now) {
                 return Err(rest);
@@ -200,10 +204,17 @@ impl Standing {
 
     /// Whether [`Standing::admit`] would give the right after `delay`.
     pub fn is_free(&self, who: Who<'_>, delay: Duration) -> bool {
+        self.rest(who, delay).is_none()
+    }
+
+    /// Why it would not.
+    pub fn rest(&self, who: Who<'_>, delay: Duration) -> Option<Rest> {
         let now = self.clock.mono().after(delay);
         let mut known = locked(&self.known);
         let entry = known.entry(who.key);
-        entry.rest(now).is_none() && entry.breaker.clone().admit(now).is_ok()
+        let closed = || entry.breaker.clone().admit(now).err();
+        let refused = || Some(Rest { class: entry.reason(), wait: closed()?.wait, is_named: false });
+        entry.rest(now).or_else(refused)
     }
 
     /// What came of an attempt.
@@ -229,6 +240,25 @@ impl Standing {
     pub fn may_retry(&self, who: Who<'_>, after_timeout: bool) -> bool {
         let now = self.clock.mono();
         locked(&self.known).entry(who.key).budget.may_retry(now, after_timeout)
+    }
+
+    /// How each provider stands that was asked, or would have been.
+    pub fn report(&self) -> Vec<ProviderStanding> {
+        let (now, moment) = (self.clock.mono(), Moment::now(self.clock.as_ref()));
+        let known = locked(&self.known);
+        let of = |(name, key): (&String, &String)| {
+            let entry = known.entries.get(key)?;
+            let opening = entry.breaker.opening(now);
+            let left = opening.map_or(Duration::ZERO, |opening| opening.left).max(now.until(entry.not_before));
+            Some(ProviderStanding {
+                name: name.clone(),
+                breaker: entry.breaker.state().name(),
+                class: opening.map(|_| entry.reason().name()),
+                until: (!left.is_zero()).then(|| moment.date(left)),
+                retry_tokens: entry.budget.left(now),
+            })
+        };
+        known.keys.iter().filter_map(of).collect()
     }
 
     fn keep(&self, key: &str) -> io::Result<()> {
@@ -282,6 +312,13 @@ impl Standing {
 }
 
 impl Known {
+    fn asked(&mut self, who: Who<'_>) {
+        if self.keys.get(who.provider).is_none_or(|key| key != who.key) {
+            // Names are those of the configuration, so they are few.
+            self.keys.insert(who.provider.to_owned(), who.key.to_owned());
+        }
+    }
+
     fn entry(&mut self, key: &str) -> &mut Entry {
         if self.entries.len() >= KEYS_MAX && !self.entries.contains_key(key) {
             // More keys than anybody has: what is forgotten costs one request.

@@ -55,13 +55,15 @@ pub struct Supervised {
     pub reload: Sender<()>,
     /// How long a stop may take.
     pub drain: Duration,
+    /// Done once, when the order to stop is given.
+    pub on_stop: Box<dyn FnOnce() + Send>,
 }
 
 /// Waits until every thread has ended, or for as long as a stop may take.
 pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn Log>) -> Ended {
-    let Supervised { channels, exits, threads, signals, stopper, poll, calls, reload, drain } = supervised;
+    let Supervised { channels, exits, threads, signals, stopper, poll, calls, reload, drain, on_stop } = supervised;
     let emit = |event: &Event| log.emit(clock.wall(), event);
-    let mut stopper = Some(stopper);
+    let mut order = Some((stopper, on_stop));
     let mut ended: Option<Ended> = None;
     let mut left = threads;
     let mut stop_begun: Option<Mono> = None;
@@ -107,13 +109,14 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
             },
             default(patience) => {}
         }
-        if stop_now && stop_begun.is_none() {
+        if stop_now && let Some((stopper, on_stop)) = order.take() {
             stop_begun = Some(clock.mono());
-            stopper = None;
+            drop(stopper);
             poll.cancel();
+            on_stop();
         }
     }
-    drop(stopper);
+    drop(order);
     let ended = match ended.unwrap_or(Ended::Signal) {
         Ended::Storage { .. } => Ended::Storage { told: was_told },
         ended => ended,

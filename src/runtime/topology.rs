@@ -23,10 +23,12 @@ use crate::base::id::ChannelId;
 use crate::base::message::Outbound;
 use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds};
+use crate::observe::board::Gauge;
 use crate::observe::event::Log;
 use crate::store::exchange::Left;
 use crate::store::ledger::Ledger;
 use crate::store::writer::{Writer, WriterEnds, sender_of};
+use crate::sys::heartbeat::{self, Heart, Pulse};
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
 use crate::sys::thread::{Exit, spawn};
@@ -34,6 +36,7 @@ use crate::turn::answer::Answerer;
 use crate::turn::dispatcher::{self, ChannelEnds, DispatcherEnds};
 use crate::turn::machine::Names;
 use crate::turn::schedule::Limits;
+use crate::turn::under_way::UnderWay;
 use crate::turn::worker::{self, WorkerEnds};
 
 /// Bounds of the queues that may make somebody wait, and of the one that drops.
@@ -99,6 +102,8 @@ pub struct Plan {
     pub left: Left,
     /// One for each turn worker, and what ends its turn early.
     pub answerers: Vec<(Answerer, Cancel)>,
+    /// The one of the control lane.
+    pub controller: Answerer,
     /// What refusals name.
     pub names: Names,
     /// The way in and out.
@@ -121,6 +126,31 @@ pub struct Started {
     pub threads: usize,
     /// Makes the reader look again at what parks it.
     pub reload: Sender<()>,
+    /// How they show that they live.
+    pub pulses: Vec<Pulse>,
+    /// Queues that make somebody wait, and those to the senders. Whoever keeps them keeps their receiving ends: they are to be let go of
+    /// when the order to stop is given, so that nobody hands anything to a thread that has left.
+    pub gauges: Vec<Gauge>,
+}
+
+/// Those who look at the threads that are being started.
+struct Pulses {
+    seen: Vec<Pulse>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pulses {
+    fn heart(&mut self, name: &str) -> Heart {
+        let (heart, pulse) = heartbeat::pair(name, Arc::clone(&self.clock));
+        self.seen.push(pulse);
+        heart
+    }
+}
+
+/// A look at a queue.
+fn gauge<T: Send + 'static>(name: &str, queue: &Receiver<T>) -> Gauge {
+    let (bound, queue) = (queue.capacity().unwrap_or(0), queue.clone());
+    Gauge { name: name.to_owned(), bound, length: Box::new(move || queue.len()) }
 }
 
 /// A queue whose bound makes somebody wait.
@@ -143,7 +173,8 @@ fn outboxes_for(senders: usize, open_max: usize) -> (Vec<Sender<Outbound>>, Vec<
 /// When the system has no thread left to give. What was started by then ends with the process.
 // long: every queue and every thread, one behind the other.
 pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
-    let Plan { limits, bounds, ledger, left, answerers, names, channel, telemetry_file, rng, clock, log, stop } = plan;
+    let Plan { limits, bounds, ledger, left, answerers, controller, names, channel, rng, clock, log, stop, .. } = plan;
+    let telemetry_file = plan.telemetry_file;
     // After a power cut more turns may be open than there are credits.
     let open_max = limits.credits + left.reopened.len() + left.held.len();
     let Channel { id, threads: channel_threads } = channel;
@@ -157,54 +188,84 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let (appends, appends_out) = queue(bounds.appends);
     let (deliveries, deliveries_out) = queue(bounds.deliveries);
     let (jobs, jobs_out) = bounded(workers);
+    // One control message at a time.
+    let (controls, controls_out) = bounded(1);
+    let under_way = UnderWay::default();
     // One more for a wish of the spool.
     let (notices, notices_out) = bounded(NOTICES_PER_TURN * open_max + 1);
     let (receipts, receipts_out) = bounded(bounds.batch);
     let (reload, reload_out) = bounded(1);
     let (outboxes, outboxes_out) = outboxes_for(senders, open_max);
     let (typing, typing_out): (Vec<_>, Vec<_>) = (0..senders).map(|_| bounded(bounds.typing)).unzip();
-    let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers).map(|_| bounded(1)).unzip();
+    let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers + 1).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));
+    let mut pulses = Pulses { seen: Vec::new(), clock: Arc::clone(&clock) };
+    let mut gauges = vec![
+        gauge("inbox", &inbox_out),
+        gauge("appends", &appends_out),
+        gauge("deliveries", &deliveries_out),
+        gauge("jobs", &jobs_out),
+    ];
+    gauges.extend(outboxes_out.iter().map(|outbox| gauge("outbox", outbox)));
 
     for reopened in &left.reopened {
         if let Some(outbound) = &reopened.reply {
             push(&outboxes[sender_of(&outbound.chat, senders)], outbound.clone());
         }
     }
-    let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes };
-    let writer = Writer::new(ledger, writer_ends, telemetry_file, rng, Arc::clone(&clock), log);
+    let heart = pulses.heart("writer");
+    let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes, heart };
+    let writer = Writer::new(id, ledger, writer_ends, telemetry_file, rng, Arc::clone(&clock), log);
     spawn("writer", exits.clone(), move || writer.run())?;
 
     let mut lanes_out = lanes_out.into_iter().enumerate();
     let mut sender_ends: Vec<SenderEnds> = Vec::new();
-    for (outbox, typing) in outboxes_out.into_iter().zip(typing_out) {
+    let is_joint = matches!(channel_threads, Threads::Joint(_));
+    for (number, (outbox, typing)) in outboxes_out.into_iter().zip(typing_out).enumerate() {
         let (lane_number, lane) = lanes_out.next().expect("there is a lane for every sender");
-        sender_ends.push(SenderEnds { outbox, typing, deliveries: deliveries.clone(), lane, lane_number });
+        // One thread needs one heart, and has it as the reader.
+        let heart = match is_joint {
+            true => heartbeat::pair("", Arc::clone(&pulses.clock)).0,
+            false => pulses.heart(&format!("send-{number}")),
+        };
+        sender_ends.push(SenderEnds { outbox, typing, deliveries: deliveries.clone(), lane, lane_number, heart });
     }
     // The writer ends when every sender has left, so nobody else may hold this end.
     drop(deliveries);
 
-    for (number, (answerer, cancel)) in answerers.into_iter().enumerate() {
+    let turns = answerers.into_iter().enumerate();
+    let turns =
+        turns.map(|(number, (answerer, cancel))| (format!("turn-{number}"), answerer, cancel, jobs_out.clone()));
+    // Nothing in a control message waits, so nothing has to be cancelled.
+    for (name, answerer, cancel, jobs) in turns.chain([("control".to_owned(), controller, Cancel::new(), controls_out)])
+    {
         let (lane_number, lane) = lanes_out.next().expect("there is a lane for every worker");
-        let ends = WorkerEnds {
-            jobs: jobs_out.clone(),
-            appends: appends.clone(),
-            lane,
-            lane_number,
-            cancel,
-            stop: stop.clone(),
-        };
-        spawn(&format!("turn-{number}"), exits.clone(), move || worker::run(answerer, &ends))?;
+        let (appends, under_way, stop) = (appends.clone(), under_way.clone(), stop.clone());
+        let heart = pulses.heart(&name);
+        let ends = WorkerEnds { jobs, appends, lane, lane_number, cancel, under_way, stop, heart };
+        spawn(&name, exits.clone(), move || worker::run(answerer, &ends))?;
     }
 
     let ends = ChannelEnds { channel: id, inbox: inbox_out, receipts, room: Arc::clone(&room), typing };
-    let ends =
-        DispatcherEnds { channels: vec![ends], notices: notices_out, appends, jobs, stop: stop.clone(), clock, names };
+    let (channels, notices, heart) = (vec![ends], notices_out, pulses.heart("dispatcher"));
+    let ends = DispatcherEnds {
+        channels,
+        notices,
+        appends,
+        jobs,
+        controls,
+        under_way,
+        stop: stop.clone(),
+        clock,
+        names,
+        heart,
+    };
     spawn("dispatcher", exits.clone(), move || dispatcher::run(limits, left, ends))?;
 
-    let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop };
+    let heart = pulses.heart(if is_joint { "bridge" } else { "poll" });
+    let ends = ReaderEnds { inbox, receipts: receipts_out, room, reload: reload_out, stop, heart };
     let of_channel = start_channel(channel_threads, ends, sender_ends, exits)?;
-    Ok(Started { threads: 2 + workers + of_channel, reload })
+    Ok(Started { threads: 3 + workers + of_channel, reload, pulses: pulses.seen, gauges })
 }
 
 /// Starts the threads of the channel; how many there are.

@@ -204,6 +204,10 @@ pub struct CommitLog {
     reopenable: Option<Reopenable>,
     dirty: bool,
     latched: bool,
+    /// Bytes written since the last flush.
+    unsynced_bytes: u64,
+    /// Bytes that were flushed since somebody asked.
+    flushed: Option<u64>,
 }
 
 /// The last frame, while it may be written again with more in it.
@@ -248,6 +252,8 @@ impl CommitLog {
             reopenable: None,
             dirty: false,
             latched: false,
+            unsynced_bytes: 0,
+            flushed: None,
         };
         if found.damage.is_some() {
             log.keep_damaged()?;
@@ -321,6 +327,7 @@ impl CommitLog {
         self.storage.write_at(FILES[self.active], frame.offset, &bytes)?;
         self.offset = frame.offset + bytes.len() as u64;
         self.last_crc = crc;
+        self.unsynced_bytes += bytes.len() as u64;
         self.dirty = true;
         self.reopenable = (bytes.len() <= RESEALED_BYTES_MAX).then_some(frame);
         Ok(())
@@ -333,9 +340,16 @@ impl CommitLog {
         }
         self.guarded(|log| log.storage.sync(FILES[log.active]).map_err(LogError::Flush))?;
         self.dirty = false;
+        let bytes = std::mem::take(&mut self.unsynced_bytes);
+        self.flushed = Some(self.flushed.unwrap_or(0) + bytes);
         self.synced_seq = self.seq;
         self.reopenable = None;
         Ok(())
+    }
+
+    /// Bytes that reached the medium since this was last asked; `None` if there was no flush.
+    pub fn take_flushed(&mut self) -> Option<u64> {
+        self.flushed.take()
     }
 
     /// Whether something is in the page cache only.

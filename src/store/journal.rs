@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, reply_weight};
+use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, STOPPED, reply_weight};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
@@ -275,6 +275,11 @@ impl Open {
         record.delivery = Some(closed.outcome);
         record.send_ms = Some(closed.ts.saturating_sub(answer.ts));
         Some(record)
+    }
+
+    /// Whether a person ended its answering.
+    pub fn is_stopped(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.sum.error.as_deref() == Some(STOPPED))
     }
 
     /// The error class of a message that was given up without being asked of a provider.

@@ -12,18 +12,20 @@ use crate::base::clock::Wall;
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, EXPIRED, Inbound, Job, Outcome, Reply};
 use crate::base::rng::Rng;
+use crate::observe::event::Event;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::dead::DeadLetters;
 use crate::store::exchange::{Append, Effect, Folders, Input, Notice, Opening, Readmission, Sizes};
-use crate::store::journal::{Counting, Journal};
+use crate::store::journal::{Counting, Journal, Open};
 use crate::store::owed::OwedLines;
 use crate::store::record::{
     Answer, Attempts, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
 };
 use crate::store::recover::{self, Owed};
+use crate::store::retention::Retention;
 use crate::store::sessions::Sessions;
-use crate::store::spool::Spool;
+use crate::store::spool::{SENT_BY_COMMAND, Spool};
 
 /// Giving up, closing, and what comes after it.
 mod closing;
@@ -110,7 +112,12 @@ impl Ledger {
         Ok((ledger, opening))
     }
 
-    /// Removes dead letters and torn ends of long ago. To be called once a day, with a clock that can be trusted; what
+    /// Session lines are kept for so long from here on.
+    pub fn keep_sessions_for(&mut self, retention: Retention) {
+        self.lines.keep_for(retention);
+    }
+
+    /// Removes dead letters, torn ends and session lines of long ago. To be called once a day, with a clock that can be trusted; what
     /// cannot be removed waits for the next time.
     pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
         let (dead, torn) = (self.dead.tidy(now), self.lines.tidy(now));
@@ -174,8 +181,13 @@ impl Ledger {
     fn stage_reply(&mut self, reply: Reply, now: Wall, records: &mut Vec<Record>, effects: &mut Vec<Effect>) {
         let turn = reply.turn;
         self.replied.push(turn);
-        self.stage(Record::Rep(self.answer(reply, now)), records);
+        let answer = self.answer(reply, now);
+        self.stage(Record::Rep(answer), records);
         self.sync_wanted = true;
+        if self.journal.get(turn).is_some_and(Open::is_stopped) {
+            // Whoever stopped it hears so in another reply.
+            self.close(turn, Outcome::Refused, now, records);
+        }
         let early = self.journal.get(turn).filter(|_| cfg!(rp_break = "no_f2"));
         effects.extend(early.and_then(|open| open.outbound(&self.boot)).map(Effect::Outbound));
         if self.is_expired(turn) && !self.is_first_expired_of_chat(turn) {
@@ -210,7 +222,11 @@ impl Ledger {
                 Effect::Notice(Notice::Accepted(Job { inbound, interrupted: 0, carried_over: false }))
             }
             Some(open) => {
-                let open = OpenRecord { owed: false, k: 0, fin: None, ..*open };
+                let mut open = OpenRecord { owed: false, k: 0, fin: None, ..*open };
+                if open.rx.key.starts_with(SENT_BY_COMMAND) && open.snd == 0 {
+                    // Nobody has begun to send it, whatever was booted since it was written.
+                    open.rep.iter_mut().for_each(|answer| answer.boot.clone_from(&self.boot));
+                }
                 self.stage(Record::Opn(Box::new(Readmitted { key: file, open })), records);
                 let outbound = self.journal.get(turn).and_then(|open| open.outbound(&self.boot));
                 outbound.map_or(Effect::Notice(Notice::Delivered(turn)), Effect::Outbound)
@@ -232,7 +248,8 @@ impl Ledger {
     fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {
         let turn = inbound.turn;
         self.stage(Record::Rx(Received::new(&inbound)), records);
-        self.stage(Record::Rep(self.answer(reply, now)), records);
+        let answer = self.answer(reply, now);
+        self.stage(Record::Rep(answer), records);
         self.sync_wanted = true;
         self.replied.push(turn);
         self.after_sync.push(Effect::Notice(Notice::Refused(inbound)));
@@ -241,9 +258,15 @@ impl Ledger {
         }
     }
 
-    fn answer(&self, reply: Reply, now: Wall) -> Answer {
+    fn answer(&mut self, reply: Reply, now: Wall) -> Answer {
         let received = self.journal.get(reply.turn).map(|open| &open.received);
-        let n = received.and_then(|received| self.lines.last_ordinal(received));
+        // It only saves reading; but who looks after the disk should hear of it.
+        let last = received.map_or(Ok(None), |received| self.lines.last_ordinal(received));
+        let n = last.unwrap_or_else(|error| {
+            let what = "the end of a session".to_owned();
+            self.after_sync.push(Effect::Event(Event::StorageError { what, error: error.to_string() }));
+            None
+        });
         let received = received.map(|received| received.text.as_str());
         Answer {
             id: reply.turn,
@@ -325,6 +348,11 @@ impl Ledger {
         effects.append(&mut self.after_sync);
         self.spool.remove_taken();
         Ok(self.hold_back(effects))
+    }
+
+    /// Bytes of the journal that reached the medium since this was last asked; `None` if there was no flush.
+    pub fn take_flushed(&mut self) -> Option<u64> {
+        self.log.take_flushed()
     }
 
     /// What is to be added to the counters' file. Only after a flush: what a power cut takes back must not be counted.

@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use crate::base::clock::Wall;
+use crate::base::control::Control;
 use crate::base::id::TurnId;
 use crate::observe::event::Event;
 use crate::store::journal::Journal;
 use crate::store::record::{Answer, Received};
+use crate::store::retention::Retention;
 use crate::store::sessions::{Repaired, Sessions};
 use crate::store::transcript::Line;
 
@@ -85,7 +87,7 @@ impl OwedLines {
     }
 
     /// The last ordinal in the session of a message, if that can be told at once.
-    pub fn last_ordinal(&self, received: &Received) -> Option<u64> {
+    pub fn last_ordinal(&self, received: &Received) -> io::Result<Option<u64>> {
         self.sessions.last_ordinal(&stem(received))
     }
 
@@ -109,6 +111,11 @@ impl OwedLines {
             }
         }
         events
+    }
+
+    /// Session lines are kept for so long.
+    pub fn keep_for(&mut self, retention: Retention) {
+        self.sessions.keep_for(retention);
     }
 
     /// Removes what was kept aside long ago.
@@ -177,7 +184,10 @@ impl OwedLines {
         let user = answer.user.as_deref().unwrap_or(&received.text);
         let rid = received.id.to_string();
         let error = answer.sum.error.as_deref();
-        let pair = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
+        let mut pair = Line::pair(&rid, (user, Wall(received.ts)), (&answer.asst, Wall(answer.ts)), error);
+        if let Some(word) = answer.sum.control() {
+            pair = Line::marked(pair, error.is_none() && word == Control::New.name());
+        }
         let missing = pair.into_iter().filter(|line| !present.contains(&(rid.clone(), line.role.clone())));
         let mut lines: Vec<Line> = missing.collect();
         let mut repaired = None;

@@ -148,7 +148,8 @@ fn close_turn(
             parts: Vec::new(),
             sum: summary,
             ts: now.0,
-            n: lines.last_ordinal(&open.received),
+            // Only saves reading.
+            n: lines.last_ordinal(&open.received).unwrap_or(None),
         }));
         lines.write(journal, turn, now);
     }

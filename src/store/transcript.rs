@@ -13,6 +13,12 @@ use crate::base::message::Role;
 /// A longer line is damage.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// The mark of a line behind which the conversation starts over.
+pub const NEW: &str = "new";
+
+/// The mark of what was said to the program and not to the model.
+pub const CONTROL: &str = "control";
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -31,7 +37,7 @@ pub struct Line {
     /// The error class of a failed turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// `new`: the conversation starts over behind this line.
+    /// [`NEW`] or [`CONTROL`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
 }
@@ -50,6 +56,14 @@ impl Line {
             mark: None,
         };
         [line("user", asked, None), line("assistant", answered, error)]
+    }
+
+    /// The two lines of a control message. The answer to `/new` is the line that starts over: `system`, because it is
+    /// what the earlier runtime takes for a remark.
+    pub fn marked(pair: [Line; 2], starts_over: bool) -> [Line; 2] {
+        let [asked, answered] = pair.map(|line| Line { mark: Some(CONTROL.to_owned()), ..line });
+        let start = |line| Line { role: "system".to_owned(), mark: Some(NEW.to_owned()), ..line };
+        [asked, if starts_over { start(answered) } else { answered }]
     }
 
     /// The role, if it is one a model knows.

@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
 
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::{Clock, Mono, Wall};
+use crate::base::id::ChannelId;
 use crate::base::message::{Chat, Delivery, Outbound};
 use crate::base::rng::Rng;
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::observe::telemetry_file;
 use crate::store::commit_log::LogError;
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::ledger::Ledger;
+use crate::sys::heartbeat::Heart;
 use crate::sys::queue::push;
 
 /// Longest time a record that nobody waits for stays in the page cache only.
@@ -31,6 +34,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Shortest time between two looks for what was kept aside long ago.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a round may take, waiting and writing included.
+const ROUND_MAX: Duration = Duration::from_secs(10);
 
 /// Items taken into one frame at most.
 const BATCH_MAX: usize = 64;
@@ -47,6 +53,8 @@ pub struct WriterEnds {
     pub outboxes: Vec<Sender<Outbound>>,
     /// To those who wait for the page cache.
     pub lanes: Vec<Sender<()>>,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// Which sender serves a chat.
@@ -57,6 +65,7 @@ pub fn sender_of(chat: &Chat, senders: usize) -> usize {
 
 /// The thread's state.
 pub struct Writer {
+    channel: ChannelId,
     ledger: Ledger,
     ends: WriterEnds,
     telemetry_path: PathBuf,
@@ -75,6 +84,7 @@ pub struct Writer {
 impl Writer {
     /// A writer that has done nothing yet.
     pub fn new(
+        channel: ChannelId,
         ledger: Ledger,
         ends: WriterEnds,
         telemetry_path: PathBuf,
@@ -84,6 +94,7 @@ impl Writer {
     ) -> Writer {
         let now = clock.mono();
         Writer {
+            channel,
             ledger,
             ends,
             telemetry_path,
@@ -108,6 +119,12 @@ impl Writer {
             self.write_telemetry();
         }
         outcome.map_err(|error| {
+            let kind = match error {
+                LogError::Flush(_) => "flush",
+                LogError::TooLarge => "too_large",
+                LogError::Io(_) | LogError::Latched => "write",
+            };
+            self.log.note(Note::JournalFailed { channel: self.channel, kind });
             let reason = format!("journal: {error}");
             self.log.emit(self.clock.wall(), &Event::Fatal { reason: reason.clone() });
             reason
@@ -116,23 +133,41 @@ impl Writer {
 
     fn serve(&mut self) -> Result<(), LogError> {
         let mut flush_due: Option<Mono> = None;
+        self.ends.heart.within(ROUND_MAX);
         while let Some(batch) = self.next_batch(flush_due)? {
+            let begun = self.clock.mono();
             let effects = self.ledger.write(batch, self.clock.wall())?;
             self.perform(effects);
-            let now = self.clock.mono();
+            let now = self.committed(begun);
             if self.ledger.is_dirty() && flush_due.is_none() {
                 flush_due = Some(now.after(FLUSH_AFTER));
             }
             if self.ledger.sync_wanted() || flush_due.is_some_and(|due| now >= due) {
                 flush_due = None;
-                let effects = self.ledger.sync(self.clock.wall())?;
-                self.perform(effects);
+                self.sync(now)?;
             }
             self.periodic(now)?;
+            self.ends.heart.within(ROUND_MAX);
         }
+        self.sync(self.clock.mono())?;
+        self.note_open();
+        Ok(())
+    }
+
+    fn sync(&mut self, begun: Mono) -> Result<(), LogError> {
         let effects = self.ledger.sync(self.clock.wall())?;
+        self.committed(begun);
         self.perform(effects);
         Ok(())
+    }
+
+    /// Measures what was done since `begun`, if there was a flush in it. What time it is now.
+    fn committed(&mut self, begun: Mono) -> Mono {
+        let now = self.clock.mono();
+        if let Some(bytes) = self.ledger.take_flushed() {
+            self.log.note(Note::Committed { channel: self.channel, bytes, flush: begun.until(now) });
+        }
+        now
     }
 
     /// Waits for the first item, then takes what else is there. `None`: both queues are closed.
@@ -178,8 +213,7 @@ impl Writer {
         let now = self.clock.wall();
         let effects = self.ledger.write(std::mem::take(batch), now)?;
         self.perform(effects);
-        let effects = self.ledger.sync(now)?;
-        self.perform(effects);
+        self.sync(self.clock.mono())?;
         self.ends.outboxes.clear();
         Ok(())
     }
@@ -187,7 +221,10 @@ impl Writer {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Notice(notice) => push(&self.ends.notices, notice),
+                Effect::Notice(notice) => {
+                    self.count(&notice);
+                    push(&self.ends.notices, notice);
+                }
                 Effect::Answer(lane) => push(&self.ends.lanes[lane], ()),
                 Effect::Outbound(outbound) => {
                     let sender = sender_of(&outbound.chat, self.ends.outboxes.len());
@@ -201,11 +238,21 @@ impl Writer {
         }
     }
 
+    /// What was taken up again, at a start or by a wish, was counted when it was received.
+    fn count(&self, notice: &Notice) {
+        let outcome = match notice {
+            Notice::Accepted(job) if job.inbound.origin.is_some() => "accepted",
+            Notice::Refused(_) => "refused",
+            Notice::Duplicate(inbound) if inbound.origin.is_some() => "duplicate",
+            _ => return,
+        };
+        self.log.note(Note::Received { channel: self.channel, outcome });
+    }
+
     fn periodic(&mut self, now: Mono) -> Result<(), LogError> {
         if now >= self.telemetry_due && self.ledger.uncounted().is_some() {
             self.telemetry_due = now.after(TELEMETRY_EVERY);
-            let effects = self.ledger.sync(self.clock.wall())?;
-            self.perform(effects);
+            self.sync(now)?;
             self.write_telemetry();
         }
         if now >= self.retry_due {
@@ -214,8 +261,18 @@ impl Writer {
             self.perform(effects);
             self.look_into_spool();
             self.tidy(now);
+            self.note_open();
         }
         Ok(())
+    }
+
+    fn note_open(&self) {
+        let (mut unanswered, mut undelivered, mut oldest) = (0, 0, None);
+        for open in self.ledger.journal().open().filter(|open| open.closed.is_none()) {
+            oldest.get_or_insert(Wall(open.received.ts));
+            *(if open.answer.is_some() { &mut undelivered } else { &mut unanswered }) += 1;
+        }
+        self.log.note(Note::Open { channel: self.channel, unanswered, undelivered, oldest });
     }
 
     /// What is old is only known by a clock that can be trusted.

@@ -25,6 +25,9 @@ use crate::sys::children::{self, Registered, TOKEN_PLACE, TOKEN_VARIABLE};
 /// Between SIGTERM and SIGKILL for a program that may have something to put away.
 pub const TERM_GRACE: Duration = Duration::from_secs(3);
 
+/// The same for one that a person wants to end now.
+const CANCEL_GRACE: Duration = Duration::from_millis(500);
+
 /// How long output is still read after the child has exited, in case a grandchild holds the pipe.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -101,8 +104,9 @@ pub fn run(
         }
     };
     let asked_to_end = converse(&mut child, &mut pipes, input, deadline, clock, cancel, sink);
-    if asked_to_end.is_some() {
-        terminate(&mut child, program.grace, clock);
+    if let Some(end) = asked_to_end {
+        let grace = if end == End::Cancelled { program.grace.min(CANCEL_GRACE) } else { program.grace };
+        terminate(&mut child, grace, clock);
     }
     // What the child left running in its group ends with it. Before the wait, so that the group id is still ours.
     kill_group(&child, Signal::KILL);

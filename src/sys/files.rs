@@ -100,10 +100,11 @@ fn read(path: &Path, bytes_max: u64, way: OFlags) -> io::Result<(Vec<u8>, Metada
 }
 
 /// Replaces a file in one step: readers see the old content or the new. Not flushed: what is written this way can
-/// be counted again.
+/// be counted again. Writers of one file keep each other out, by a lock or by being one; so those that are killed leave one
+/// temporary file in all, and the next one uses it.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
+    temporary.push(".tmp");
     let temporary = Path::new(&temporary);
     let written = open(temporary).and_then(|mut file| {
         file.set_len(0)?;

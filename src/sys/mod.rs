@@ -10,6 +10,10 @@ pub mod companion;
 pub mod entropy;
 /// Files with the modes, locks and atomic replacement we insist on.
 pub mod files;
+/// Threads that say that they live.
+pub mod heartbeat;
+/// Memory, heat and power of the host.
+pub mod machine;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.
@@ -20,7 +24,11 @@ pub mod signal;
 pub mod stop;
 /// The real clock.
 pub mod system_clock;
+/// The mode of the terminal, restored whatever happens.
+pub mod terminal;
 /// Named threads that report how they ended.
 pub mod thread;
+/// What this process uses.
+pub mod usage;
 /// Who we are, and whose files are whose.
 pub mod users;

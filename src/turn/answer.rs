@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
+use crate::base::control::Control;
 use crate::base::id::{SessionId, TurnId};
-use crate::base::message::{EXPIRED, INTERRUPTED, Message, REPLY_BYTES_MAX, Reply, Summary};
+use crate::base::message::{EXPIRED, INTERRUPTED, Message, Path, REPLY_BYTES_MAX, Reply, Role, STOPPED, Summary};
 use crate::base::text;
 use crate::config::settings::{Config, HistoryLimits};
 use crate::observe::event::{Event, Log};
+use crate::observe::note::Note;
 use crate::observe::redact::Redactor;
 use crate::provider::caller::{Caller, Effort};
 use crate::provider::class::Class;
@@ -17,8 +19,11 @@ use crate::provider::spending_file::Asker;
 use crate::provider::{Prompt, ProviderError};
 use crate::store::sessions::{self, History};
 use crate::store::storage::Storage;
+use crate::store::transcript::Line;
 use crate::tool::{self, Context, Tail, TailLine};
-use crate::turn::machine::{Answered, Step, Turn, expired, given_up, refused};
+use crate::turn::control::{self, Facts};
+use crate::turn::control_lane::Order;
+use crate::turn::machine::{Answered, STOPPED_TEXT, Step, Turn, expired, given_up, refused};
 use crate::turn::prompt;
 
 /// Attempts that the end of a process cut off, before a message is given up.
@@ -56,6 +61,8 @@ pub struct Question<'a> {
     pub interrupted: u32,
     /// Whose limit of questions it falls under; `None`: nobody's.
     pub asker: Option<Asker<'a>>,
+    /// What is wanted, if it is a control message.
+    pub order: Option<&'a Order>,
 }
 
 /// Answers questions, one at a time.
@@ -67,6 +74,7 @@ pub struct Answerer {
     history: HistoryLimits,
     deadline: Duration,
     sessions: Box<dyn Storage>,
+    since: Mono,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     redactor: Redactor,
@@ -82,7 +90,7 @@ impl Answerer {
         log: Arc<dyn Log>,
     ) -> Answerer {
         let (provider, model) = (config.provider.name.clone(), config.provider.model.clone());
-        let system = prompt::system(&provider, &model);
+        let system = prompt::system();
         let (history, deadline) = (config.history, config.provider.deadline);
         Answerer {
             caller,
@@ -92,28 +100,39 @@ impl Answerer {
             history,
             deadline,
             sessions,
+            since: clock.mono(),
             clock,
             log,
             redactor: Redactor::new(&config.secrets),
         }
     }
 
-    /// The reply; `None` if the work was cancelled before there was one.
-    pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Option<Reply> {
+    /// How long a question may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// The reply. `Err` if the work was cancelled before there was one: what is to be kept if a person wanted that.
+    pub fn answer(&mut self, question: &Question<'_>, cancel: &Cancel) -> Result<Box<Reply>, Box<Reply>> {
         let queued = question.received.until(self.clock.wall());
         let age = self.age(question);
         let mut turn = Turn::begin(question.text);
         let mut effort = Effort::default();
-        let mut failure = None;
+        let (mut failure, mut is_cut) = (None, false);
         let answered = if question.interrupted >= INTERRUPTIONS_MAX {
             unanswered(given_up(&question.turn.to_string()), INTERRUPTED)
         } else if age >= EXPIRED_AFTER {
             unanswered(expired(&question.turn.to_string()), EXPIRED)
+        } else if let Some(order) = question.order {
+            self.obey(question, order)
         } else {
-            self.work(question, &mut turn, &mut effort, &mut failure, cancel)?
+            self.work(question, &mut turn, &mut effort, &mut failure, cancel).unwrap_or_else(|| {
+                is_cut = true;
+                unanswered(STOPPED_TEXT.to_owned(), STOPPED)
+            })
         };
         let names = effort.by.unwrap_or_else(|| (self.provider.clone(), self.model.clone()));
-        let asked = answered.path == crate::base::message::Path::Provider;
+        let asked = answered.path == Path::Provider;
         let summary = Summary {
             path: Some(answered.path),
             provider: names.0,
@@ -129,9 +148,25 @@ impl Answerer {
             queue_ms: Some(u64::try_from(queued.as_millis()).unwrap_or(u64::MAX)),
             input_tokens: effort.input_tokens,
             output_tokens: effort.output_tokens,
+            provider_ms: asked.then_some(effort.provider_ms),
+            response_model: effort.response_model,
+            upstream_id: effort.upstream_id,
         };
         let mark = if age >= DELAYED_AFTER && summary.error.is_none() { DELAYED_MARK } else { "" };
-        Some(reply(question.turn, turn.user_text(question.text), answered.text, mark, summary))
+        let reply = reply(question.turn, turn.user_text(question.text), answered.text, mark, summary);
+        if is_cut { Err(Box::new(reply)) } else { Ok(Box::new(reply)) }
+    }
+
+    /// A control message: asks nobody.
+    fn obey(&mut self, question: &Question<'_>, order: &Order) -> Answered {
+        let is_answer = |line: &Line| line.known_role() == Some(Role::Assistant) && prompt::belongs(line);
+        let limits = HistoryLimits { lines: 1, bytes: usize::MAX };
+        let last = || self.read(question.session, limits, &is_answer).ok()?.lines.pop();
+        let last = matches!(order.control, Control::Last(_)).then(last).flatten().map(|line| line.content);
+        let up = self.since.until(self.clock.mono());
+        let facts = Facts { providers: self.caller.providers(), tokens: self.caller.tokens(), up, last };
+        let text = control::reply(order.control, order.seen, &facts);
+        Answered { text, path: Path::Tool, tool: Some(order.control.name().to_owned()), error: None }
     }
 
     /// Zero as long as the clock is not to be trusted: nothing is late because of a clock that jumped.
@@ -155,7 +190,12 @@ impl Answerer {
         loop {
             match turn.next().clone() {
                 Step::Reply(answered) => return Some(answered),
-                Step::Run { name, arguments } => turn.on_tool(self.run_tool(question, &name, &arguments)),
+                Step::Run { name, arguments } => {
+                    let output = self.run_tool(question, &name, &arguments);
+                    let source = if turn.is_command() { "user" } else { "model" };
+                    self.log.note(Note::ToolCalled { tool: &name, source, ok: output.is_ok() });
+                    turn.on_tool(output);
+                }
                 Step::Ask => {
                     // A question is admitted once; what a model asks for in answering it belongs to it.
                     let is_first = turn.follow_up().is_empty();
@@ -191,6 +231,9 @@ impl Answerer {
             self.log.emit(self.clock.wall(), &Event::SessionReadError { session, error: error.to_string() });
             History::default()
         });
+        if history.bad_lines > 0 {
+            self.log.note(Note::BadLines { lines: history.bad_lines });
+        }
         let ordinal = history.last_ordinal;
         let messages = prompt::messages(history.lines, question.text, follow_up);
         let said_before = messages.len() - follow_up.len() - 1;
@@ -206,7 +249,7 @@ impl Answerer {
         &self,
         session: &SessionId,
         limits: HistoryLimits,
-        wanted: &dyn Fn(&crate::store::transcript::Line) -> bool,
+        wanted: &dyn Fn(&Line) -> bool,
     ) -> std::io::Result<History> {
         sessions::history(self.sessions.as_ref(), session, limits.lines, limits.bytes, wanted)
     }
@@ -215,11 +258,7 @@ impl Answerer {
         let tail = |count| {
             let limits = HistoryLimits { lines: count, bytes: usize::MAX };
             let history = self.read(question.session, limits, &|_| true).ok()?;
-            let line = |line: crate::store::transcript::Line| TailLine {
-                role: line.role,
-                content: line.content,
-                timestamp: line.timestamp,
-            };
+            let line = |line: Line| TailLine { role: line.role, content: line.content, timestamp: line.timestamp };
             Some(Tail { lines: history.lines.into_iter().map(line).collect(), total: history.last_ordinal })
         };
         let context = Context {
@@ -234,7 +273,7 @@ impl Answerer {
 }
 
 fn unanswered(text: String, error: &'static str) -> Answered {
-    Answered { text, path: crate::base::message::Path::Provider, tool: None, error: Some(error) }
+    Answered { text, path: Path::Provider, tool: None, error: Some(error) }
 }
 
 /// Keeps the reply within its limits and cuts it into parts. The mark is for the person only, not for the conversation.

@@ -3,18 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender};
 
 use crate::base::clock::Clock;
-use crate::base::id::{ChannelId, TurnId};
-use crate::base::message::{Chat, Inbound, Job, reply_weight};
+use crate::base::id::ChannelId;
+use crate::base::message::{Chat, Inbound, Typing, reply_weight};
 use crate::store::exchange::{Append, Left, Notice};
 use crate::store::recover::Reopened;
+use crate::sys::heartbeat::Heart;
 use crate::sys::queue::push;
 use crate::sys::stop::Stop;
-use crate::turn::machine::{Names, history, refusal};
+use crate::turn::machine::{Names, dropped, history, refusal};
 use crate::turn::schedule::{Action, CHAT_OPEN_MAX, Limits, Schedule};
+use crate::turn::under_way::UnderWay;
+use crate::turn::worker::Task;
+
+/// How long one round may take: it may have to wait for the disk.
+const ROUND_MAX: Duration = Duration::from_secs(30);
 
 /// The dispatcher's ends to one channel.
 pub struct ChannelEnds {
@@ -26,8 +33,8 @@ pub struct ChannelEnds {
     pub receipts: Sender<u64>,
     /// How many more messages it may bring; its reader looks before it asks for more.
     pub room: Arc<AtomicUsize>,
-    /// To its senders, by chat: somebody is being answered. Dropped when full.
-    pub typing: Vec<Sender<(TurnId, Chat)>>,
+    /// To its senders, by chat: somebody is being answered, or is not any more (`None`). Dropped when full.
+    pub typing: Vec<Sender<Typing>>,
 }
 
 /// The dispatcher's ends of the queues.
@@ -39,13 +46,19 @@ pub struct DispatcherEnds {
     /// To the writer.
     pub appends: Sender<Append>,
     /// To the turn workers.
-    pub jobs: Sender<Job>,
+    pub jobs: Sender<Task>,
+    /// To the thread of the control lane.
+    pub controls: Sender<Task>,
+    /// Which turns were started, and how they are ended.
+    pub under_way: UnderWay,
     /// The order to stop.
     pub stop: Stop,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What refusals name.
     pub names: Names,
+    /// How it shows that it lives.
+    pub heart: Heart,
 }
 
 /// Runs until the order to stop, or until a bounded run has answered its messages.
@@ -66,8 +79,9 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<(), String> {
     let by_id: HashMap<ChannelId, &ChannelEnds> =
         ends.channels.iter().map(|channel| (channel.channel, channel)).collect();
     loop {
+        ends.heart.within(ROUND_MAX);
         while let Some(action) = schedule.next_action() {
-            perform(action, &by_id, ends)?;
+            perform(action, schedule, &by_id, ends)?;
         }
         for channel in &ends.channels {
             channel.room.store(schedule.room(channel.channel), Ordering::SeqCst);
@@ -83,6 +97,7 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<(), String> {
         wanted.iter().for_each(|channel| {
             select.recv(&channel.inbox);
         });
+        ends.heart.rests();
         let ready = select.ready();
         if ends.stop.requested() {
             return Ok(());
@@ -115,7 +130,12 @@ fn apply(schedule: &mut Schedule, notice: Notice) {
     }
 }
 
-fn perform(action: Action, channels: &HashMap<ChannelId, &ChannelEnds>, ends: &DispatcherEnds) -> Result<(), String> {
+fn perform(
+    action: Action,
+    schedule: &mut Schedule,
+    channels: &HashMap<ChannelId, &ChannelEnds>,
+    ends: &DispatcherEnds,
+) -> Result<(), String> {
     match action {
         Action::Accept(inbound) => append(ends, Append::Accept(inbound))?,
         Action::Refuse { inbound, told } => {
@@ -134,17 +154,27 @@ fn perform(action: Action, channels: &HashMap<ChannelId, &ChannelEnds>, ends: &D
         }
         Action::Start(job) => {
             if let Some(channel) = channels.get(&job.inbound.channel) {
-                let sender = crate::store::writer::sender_of(&job.inbound.chat, channel.typing.len());
-                // Only a courtesy: a full queue drops it.
-                let _ = channel
-                    .typing
-                    .get(sender)
-                    .map(|typing| typing.try_send((job.inbound.turn, job.inbound.chat.clone())));
+                show_typing(channel, &job.inbound.chat, (job.inbound.turn, Some(job.inbound.chat.clone())));
             }
-            push(&ends.jobs, job);
+            ends.under_way.order(job.inbound.turn);
+            push(&ends.jobs, Task::Turn(job));
         }
+        Action::Control(order) => push(&ends.controls, Task::Control(order)),
+        Action::Stop { turn, chat } => {
+            if !ends.under_way.stop(turn) {
+                schedule.on_too_late(turn);
+            }
+            channels.values().for_each(|channel| show_typing(channel, &chat, (turn, None)));
+        }
+        Action::Drop(inbound) => append(ends, Append::Reply(Box::new(dropped(&inbound, &ends.names))))?,
     }
     Ok(())
+}
+
+/// Only a courtesy: a full queue drops it.
+fn show_typing(channel: &ChannelEnds, chat: &Chat, typing: Typing) {
+    let sender = crate::store::writer::sender_of(chat, channel.typing.len());
+    let _ = channel.typing.get(sender).map(|queue| queue.try_send(typing));
 }
 
 fn append(ends: &DispatcherEnds, append: Append) -> Result<(), String> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::message::{HISTORY, HISTORY_AFTER, Inbound, Message, Path, Reply, Role, Summary};
+use crate::base::message::{HISTORY, HISTORY_AFTER, Inbound, Message, Path, Reply, Role, STOPPED, Summary};
 use crate::provider::class::Class;
 use crate::provider::spending::Refusal;
 use crate::tool::command::{self, ToolCall};
@@ -73,6 +73,11 @@ impl Turn {
     /// What to do now.
     pub fn next(&self) -> &Step {
         &self.step
+    }
+
+    /// Whether the person asked for the tool.
+    pub fn is_command(&self) -> bool {
+        self.command.is_some()
     }
 
     /// What the transcript shows as the person's line.
@@ -148,7 +153,7 @@ pub fn refused(refusal: &Refusal, reference: &str) -> String {
 }
 
 /// Rounded up: a person who comes back then is not too early.
-fn in_words(wait: Duration) -> String {
+pub(super) fn in_words(wait: Duration) -> String {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let (count, unit) = match seconds {
         0..=90 => (seconds, "second"),
@@ -186,6 +191,21 @@ pub fn refusal(inbound: &Inbound, open_max: usize, names: &Names) -> Reply {
 pub fn history(inbound: &Inbound, names: &Names) -> Reply {
     let minutes = HISTORY_AFTER.as_secs() / 60;
     unasked(inbound, format!("(Not answered: it came more than {minutes} minutes late.)"), HISTORY, names)
+}
+
+/// What stands in the conversation beside a message whose answer a person does not want any more. It is not sent: the
+/// person is told by the reply to that wish.
+pub const STOPPED_TEXT: &str = "(Stopped.)";
+
+/// The reply to a message that waited when its chat was stopped.
+pub fn dropped(inbound: &Inbound, names: &Names) -> Reply {
+    unasked(inbound, STOPPED_TEXT.to_owned(), STOPPED, names)
+}
+
+/// What a reply becomes that was known only after its turn was stopped.
+pub fn stopped(reply: Reply) -> Reply {
+    let summary = Summary { error: Some(STOPPED.to_owned()), response_chars: 0, ..reply.summary };
+    Reply { text: STOPPED_TEXT.to_owned(), parts: vec![STOPPED_TEXT.to_owned()], summary, ..reply }
 }
 
 /// The reply to a message that no model was asked about.

@@ -2,6 +2,10 @@
 
 /// One turn, answered.
 pub mod answer;
+/// What a control message is answered with.
+pub mod control;
+/// Which control message next.
+pub mod control_lane;
 /// The loop around `schedule.rs`.
 pub mod dispatcher;
 /// One turn as a state machine.
@@ -10,5 +14,7 @@ pub mod machine;
 pub mod prompt;
 /// Which turn next.
 pub mod schedule;
+/// How one turn is ended.
+pub mod under_way;
 /// The loop around `answer.rs`.
 pub mod worker;

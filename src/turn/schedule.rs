@@ -6,15 +6,19 @@
 //! - [`REPLIES_BYTES_MAX`] bytes of undelivered replies: no further turn starts until some are delivered;
 //! - [`CHAT_OPEN_MAX`] turns of one session that are not closed: further messages are refused, told at most every
 //!   [`REFUSAL_EVERY`];
-//! - a message whose answering ended the process before runs alone, so that it cannot take others with it.
+//! - a message whose answering ended the process before runs alone, so that it cannot take others with it;
+//! - a message for the program itself (`/stop` and its like) passes all of these but the credits. [`CONTROLS_OPEN_MAX`] more
+//!   of them may be open in a session, and [`CONTROLS_BYTES_MAX`] more bytes of their replies.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::clock::Mono;
+use crate::base::control::{self, Control};
 use crate::base::id::{ChannelId, TurnId};
-use crate::base::message::{Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
+use crate::base::message::{Chat, Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
 use crate::store::exchange::{Held, Readmission};
+use crate::turn::control_lane::{ControlLane, Order, Seen};
 
 /// Bytes of open messages of one channel.
 pub const OPEN_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +28,12 @@ pub const REPLIES_BYTES_MAX: usize = 2 << 20;
 
 /// Turns of one session that are not closed.
 pub const CHAT_OPEN_MAX: usize = 32;
+
+/// Control messages of one session beyond that.
+pub const CONTROLS_OPEN_MAX: usize = 8;
+
+/// Bytes of undelivered replies to control messages beyond [`REPLIES_BYTES_MAX`].
+pub const CONTROLS_BYTES_MAX: usize = 64 * 1024;
 
 /// Shortest time between two refusals that one session is told.
 pub const REFUSAL_EVERY: Duration = Duration::from_secs(10);
@@ -55,6 +65,17 @@ pub enum Action {
     Readmit(Box<Readmission>),
     /// Work on a turn.
     Start(Job),
+    /// Answer a control message.
+    Control(Box<Order>),
+    /// End a turn that was started.
+    Stop {
+        /// Which one.
+        turn: TurnId,
+        /// Its chat, which is not shown "typing" any more.
+        chat: Chat,
+    },
+    /// Close a message that waited: a person does not want its answer any more.
+    Drop(Inbound),
     /// Tell the reader that its message is durable.
     Receipt {
         /// The channel.
@@ -89,6 +110,7 @@ pub struct Schedule {
     channels: HashMap<ChannelId, Use>,
     turns: HashMap<TurnId, OpenTurn>,
     waiting: HashMap<String, VecDeque<Job>>,
+    controls: ControlLane,
     /// Sessions with waiting turns and none running, in the order they are served.
     ready: VecDeque<String>,
     running: HashSet<TurnId>,
@@ -113,6 +135,7 @@ impl Schedule {
             channels: HashMap::new(),
             turns: HashMap::new(),
             waiting: HashMap::new(),
+            controls: ControlLane::default(),
             ready: VecDeque::new(),
             running: HashSet::new(),
             open: HashMap::new(),
@@ -152,7 +175,8 @@ impl Schedule {
             self.actions.push_back(Action::Refuse { inbound, told: false });
             return;
         }
-        let refuse = self.open.get(&session).is_some_and(|open| *open >= CHAT_OPEN_MAX);
+        let more = if control::parse(&inbound.text).is_some() { CONTROLS_OPEN_MAX } else { 0 };
+        let refuse = self.open.get(&session).is_some_and(|open| *open >= CHAT_OPEN_MAX + more);
         self.take_credit(&inbound, 0);
         if !refuse {
             self.actions.push_back(Action::Accept(inbound));
@@ -174,15 +198,53 @@ impl Schedule {
     /// The message is durable.
     pub fn on_accepted(&mut self, job: Job) {
         self.receipt(&job.inbound);
-        self.enqueue(job);
+        self.take_up(job);
     }
 
     /// An earlier process accepted the message, and perhaps answered it.
     pub fn on_reopened(&mut self, job: Job, reply_weight: Option<usize>) {
         self.take_credit(&job.inbound, reply_weight.unwrap_or(0));
         if reply_weight.is_none() {
-            self.enqueue(job);
+            self.take_up(job);
         }
+    }
+
+    fn take_up(&mut self, job: Job) {
+        match control::parse(&job.inbound.text) {
+            Some(control) => self.control(control, job),
+            None => self.enqueue(job),
+        }
+    }
+
+    /// What it ends are the turns of its session that came before it.
+    fn control(&mut self, control: Control, job: Job) {
+        let session = job.inbound.session().stem().to_owned();
+        let (open, running) = (self.turns.len().saturating_sub(1), self.running.len());
+        let mut seen = Seen { open, running, ..Seen::default() };
+        let (mut behind, mut dropped) = (None, Vec::new());
+        if control.ends_turns() {
+            let of_session = |turn: &TurnId| self.turns.get(turn).is_some_and(|open| open.session == session);
+            behind = self.running.iter().copied().find(of_session);
+            let chat = job.inbound.chat.clone();
+            self.actions.extend(behind.map(|turn| Action::Stop { turn, chat }));
+            dropped = self.take_waiting(&session);
+            (seen.stopped, seen.dropped) = (behind.is_some(), dropped.len());
+        }
+        let dropped = self.controls.push(Order { job, control, seen }, session, behind, dropped);
+        self.actions.extend(dropped.into_iter().map(Action::Drop));
+    }
+
+    fn take_waiting(&mut self, session: &str) -> Vec<Inbound> {
+        let jobs = self.waiting.remove(session).unwrap_or_default();
+        self.ready.retain(|ready| ready != session);
+        let dropped: Vec<Inbound> = jobs.into_iter().map(|job| job.inbound).collect();
+        self.suspects.retain(|suspect| dropped.iter().all(|inbound| inbound.turn != *suspect));
+        dropped
+    }
+
+    /// A turn that was to end was answered before.
+    pub fn on_too_late(&mut self, turn: TurnId) {
+        self.controls.on_too_late(turn);
     }
 
     /// An earlier process closed the turn, and its session lines are owed.
@@ -227,6 +289,8 @@ impl Schedule {
 
     /// The answer is durable and holds `weight` bytes until it is delivered.
     pub fn on_replied(&mut self, turn: TurnId, weight: usize) {
+        let dropped = self.controls.on_replied(turn);
+        self.actions.extend(dropped.into_iter().map(Action::Drop));
         let Some(open) = self.turns.get_mut(&turn) else { return };
         self.reply_bytes = self.reply_bytes - open.reply_weight + weight;
         open.reply_weight = weight;
@@ -255,7 +319,29 @@ impl Schedule {
 
     /// What to do now, one at a time.
     pub fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front().or_else(|| self.readmit()).or_else(|| self.start_next().map(Action::Start))
+        self.actions
+            .pop_front()
+            .or_else(|| self.start_control())
+            .or_else(|| self.readmit())
+            .or_else(|| self.start_next().map(Action::Start))
+    }
+
+    /// One that repeats an answer needs room as an answer does.
+    fn start_control(&mut self) -> Option<Action> {
+        let held = self.reply_bytes;
+        let order = self.controls.start(|order| {
+            let beyond = if order.weight() < REPLY_WEIGHT_MAX { CONTROLS_BYTES_MAX } else { 0 };
+            held + order.weight() <= REPLIES_BYTES_MAX + beyond
+        })?;
+        self.reserve(order.job.inbound.turn, order.weight());
+        Some(Action::Control(Box::new(order)))
+    }
+
+    fn reserve(&mut self, turn: TurnId, weight: usize) {
+        if let Some(open) = self.turns.get_mut(&turn) {
+            open.reply_weight = weight;
+            self.reply_bytes += weight;
+        }
     }
 
     fn take_credit(&mut self, inbound: &Inbound, reply_weight: usize) {
@@ -322,21 +408,16 @@ impl Schedule {
         if queue.is_empty() {
             self.waiting.remove(&session);
         }
-        if let Some(open) = self.turns.get_mut(&job.inbound.turn) {
-            open.reply_weight = REPLY_WEIGHT_MAX;
-            self.reply_bytes += REPLY_WEIGHT_MAX;
-        }
+        self.reserve(job.inbound.turn, REPLY_WEIGHT_MAX);
         self.running.insert(job.inbound.turn);
         Some(job)
     }
 
     /// While there are suspects, only sessions that have one behind nothing but themselves or other turns of theirs.
     fn may_start(&self, session: &str) -> bool {
-        self.suspects.is_empty()
-            || self
-                .waiting
-                .get(session)
-                .is_some_and(|queue| queue.iter().any(|job| self.suspects.contains(&job.inbound.turn)))
+        let is_suspect = |job: &Job| self.suspects.contains(&job.inbound.turn);
+        let has_suspect = || self.waiting.get(session).is_some_and(|queue| queue.iter().any(is_suspect));
+        !self.controls.bars(session) && (self.suspects.is_empty() || has_suspect())
     }
 }
 
@@ -476,7 +557,7 @@ mod tests {
         use crate::store::{commit_log::FILE_BYTES, ring::RING_KEYS_MAX};
         // One message and one reply may pass a limit that was not reached before them; control characters take six bytes.
         let messages = OPEN_BYTES_MAX + 6 * INBOUND_BYTES_MAX + RECORD_BYTES;
-        let replies = REPLIES_BYTES_MAX + REPLY_WEIGHT_MAX;
+        let replies = REPLIES_BYTES_MAX + REPLY_WEIGHT_MAX + CONTROLS_BYTES_MAX;
         let rest = 16 * RING_KEYS_MAX + 64 * 1024;
         assert!((messages + replies + rest) as u64 <= FILE_BYTES, "{}", messages + replies + rest);
     }

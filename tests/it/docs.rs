@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use rusty_pinch::base::control;
 use rusty_pinch::cli;
 use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{FOREIGN, KEYS};
@@ -15,6 +16,8 @@ use crate::support::repository::root;
 
 use sync::Documents;
 
+/// Examples are run.
+mod examples;
 mod sync;
 
 /// With UPDATE_GOLDEN=1 the file is written anew, and the test still fails once, so that nobody forgets to look.
@@ -46,18 +49,32 @@ fn the_document_of_log_lines_is_made_from_the_table() {
 }
 
 #[test]
+fn the_document_of_metrics_is_made_from_the_table() {
+    equals("docs/metrics.md", &rusty_pinch::observe::metrics_document::markdown());
+}
+
+#[test]
 fn the_document_of_checks_is_made_from_the_table() {
     equals("docs/doctor.md", &rusty_pinch::doctor::document::markdown());
 }
 
 /// Here only what stands between two marks is made.
-#[test]
-fn the_table_of_classes_is_made_from_the_table() {
-    let text = fs::read_to_string(root().join("docs/providers.md")).expect("a document");
-    let [begin, end] = classes::MARKS;
+#[track_caller]
+fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
+    let text = fs::read_to_string(root().join(path)).expect("a document");
     let (before, rest) = text.split_once(begin).expect("a first mark");
     let (_, after) = rest.split_once(end).expect("a second mark");
-    equals("docs/providers.md", &[before, begin, &classes::classes(), end, after].concat());
+    equals(path, &[before, begin, table, end, after].concat());
+}
+
+#[test]
+fn the_table_of_control_words_is_made_from_the_table() {
+    holds_between("docs/control.md", control::MARKS, &control::table());
+}
+
+#[test]
+fn the_table_of_classes_is_made_from_the_table() {
+    holds_between("docs/providers.md", classes::MARKS, &classes::classes());
 }
 
 /// Likewise.
@@ -136,6 +153,9 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("docs/logs.md", "\n## channel_denied\n", "\n## channel_refused\n"),
     ("docs/logs.md", "| `took_ms` |", "| `took` |"),
     ("docs/logs.md", "Level:", "As event=channel_begin. Level:"),
+    ("docs/tour.md", "mkdir -p /tmp/tour && cd /tmp/tour", "mkdir -p /tmp/tour && (cd /tmp/tour"),
+    ("docs/tour.md", "2>&1 | head -1", "2>&1 | (head -1"),
+    ("docs/key-rotation.md", "docker-compose up -d", "docker compose up -d"),
 ];
 
 /// Every error is caught, and every rule is needed: it alone catches one of them.

@@ -8,7 +8,8 @@
 //! Seen to fail with these breakages of the product: commits that are not flushed (`cuts`: lost messages within 20 cuts); a
 //! failed flush that is tried again (`errors`: flushed again); a failed append to a session that nobody is told of
 //! (`errors`); a failed disk that is told by another event (`errors`: nothing told of); a short write that is believed
-//! (`short_writes`: no answer); a start that does not end the programs of the killed worker (`orphans`).
+//! (`short_writes`: no answer); a start that does not end the programs of the killed worker (`orphans`); a
+//! restore whose note of being half-way is not flushed (`restores`).
 
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ mod errors;
 mod full_disk;
 /// Programs that a killed worker had started.
 mod orphans;
+/// Power cuts within a restore.
+mod restores;
 /// Faults that must be noticed: the campaign proves itself.
 mod sabotage;
 /// kill -9 at system calls.

@@ -7,6 +7,8 @@ mod support_responses;
 
 /// Everything that is kept, in one archive and back.
 mod backup;
+/// Bad input through every socket.
+mod bad_input;
 /// kill -9 and SIGTERM at random moments under load.
 mod campaign;
 /// Commands as an operator types them.
@@ -21,6 +23,8 @@ mod contract;
 mod controls;
 /// The same turn with independent programs at the other end.
 mod counterparts;
+/// Nothing makes a worker end again and again.
+mod crash_loop;
 /// Disks that are full, read-only or gone.
 mod disks;
 /// Documents are true.
@@ -29,6 +33,8 @@ mod docs;
 mod doctor;
 /// Kills at system calls, failing calls, power cuts, full disks.
 mod faults;
+/// Readers of foreign bytes, given what a mutator makes.
+mod fuzz;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.
@@ -47,6 +53,10 @@ mod sanitizer;
 mod secrets;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
+/// Every signal, at random instants.
+mod signals;
+/// Many turns with faults, and nothing grows.
+mod soak;
 /// Limits of spending: who is refused, and what is counted.
 mod spending;
 /// Recovery from every crash image of a scripted run.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
 use rusty_pinch::cli::flags::{self, COMMANDS, EXIT_CODES};
 use rusty_pinch::config::keys::{Environment, FOREIGN, Fate, KEYS, Kind, PREFIXES_WITHOUT_EFFECT, Reader, Source};
@@ -17,7 +18,7 @@ pub type Documents = BTreeMap<String, String>;
 
 type Rule = fn(&Documents) -> Vec<String>;
 
-pub const RULES: [Rule; 12] = [
+pub const RULES: [Rule; 14] = [
     variables,
     values,
     commands,
@@ -30,6 +31,8 @@ pub const RULES: [Rule; 12] = [
     every_key_is_named,
     every_event_is_named,
     every_command_is_named,
+    shell_blocks,
+    compose_style,
 ];
 
 /// Every document, the example of settings, and the units and files of deployment.
@@ -109,15 +112,30 @@ fn values(documents: &Documents) -> Vec<String> {
 
 /// A usage line is parsed as if somebody had filled it in.
 fn parses(line: &str) -> Result<(), String> {
-    let line = line.split(" #").next().unwrap_or_default().split(['|', ';', '&']).next().unwrap_or_default();
-    let filled: Vec<OsString> = line
-        .split_whitespace()
-        .map(|word| word.trim_matches(['[', ']']))
-        .filter(|word| !matches!(*word, "…" | "..." | "\\" | "[OPTIONS]" | "OPTIONS" | "COMMAND"))
-        .map(|word| if word == "N" { "1" } else { word.trim_matches(['\'', '"']) })
+    let ends = [" #", " | ", "; ", " && ", " > ", " 2>"];
+    let end = ends.iter().filter_map(|end| line.find(end)).min().unwrap_or(line.len());
+    let filled: Vec<OsString> = words(&line[..end])
+        .into_iter()
+        .map(|word| word.trim_matches(['[', ']']).to_string())
+        .filter(|word| !matches!(word.as_str(), "…" | "..." | "\\" | "[OPTIONS]" | "OPTIONS" | "COMMAND"))
+        .map(|word| if word == "N" { "1".to_string() } else { word.split('|').next().unwrap_or_default().to_string() })
         .map(OsString::from)
         .collect();
     flags::parse(filled).map(|_| ())
+}
+
+/// As a shell splits a line: what stands between quotes is one word.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quote) = (vec![String::new()], None);
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(open), _) if open == letter => quote = None,
+            (None, '"' | '\'') => quote = Some(letter),
+            (None, ' ') => words.push(String::new()),
+            _ => words.last_mut().expect("there is one").push(letter),
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty()).collect()
 }
 
 /// The arguments of ours in a line that calls the program, by its name or its path.
@@ -130,20 +148,16 @@ fn call(line: &str) -> Option<&str> {
 
 fn commands(documents: &Documents) -> Vec<String> {
     for_each(documents, |text, complain| {
-        // Choices stand for one of them.
-        let one = |line: &str| {
-            line.split(' ').map(|word| word.split('|').next().unwrap_or(word)).collect::<Vec<_>>().join(" ")
-        };
         let lines = fenced(text).chain(text.lines().filter(|line| line.starts_with("ExecStart")));
         for line in lines.chain(spans(text)).filter_map(call) {
-            if let Err(error) = parses(&one(line)) {
+            if let Err(error) = parses(line) {
                 complain(format!("rusty-pinch {line}: {error}"));
             }
         }
         for span in spans(text).into_iter().filter(|span| span.contains(" --")) {
             let words: Vec<&str> = span.split(' ').take_while(|word| !word.starts_with('-')).collect();
             let is_command = COMMANDS.iter().any(|command| command.words == words);
-            if let Err(error) = parses(&one(span))
+            if let Err(error) = parses(span)
                 && is_command
                 && !error.contains("needs")
             {
@@ -316,4 +330,43 @@ fn every_command_is_named(documents: &Documents) -> Vec<String> {
     let missing = EXIT_CODES.iter().filter(|(code, meaning)| !text.contains(&format!("\n| {code} | {meaning} |")));
     found.extend(missing.map(|(code, _)| format!("docs/cli.md does not name exit code {code}")));
     found
+}
+
+/// Blocks for a shell, and commands of examples: a shell must be able to read them.
+fn shell_blocks(documents: &Documents) -> Vec<String> {
+    for_each(documents, |text, complain| {
+        for block in text.split("```").skip(1).step_by(2) {
+            let Some((language, lines)) = block.split_once('\n') else { continue };
+            let script = match language.trim() {
+                "bash" | "sh" => lines.to_string(),
+                "console" => lines.lines().filter_map(|line| line.strip_prefix("$ ")).collect::<Vec<_>>().join("\n"),
+                _ => continue,
+            };
+            if let Some(error) = unreadable(&script) {
+                complain(format!("{error} in\n{script}"));
+            }
+        }
+    })
+}
+
+/// What bash does not understand. Where there is none, everything is taken as it is.
+fn unreadable(script: &str) -> Option<String> {
+    let output = Command::new("bash").args(["-n", "-c", script]).output().ok()?;
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).trim().to_string())
+}
+
+/// Compose is called in one way within a file: `docker-compose`, as operators of older systems have it, or the plugin.
+fn compose_style(documents: &Documents) -> Vec<String> {
+    for_each(documents, |text, complain| {
+        let told: Vec<&str> = fenced(text).chain(spans(text)).collect();
+        let is_called = |style: &str| told.iter().any(|line| line.split(style).nth(1).is_some_and(is_call));
+        if is_called("docker-compose") && is_called("docker compose") {
+            complain("docker-compose and docker compose in one file".to_string());
+        }
+    })
+}
+
+/// Not the name of a file, as docker-compose.example.yml is.
+fn is_call(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(' ')
 }

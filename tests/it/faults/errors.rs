@@ -127,6 +127,8 @@ fn writes_that_are_cut_short_lose_nothing_repeat_nothing_unmarked_and_are_told()
             let mut process = stretch.scene.start_through(&limited(limit));
             came_true(CEILING, || !process.is_running() || !told(&process, &NOT_OF_DATA).is_empty());
             came_true(Duration::from_millis(random.between(0, AFTERLIFE_MS_MAX)), || !process.is_running());
+            // What it said when it ended may still be on its way to us.
+            came_true(NOTICE_TIME, || !told(&process, &NOT_OF_DATA).is_empty());
             let what = format!("files of at most {limit} bytes");
             let events = told(&process, &NOT_OF_DATA);
             report.note(&format!("short → {}", events.first().map_or("-", String::as_str)));

@@ -308,6 +308,7 @@ impl Process {
                     asked = self.obey(ledgers, Order::Accept(update_of(inbound.turn), origin), setting)?;
                 }
                 Action::Refuse { .. } | Action::Readmit(_) => return Err("two messages are too many".into()),
+                Action::Control(_) | Action::Stop { .. } | Action::Drop(_) => return Err("nobody asked for it".into()),
                 Action::Start(job) => self.phases[update_of(job.inbound.turn)] = Phase::Started,
                 Action::Receipt { origin, .. } => self.receipt(origin),
             }

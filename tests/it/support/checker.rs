@@ -43,9 +43,8 @@ pub struct Rules {
     /// A power cut may take the confirmation of a reply with it and leave the next reply of the chat sent: then the first
     /// one is repeated behind it, marked. First copies still come in order.
     pub was_power_cut: bool,
-    /// While session lines cannot be written, a chat may have too much open, and what comes then is refused: durably, in
-    /// the session, and told now and then.
-    pub are_refusals_allowed: bool,
+    /// Calls of the system are made to fail, so a provider may be out of reach.
+    pub may_calls_fail: bool,
     /// Nothing may come twice: a notice stands for what may have arrived.
     pub is_at_most_once: bool,
 }
@@ -55,12 +54,12 @@ impl Rules {
         are_marks_allowed: false,
         were_processes_killed: false,
         was_power_cut: false,
-        are_refusals_allowed: false,
+        may_calls_fail: false,
         is_at_most_once: false,
     };
     pub const LOST_ANSWERS: Rules = Rules { are_marks_allowed: true, ..Rules::CALM };
     pub const KILLS: Rules = Rules { were_processes_killed: true, ..Rules::LOST_ANSWERS };
-    pub const FAILING_CALLS: Rules = Rules { are_refusals_allowed: true, ..Rules::KILLS };
+    pub const FAILING_CALLS: Rules = Rules { may_calls_fail: true, ..Rules::KILLS };
     pub const AT_MOST_ONCE: Rules = Rules { are_marks_allowed: false, is_at_most_once: true, ..Rules::KILLS };
     pub const POWER_CUTS: Rules = Rules { was_power_cut: true, ..Rules::KILLS };
 }
@@ -73,8 +72,6 @@ pub struct Verdict {
     pub repeated: usize,
     /// Messages answered with a sentence of the program instead of a reply.
     pub notices: usize,
-    /// Of those, the ones refused because too much was open.
-    pub refused: usize,
     /// Those given up because processes ended within every attempt.
     pub interrupted: usize,
     /// Messages of which a part may not have arrived, and whose writers were told so.
@@ -115,8 +112,7 @@ impl Evidence {
         let mut missing = Vec::new();
         for chat in self.chats().values() {
             let deliveries = chat.deliveries(&mut Vec::new());
-            let open = (0..chat.posted.len())
-                .filter(|position| !chat.is_complete(*position, &deliveries) && !chat.is_refused(*position));
+            let open = (0..chat.posted.len()).filter(|position| !chat.is_complete(*position, &deliveries));
             missing.extend(open.map(|position| format!("{} in {}", chat.posted[position].text, chat.number)));
         }
         missing
@@ -129,7 +125,7 @@ pub fn judge(evidence: &Evidence, rules: Rules) -> Verdict {
     for chat in evidence.chats().values() {
         let deliveries = chat.deliveries(&mut verdict.problems);
         chat.judge_order_and_repeats(&deliveries, rules, &mut verdict);
-        chat.judge_completeness(&deliveries, rules, &mut verdict);
+        chat.judge_completeness(&deliveries, &mut verdict);
         turn_ids.extend(chat.judge_session(&deliveries, &mut verdict.problems));
     }
     judge_lines(evidence, &turn_ids, rules, &mut verdict.problems);

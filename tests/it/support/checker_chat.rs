@@ -90,13 +90,10 @@ impl<'a> Chat<'a> {
                 continue;
             }
             let may_be_late = rules.was_power_cut && delivery.is_marked && first_copies.contains_key(&place);
-            let is_refusal = rules.are_refusals_allowed && delivery.nonce.is_none();
-            if place < latest && !may_be_late && !is_refusal {
+            if place < latest && !may_be_late {
                 verdict.problems.push(format!("{name} was overtaken"));
             }
-            if !is_refusal {
-                latest = latest.max(place);
-            }
+            latest = latest.max(place);
             verdict.marked += usize::from(delivery.is_marked);
             if delivery.is_marked && !rules.are_marks_allowed {
                 verdict.problems.push(format!("{name} is marked as a repeat without reason"));
@@ -139,17 +136,13 @@ impl<'a> Chat<'a> {
         pair[1]["error"].as_str().map(str::to_string)
     }
 
-    /// The session says that too much was open to take it.
-    pub fn is_refused(&self, position: usize) -> bool {
-        self.error_class(position).as_deref() == Some("busy")
-    }
-
     /// A message that was given up had its attempts: after each of them a process was started.
     fn judge_apology(&self, position: usize, told: Option<Instant>, verdict: &mut Verdict) {
         let posted = self.posted[position];
         verdict.notices += 1;
         match self.error_class(position).as_deref() {
-            Some("busy") => verdict.refused += 1,
+            // Nobody here ever has so much open.
+            Some("busy") => verdict.problems.push(format!("chat {}: {:?} was refused", self.number, posted.text)),
             Some("interrupted") => {
                 verdict.interrupted += 1;
                 let is_between = |start: &&Instant| **start > posted.at && told.is_some_and(|told| **start < told);
@@ -163,7 +156,7 @@ impl<'a> Chat<'a> {
         }
     }
 
-    pub fn judge_completeness(&self, deliveries: &[Delivery<'_>], rules: Rules, verdict: &mut Verdict) {
+    pub fn judge_completeness(&self, deliveries: &[Delivery<'_>], verdict: &mut Verdict) {
         for (position, posted) in self.posted.iter().enumerate() {
             let name = format!("chat {}: {:?} (update {})", self.number, posted.text, posted.update);
             let (doubts, answers): (Vec<_>, Vec<_>) =
@@ -172,10 +165,6 @@ impl<'a> Chat<'a> {
             verdict.doubted += usize::from(!doubts.is_empty());
             match nonces.len() {
                 0 if !doubts.is_empty() => {}
-                0 if rules.are_refusals_allowed && self.is_refused(position) => {
-                    verdict.notices += 1;
-                    verdict.refused += 1;
-                }
                 0 => verdict.problems.push(format!("{name} was lost")),
                 1 if nonces.contains(&None) => {
                     self.judge_apology(position, answers.first().map(|one| one.at), verdict);

@@ -134,15 +134,20 @@ fn the_judge_notices_a_lost_message() {
     notices("answered in part", |evidence| evidence.replies[1].1.push_str(" ~1.0 ~1.1"));
 }
 
-/// A refusal that was not told is in the session; elsewhere than at failing calls it counts as lost.
+/// Nobody in a campaign ever has so much open that a message may be refused, whether it is told or not.
 #[test]
-fn the_judge_accepts_refusals_only_where_they_are_allowed() {
-    let refuse = |evidence: &mut Evidence| {
-        evidence.sent.pop();
+fn the_judge_notices_a_refusal() {
+    let busy = |evidence: &mut Evidence| {
         replace_session(evidence, "\"content\":\"reply #1 to two\"", "\"content\":\"no\",\"error\":\"busy\"");
     };
-    accepts(Rules::FAILING_CALLS, refuse);
-    notices_under(Rules::KILLS, "was lost", refuse);
+    notices_under(Rules::FAILING_CALLS, "was refused", |evidence| {
+        evidence.sent[1] = sent("Sorry, too much is open. (ref rp-b)");
+        busy(evidence);
+    });
+    notices_under(Rules::FAILING_CALLS, "was lost", |evidence| {
+        evidence.sent.pop();
+        busy(evidence);
+    });
 }
 
 #[test]

@@ -111,6 +111,7 @@ struct State {
     /// What such a question is answered with, and the key that is excepted.
     probe_status: Option<(u16, Option<String>)>,
     probe_wait: Wait,
+    is_brief: bool,
     random: Random,
 }
 
@@ -131,6 +132,7 @@ impl FakeProvider {
             probed: Vec::new(),
             probe_status: None,
             probe_wait: Wait::No,
+            is_brief: false,
             random,
         };
         let state = Arc::new(Mutex::new(state));
@@ -183,6 +185,11 @@ impl FakeProvider {
         lock(&self.state).latency_ms = (low_ms, high_ms);
     }
 
+    /// From here on bodies and headers of calls are not kept: a long run would fill the memory with them.
+    pub fn be_brief(&self) {
+        lock(&self.state).is_brief = true;
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.state).asked.clone()
     }
@@ -218,12 +225,13 @@ fn handle(state: &Mutex<State>, request: &Request) -> Answer {
     let mut state = lock(state);
     let nonce = state.asked.len();
     let streams = body["stream"] == true;
+    let (body, headers) = if state.is_brief { Default::default() } else { (body, request.headers.clone()) };
     state.asked.push(Asked {
         text: text.clone(),
         nonce,
         at: now(),
         body,
-        headers: request.headers.clone(),
+        headers,
         path: request.path.clone(),
         connection: request.connection,
     });

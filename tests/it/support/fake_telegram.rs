@@ -76,6 +76,7 @@ impl FakeTelegram {
             counts: HashMap::new(),
             script: Script::new(random.next()),
             token: TOKEN.to_string(),
+            is_brief: false,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -149,6 +150,11 @@ impl FakeTelegram {
         let mut state = self.shared.lock();
         assert!(state.queue.is_empty(), "ids are reset only while the queue is empty");
         state.next_update = id;
+    }
+
+    /// From here on bodies of calls are not kept: a long run would fill the memory with them.
+    pub fn be_brief(&self) {
+        self.shared.lock().is_brief = true;
     }
 
     pub fn fault(&self, fault: Fault) {

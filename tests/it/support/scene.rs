@@ -91,8 +91,9 @@ impl Scene {
     pub fn kill(&self, mut process: Process) {
         process.kill();
         drop(process);
-        self.telegram.interrupt_polls();
         until("the connections of a killed worker end", || {
+            // Again and again: the server may read the last poll of a dead worker only now.
+            self.telegram.interrupt_polls();
             self.telegram.server().open_count() == 0 && self.provider.server().open_count() == 0
         });
     }

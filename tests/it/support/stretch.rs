@@ -171,9 +171,6 @@ impl Stretch {
         report.marked += verdict.marked;
         report.repeats += verdict.repeated;
         report.notices += verdict.notices;
-        if verdict.refused > 0 {
-            report.count_of("known: refused while session lines are owed", verdict.refused);
-        }
         let traces = self.traces();
         let uncounted = if expect.rules.was_power_cut { UNCOUNTED_MAX } else { 0 };
         let calls_max = (1 + RETRIES) * (1 + ATTEMPTS_CUT_MAX + uncounted);
@@ -222,10 +219,10 @@ impl Stretch {
 /// A message that was interrupted too often is judged by itself. Any other apology tells of calls that failed: there may be
 /// some only where calls were made to fail, or where a provider was left alone after a row of failures.
 fn unexplained(verdict: &Verdict, rules: Rules, lines: &[String]) -> Option<String> {
-    let count = verdict.notices - verdict.refused - verdict.interrupted;
+    let count = verdict.notices - verdict.interrupted;
     let unasked = lines.iter().filter(|line| is_unasked(line)).count();
     let was_left_alone = lines.iter().any(|line| line.contains("\"event\":\"provider_state\""));
-    let may_fail = rules.are_refusals_allowed || was_left_alone;
+    let may_fail = rules.may_calls_fail || was_left_alone;
     let most = if may_fail { verdict.messages / 10 + unasked } else { 0 };
     (count > most).then(|| format!("{count} of {} are apologies, and {most} explained", verdict.messages))
 }

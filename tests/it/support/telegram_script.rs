@@ -57,6 +57,11 @@ impl Fault {
         Fault::new(Effect::Instead(Answer::json(status, body)))
     }
 
+    /// An answer that says it is JSON.
+    pub fn raw(status: u16, body: &str) -> Fault {
+        Fault::new(Effect::Instead(Answer::new(status, body).header("Content-Type", "application/json")))
+    }
+
     /// The connection is reset and the server did nothing; the client cannot tell this from `lost_answer`.
     pub fn reset() -> Fault {
         Fault::new(Effect::Instead(Answer::new(200, "").shaped(Shape::ResetBefore)))

@@ -50,6 +50,8 @@ pub struct State {
     pub script: Script,
     /// The one that is valid.
     pub token: String,
+    /// Bodies are not kept.
+    pub is_brief: bool,
 }
 
 /// Called, before the answer, with the ids a `getUpdates` made the server forget.
@@ -118,8 +120,8 @@ impl Shared {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let mut state = self.lock();
         let number = state.calls.len();
-        let call =
-            Call { method: method.clone(), body: body.clone(), at: now(), connection: request.connection, status: 0 };
+        let kept = if state.is_brief { Value::Null } else { body.clone() };
+        let call = Call { method: method.clone(), body: kept, at: now(), connection: request.connection, status: 0 };
         state.calls.push(call);
         let effect = state.script.next_for(&method, body["chat_id"].as_i64());
         drop(state);
@@ -180,7 +182,8 @@ impl Shared {
         }
         let mut state = self.lock();
         let message = state.take_message_number();
-        let sent = Sent { chat, text: text.to_string(), message, at: now(), body: body.clone(), is_answer_lost };
+        let kept = if state.is_brief { Value::Null } else { body.clone() };
+        let sent = Sent { chat, text: text.to_string(), message, at: now(), body: kept, is_answer_lost };
         let counts = state.counts.entry(chat).or_default();
         counts.sent += 1;
         counts.distinct.insert(text.strip_prefix(MARK).unwrap_or(text).to_string());

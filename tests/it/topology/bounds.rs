@@ -11,14 +11,18 @@ use rusty_pinch::base::id::{ChannelId, TurnId};
 use rusty_pinch::base::message::Delivery;
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
+use rusty_pinch::config::keys::Source;
+use rusty_pinch::config::settings::Config;
 use rusty_pinch::observe::event::{Event, Log};
+use rusty_pinch::provider::caller::{Caller, Shared};
 use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Threads, Work, start};
 use rusty_pinch::store::exchange::Folders;
 use rusty_pinch::store::exchange::Left;
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::ledger::Ledger;
-use rusty_pinch::sys::stop;
+use rusty_pinch::sys::stop::{self, Stop};
 use rusty_pinch::sys::system_clock::SystemClock;
+use rusty_pinch::turn::answer::Answerer;
 use rusty_pinch::turn::machine::Names;
 use rusty_pinch::turn::schedule::Limits;
 
@@ -107,6 +111,16 @@ impl Standstill {
     }
 }
 
+/// One that is never asked.
+fn idle_answerer(disk: &TornDisk, clock: &Arc<dyn Clock>, stop: &Stop) -> Answerer {
+    let environment = [("RUSTY_PINCH_PROVIDER".to_string(), ("local".to_string(), Source::Environment))];
+    let config = Config::load(&environment.into()).expect("a configuration");
+    let (mut rng, log): (Rng, Arc<dyn Log>) = (Rng::from_seed(4), Arc::new(Silent));
+    let shared = Shared::new(&config, &mut rng, clock, &log);
+    let caller = Caller::new(&config, &shared, rng, Arc::clone(clock), stop.clone(), Arc::clone(&log));
+    Answerer::new(&config, caller, disk.folder("sessions"), Arc::clone(clock), log)
+}
+
 /// Two records wait for the disk, one is in the dispatcher's hand, one in the inbox; three reports wait.
 #[test]
 fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
@@ -130,6 +144,7 @@ fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
         ledger,
         left: Left::default(),
         answerers: Vec::new(),
+        controller: idle_answerer(&disk, &clock, &stop),
         names: Names { provider: String::new(), model: String::new() },
         channel: Channel {
             id: ChannelId::Telegram,

@@ -192,7 +192,8 @@ impl Sender {
             Some(text) => (true, text),
             None => (false, attempt.text.as_str()),
         };
-        seen.arrived.push(Arrived { chat: chat.clone(), text: text.to_string(), marked });
+        let update = seen.turns[&attempt.turn];
+        seen.arrived.push(Arrived { update, chat: chat.clone(), text: text.to_string(), marked });
         if luck < town.plan.refusals + town.plan.losses {
             return Sent::Unknown;
         }

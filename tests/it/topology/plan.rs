@@ -78,6 +78,14 @@ impl Plan {
             let poison = if random.chance(500) { Poison::Panic } else { Poison::Kill };
             plan.poison = Some((plan.letters[at].update, poison));
         }
+        if random.chance(400) {
+            let poisoned = plan.poison.map(|(update, _)| plan.chat(update).to_string());
+            for letter in plan.letters.iter_mut().filter(|letter| Some(&letter.chat) != poisoned.as_ref()) {
+                if random.chance(200) {
+                    letter.text = format!("/stop {}", letter.update);
+                }
+            }
+        }
         plan.blocked = random.chance(200).then(|| plan.letters[0].chat.clone());
         // A message that was interrupted three times is given up, so no more than two crashes hit an innocent one.
         let crashes = if plan.poison.is_some() { 1 } else { 2 };
@@ -98,6 +106,17 @@ impl Plan {
         Plan { credits: vec![5], workers: 2, network_stalls: 0, model_stalls: 0, ..calm }
     }
 
+    pub fn letter(&self, update: u64) -> &Letter {
+        self.letters.iter().find(|letter| letter.update == update).expect("a message of this run")
+    }
+
+    /// Whether a later message of its chat may have ended it.
+    pub fn may_be_stopped(&self, letter: &Letter) -> bool {
+        let is_later_stop =
+            |other: &Letter| other.update > letter.update && other.chat == letter.chat && other.is_stop();
+        !letter.is_stop() && self.letters.iter().any(is_later_stop)
+    }
+
     pub fn has_power_cut(&self) -> bool {
         self.ends.iter().any(|end| matches!(end, End::PowerCut { .. }))
     }
@@ -109,8 +128,7 @@ impl Plan {
     }
 
     pub fn chat(&self, update: u64) -> &str {
-        let letter = self.letters.iter().find(|letter| letter.update == update);
-        &letter.expect("a message of this run").chat
+        &self.letter(update).chat
     }
 }
 

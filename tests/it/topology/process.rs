@@ -153,7 +153,8 @@ impl Process {
             bounds: town.plan.bounds,
             ledger,
             left: Left { reopened: opening.reopened, held: opening.held },
-            answerers: outside.answerers(&calls, &mut rng),
+            answerers: calls.iter().map(|cancel| (outside.answerer(&mut rng), cancel.clone())).collect(),
+            controller: outside.answerer(&mut rng),
             names: Names { provider: "compatible".to_string(), model: "script".to_string() },
             channel: outside.channel(opening.next_positions.get(&ACCOUNT).copied(), &mut rng),
             telemetry_file: town.counters(),
@@ -163,7 +164,7 @@ impl Process {
             stop: stop.clone(),
         };
         let (exits, exits_out) = bounded(64);
-        let Started { threads, reload } = start(wiring, &exits).expect("threads");
+        let Started { threads, reload, .. } = start(wiring, &exits).expect("threads");
         let (signals, signals_out) = bounded(8);
         let supervised = Supervised {
             channels: vec![ChannelId::Telegram],
@@ -175,6 +176,7 @@ impl Process {
             calls,
             reload,
             drain: DRAIN,
+            on_stop: Box::new(|| {}),
         };
         let (ended, ended_out) = bounded(1);
         let kept = Arc::clone(&clock);
@@ -270,19 +272,16 @@ struct Outside<'a> {
 }
 
 impl Outside<'_> {
-    fn answerers(&self, calls: &[Cancel], rng: &mut Rng) -> Vec<(Answerer, Cancel)> {
+    fn answerer(&self, rng: &mut Rng) -> Answerer {
         let config = config();
-        let answerer = |cancel: &Cancel| {
-            let (clock, log) = (Arc::clone(self.clock), Arc::clone(self.log));
-            let model = Box::new(Model(self.citizen.clone()));
-            let links = vec![Link::new(model, &config.provider)];
-            let standing = Standing::new(Path::new("/dev/null"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
-            let (settings, stop) = (&config.provider, self.stop.clone());
-            let caller = Caller::over(links, settings, Arc::new(standing), rng.split(), Arc::clone(&clock), stop, log);
-            let sessions = self.citizen.disk.folder("sessions");
-            (Answerer::new(&config, caller, sessions, clock, Arc::clone(self.log)), cancel.clone())
-        };
-        calls.iter().map(answerer).collect()
+        let (clock, log) = (Arc::clone(self.clock), Arc::clone(self.log));
+        let model = Box::new(Model(self.citizen.clone()));
+        let links = vec![Link::new(model, &config.provider)];
+        let standing = Standing::new(Path::new("/dev/null"), rng.split(), Arc::clone(&clock), Arc::clone(&log));
+        let (settings, stop) = (&config.provider, self.stop.clone());
+        let caller = Caller::over(links, settings, Arc::new(standing), rng.split(), Arc::clone(&clock), stop, log);
+        let sessions = self.citizen.disk.folder("sessions");
+        Answerer::new(&config, caller, sessions, clock, Arc::clone(self.log))
     }
 
     fn channel(&self, position: Option<u64>, rng: &mut Rng) -> Channel {

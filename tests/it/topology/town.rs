@@ -30,9 +30,18 @@ pub struct Letter {
     pub text: String,
 }
 
+impl Letter {
+    /// Whether it is for the program, which then ends what was asked before.
+    pub fn is_stop(&self) -> bool {
+        self.text.starts_with("/stop")
+    }
+}
+
 /// One arrival in a chat.
 #[derive(Clone, Debug)]
 pub struct Arrived {
+    /// What it answers, as the product says.
+    pub update: u64,
     pub chat: String,
     pub text: String,
     pub marked: bool,
@@ -131,7 +140,9 @@ impl Town {
     pub fn all_done(&self) -> bool {
         let seen = self.seen();
         let last = self.plan.letters.last().map_or(0, |letter| letter.update);
-        seen.confirmed > last && seen.done.len() == self.plan.letters.len()
+        // What was stopped reaches nobody but its session.
+        let is_done = |letter: &Letter| seen.done.contains(&letter.update) || self.plan.may_be_stopped(letter);
+        seen.confirmed > last && self.plan.letters.iter().all(is_done)
     }
 
     pub fn say_wrong(&self, what: String) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusty_pinch::observe::telemetry_file;
+use rusty_pinch::turn::machine::STOPPED_TEXT;
 use serde_json::Value;
 
 use super::model::{MANY_WORDS, WORDS};
@@ -25,7 +26,7 @@ pub fn judge(town: &Town, disk: &TornDisk) -> Result<(), String> {
     let seen = town.seen();
     let turns: BTreeMap<String, u64> = seen.turns.iter().map(|(turn, update)| (turn.to_string(), *update)).collect();
     let told: Vec<(&str, Told<'_>)> =
-        seen.arrived.iter().map(|arrived| (arrived.chat.as_str(), read(arrived, &turns))).collect();
+        seen.arrived.iter().map(|arrived| (arrived.chat.as_str(), read(arrived, &turns, town))).collect();
     let dead: BTreeSet<u64> =
         disk.names("dead").iter().filter_map(|name| turns.get(name.trim_end_matches(".json")).copied()).collect();
     let chats: BTreeSet<&str> = town.plan.letters.iter().map(|letter| letter.chat.as_str()).collect();
@@ -38,7 +39,7 @@ pub fn judge(town: &Town, disk: &TornDisk) -> Result<(), String> {
             let parts: Vec<&Told<'_>> = of_chat.iter().filter(|told| told.update == *update).copied().collect();
             let answer = answer(*update, &parts, dead.contains(update), town)?;
             let session = disk.read(&format!("sessions/telegram_{chat}.jsonl"));
-            lines(*update, &session, &turns, answer.as_deref())?;
+            lines(*update, &session, &turns, answer.as_deref(), town)?;
         }
         session_order(&disk.read(&format!("sessions/telegram_{chat}.jsonl")), &turns, &updates)?;
     }
@@ -58,9 +59,12 @@ pub fn judge(town: &Town, disk: &TornDisk) -> Result<(), String> {
     given_up(town, &dead)
 }
 
-fn read<'a>(arrived: &'a Arrived, turns: &BTreeMap<String, u64>) -> Told<'a> {
+fn read<'a>(arrived: &'a Arrived, turns: &BTreeMap<String, u64>, town: &Town) -> Told<'a> {
     let text = arrived.text.as_str();
-    let marked = arrived.marked;
+    let (update, marked) = (arrived.update, arrived.marked);
+    if town.plan.letter(update).is_stop() {
+        return Told { update, nonce: 0, word: 0, text, marked };
+    }
     if let Some((_, reference)) = text.split_once("(ref ") {
         let update = turns[reference.trim_end_matches(')')];
         return Told { update, nonce: 0, word: 0, text, marked };
@@ -86,6 +90,9 @@ fn order(of_chat: &[&Told<'_>], power_cut: bool) -> Result<(), String> {
 
 /// One whole answer, every repeat marked and the same; what was given up may miss its end. Returns the text, if whole.
 fn answer(update: u64, parts: &[&Told<'_>], dead: bool, town: &Town) -> Result<Option<String>, String> {
+    if parts.is_empty() && town.plan.may_be_stopped(town.plan.letter(update)) {
+        return Ok(Some(STOPPED_TEXT.to_string()));
+    }
     let mut firsts: Vec<&Told<'_>> = Vec::new();
     for (at, told) in parts.iter().enumerate() {
         let earlier = parts[..at].iter().find(|earlier| earlier.word == told.word);
@@ -125,11 +132,17 @@ fn parse(session: &[u8], turns: &BTreeMap<String, u64>) -> Result<Vec<(u64, Stri
 }
 
 /// Both lines, once, one after the other, as they were said.
-fn lines(update: u64, session: &[u8], turns: &BTreeMap<String, u64>, answer: Option<&str>) -> Result<(), String> {
+fn lines(
+    update: u64,
+    session: &[u8],
+    turns: &BTreeMap<String, u64>,
+    answer: Option<&str>,
+    town: &Town,
+) -> Result<(), String> {
     let all = parse(session, turns)?;
     let lines: Vec<_> = all.iter().filter(|line| line.0 == update).collect();
     let [asked, answered] = lines[..] else { return Err(format!("{update} has {} session lines", lines.len())) };
-    if asked.1 != "user" || answered.1 != "assistant" || asked.2 != format!("{update} is the question") {
+    if asked.1 != "user" || answered.1 != "assistant" || asked.2 != town.plan.letter(update).text {
         return Err(format!("{update} has these session lines: {lines:?}"));
     }
     if answer.is_some_and(|answer| answer != answered.2) {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use rusty_pinch::base::clock::{Clock, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
-use rusty_pinch::base::message::{Chat, Delivery, Inbound, Mode, Outbound};
+use rusty_pinch::base::message::{Chat, Delivery, Inbound, Mode, Outbound, Typing};
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::channel::outbound::Lanes;
@@ -22,6 +22,7 @@ use rusty_pinch::channel::whatsapp_outgoing::Outgoing;
 use rusty_pinch::channel::whatsapp_worker::{Worker, WorkerSettings};
 use rusty_pinch::net::websocket::Dialer;
 use rusty_pinch::observe::event::{Event, Log};
+use rusty_pinch::sys::heartbeat;
 use rusty_pinch::sys::stop::{self, Stopper};
 use rusty_pinch::sys::system_clock::SystemClock;
 
@@ -61,7 +62,7 @@ pub struct Lab {
     ear: Arc<Ear>,
     thread: Option<JoinHandle<()>>,
     clerk: Option<JoinHandle<()>>,
-    _dispatcher: Sender<(TurnId, Chat)>,
+    _dispatcher: Sender<Typing>,
     _folder: TempDir,
     turns: u64,
 }
@@ -82,9 +83,17 @@ impl Lab {
         let (lane_in, lane) = bounded(1);
         let (reload, reload_out) = bounded(1);
         let (stopper, stop) = stop::pair();
-        let reader =
-            ReaderEnds { inbox: inbox_in, receipts: receipts_out, room: Arc::default(), reload: reload_out, stop };
-        let sender = SenderEnds { outbox: outbox_out, typing, deliveries: deliveries_in, lane, lane_number: 0 };
+        let heart = || heartbeat::pair("bridge", Arc::clone(&clock)).0;
+        let reader = ReaderEnds {
+            inbox: inbox_in,
+            receipts: receipts_out,
+            room: Arc::default(),
+            reload: reload_out,
+            stop,
+            heart: heart(),
+        };
+        let deliveries = deliveries_in;
+        let sender = SenderEnds { outbox: outbox_out, typing, deliveries, lane, lane_number: 0, heart: heart() };
         let settings = WorkerSettings {
             dialer: Dialer::new(url, Arc::clone(&clock)).expect("a URL"),
             token: None,
