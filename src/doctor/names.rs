@@ -60,7 +60,7 @@ mod tests {
 
     #[track_caller]
     fn says(name: &str, want: Option<(&str, &str)>) {
-        let found = check(name, "set");
+        let found = check(name);
         let got = found.as_ref().map(|check| (check.id, check.remedy.as_str()));
         assert_eq!(got, want, "{name}");
     }

@@ -19,6 +19,8 @@ mod codex;
 mod configuration;
 /// What earlier deployments rely on, row by row.
 mod contract;
+/// Words in a chat that are for the program, and who may write at all.
+mod control;
 /// Rules of the product that are broken on purpose.
 mod controls;
 /// The same turn with independent programs at the other end.
@@ -41,6 +43,8 @@ mod health;
 mod ledger;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What Prometheus is told, and what it is to make of it.
+mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
 /// What is not settled, and what a person can do about it.

@@ -77,12 +77,14 @@ const SHELLS: [&str; 57] = [
     "provider/standing.rs", // what all turns share, behind one lock
     "provider/standing_file.rs",
     "provider/spending_file.rs",
+    "channel/pairing_file.rs",
     "channel/telegram_worker.rs",
     "channel/telegram_sender.rs",
     "channel/whatsapp_worker.rs",
     "channel/whatsapp_handover.rs", // between two queue ends
     "channel/ends.rs",              // the queue ends that a channel holds, and nothing else
     "turn/dispatcher.rs",
+    "turn/under_way.rs", // one lock between the dispatcher and the workers, never held across a wait
     "turn/worker.rs",
     "runtime/topology.rs",
     "runtime/supervise.rs",
