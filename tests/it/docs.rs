@@ -96,6 +96,14 @@ fn every_guarantee_names_tests_that_exist_or_says_pending() {
 }
 
 #[test]
+fn every_line_of_the_checklist_of_security_has_its_row() {
+    let text = sync::documents().remove("docs/security.md").expect("a document");
+    for number in 1..=30 {
+        assert_eq!(text.matches(&format!("\n| S{number} ")).count(), 1, "S{number}");
+    }
+}
+
+#[test]
 fn links_lead_to_files_of_the_repository() {
     holds(sync::links);
 }
@@ -126,6 +134,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("README.md", "make test", "make tests"),
     ("README.md", "docs/architecture.md", "docs/architektur.md"),
     ("README.md", "](docs/cli.md)", "](docs/cli.md#exit-kodes)"),
+    ("docs/security.md", "`a_model_is_told_no_secret`", "`a_model_is_told_a_secret`"),
     ("docs/testing.md", "`make campaign`", "`make kampaign`"),
     ("docs/testing.md", "`campaign.rs`", "`campain.rs`"),
     ("docs/testing.md", "tests/tools/counterparts.sh", "tests/tools/counterpart.sh"),

@@ -27,6 +27,8 @@ mod controls;
 mod counterparts;
 /// Nothing makes a worker end again and again.
 mod crash_loop;
+/// Units and packages fit together.
+mod deployment;
 /// Disks that are full, read-only or gone.
 mod disks;
 /// Documents are true.
@@ -47,6 +49,8 @@ mod load;
 mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
+/// `monitor`: screens, frames, JSON, and real terminals.
+mod monitor;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.
@@ -57,6 +61,10 @@ mod provider;
 mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
+/// Lines of docs/security.md that nothing else proves.
+mod security;
+/// Messages of scripts.
+mod send;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Every signal, at random instants.

@@ -81,17 +81,21 @@ fn messages_that_wait_although_polls_bring_none_are_told_until_they_arrive() {
     let token = LiveSecret::new(Secret::new(TOKEN.to_string()));
     let cancel = Cancel::new();
     let client = TelegramClient::new(Box::new(HttpClient::new(false)), &telegram.url(), token, cancel.clone());
-    let (ear, folder) = (Arc::new(Ear::default()), tempfile::tempdir().expect("a folder"));
-    let log: Arc<dyn Log> = Arc::<Ear>::clone(&ear);
-    // Nobody who writes here may, so that nobody has to acknowledge it.
-    let allowlist = Allowlist::new(&["7".to_string()]);
-    let people = People::new(allowlist, folder.path().to_owned(), Arc::clone(&clock), Arc::clone(&log));
+    let ear = Arc::new(Ear::default());
+    let folder = tempfile::tempdir().expect("a folder");
     let settings = ReaderSettings {
-        people,
+        // Nobody who writes here may, so that nobody has to acknowledge it.
+        people: People::new(
+            Allowlist::new(&["7".to_string()]),
+            folder.path().to_owned(),
+            Arc::clone(&clock),
+            Arc::<Ear>::clone(&ear) as Arc<dyn Log>,
+        ),
         poll_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(10),
         next_positions: [].into(),
     };
+    let log: Arc<dyn Log> = Arc::<Ear>::clone(&ear);
     let thread = spawn("poll", move || {
         let ended = Reader::new(client, settings, ends, clock, log, Rng::from_seed(1)).run();
         assert_eq!(ended, Ok(()));
