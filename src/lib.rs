@@ -12,6 +12,8 @@ pub mod cli;
 pub mod config;
 /// What is wrong with a set-up.
 pub mod doctor;
+/// What goes on, for a person who looks.
+pub mod monitor;
 /// Protocol parts shared by channels and providers.
 pub mod net;
 /// What the program says about itself.

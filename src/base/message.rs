@@ -177,6 +177,15 @@ pub struct Summary {
     /// Tokens the provider counted for the answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub output_tokens: Option<u64>,
+    /// Milliseconds spent in provider calls alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider_ms: Option<u64>,
+    /// The model that answered, as the provider names it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub response_model: Option<String>,
+    /// The provider's name of the answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream_id: Option<String>,
 }
 
 impl Summary {

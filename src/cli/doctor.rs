@@ -28,7 +28,7 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
         (_, Some(problem)) => return unusable(&surroundings, &problem.sentence, parsed),
         (Err(error), None) => return unusable(&surroundings, &error.to_string(), parsed),
     };
-    let facts = gather::facts(&config);
+    let facts = gather::facts(&config, &surroundings.variables);
     let mut checks = checks::all(&config, &surroundings, &facts);
     if parsed.given("probe") {
         checks.extend(probe::checks(&config, &surroundings));

@@ -14,6 +14,7 @@ pub enum Id {
     Doctor,
     Run,
     Repl,
+    Send,
     Session,
     SessionList,
     SessionExport,
@@ -29,6 +30,7 @@ pub enum Id {
     ToolsList,
     ToolsRun,
     Stats,
+    Monitor,
     CodexStatus,
     CodexHealthcheck,
     CodexGenerate,
@@ -152,6 +154,12 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
     ] },
     Command { id: Id::Repl, words: &["repl"], about: "Answer messages line by line until end of input, 'exit' or 'quit'.", options: &[SESSION] },
+    Command { id: Id::Send, words: &["send"], about: "Send a message to a chat through the outbox of its worker: done when it is on the medium.", options: &[
+        Opt { name: "channel", takes: Takes::Choice(&["telegram", "whatsapp"]), default: None, about: "by which channel" },
+        Opt { name: "to", takes: Takes::Text("CHAT"), default: None, about: "the id of the chat, which has to be in the allowlist" },
+        Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to say, at most 32 KiB" },
+        flag("force", "also to a chat that is not in the allowlist"),
+    ] },
     Command { id: Id::Session, words: &["session"], about: "Print a conversation as JSON.", options: &[SESSION] },
     Command { id: Id::SessionList, words: &["session", "list"], about: "List the conversations as JSON.", options: &[] },
     Command { id: Id::SessionExport, words: &["session", "export"], about: "Print a conversation with all that is kept of it.", options: &[
@@ -181,6 +189,14 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "args", takes: Takes::Text("TEXT"), default: Some(""), about: "its arguments" },
     ] },
     Command { id: Id::Stats, words: &["stats"], about: "Print the counters and the latest turn as JSON.", options: &[] },
+    Command { id: Id::Monitor, words: &["monitor"], about: "Show what the program, its channels, its process, the host and the disk do.", options: &[
+        Opt { name: "pid", takes: Takes::Count, default: Some(""), about: "look at this process" },
+        Opt { name: "process-match", takes: Takes::Text("TEXT"), default: Some("rusty-pinch"), about: "or at the first whose command line contains this, if no worker reports" },
+        Opt { name: "interval-ms", takes: Takes::Count, default: Some("1000"), about: "milliseconds between two looks" },
+        Opt { name: "storage-refresh-ticks", takes: Takes::Count, default: Some("10"), about: "looks between two measurements of the folders" },
+        flag("once", "print one frame and end"),
+        flag("json", "print JSON, an object a line without --once"),
+    ] },
     Command { id: Id::CodexStatus, words: &["codex", "status"], about: "Print what is known of the accounts of Codex as JSON.", options: &[] },
     Command { id: Id::CodexHealthcheck, words: &["codex", "healthcheck"], about: "Look at every account of Codex, without a request, and print what was found as JSON.", options: &[] },
     Command { id: Id::CodexGenerate, words: &["codex", "generate"], about: "Let Codex answer once, outside any conversation; prints JSON.", options: &[
@@ -213,7 +229,6 @@ pub const REMOVED: &[(&str, &str)] = &[
     ("pulse", "pulse is gone; let cron or a timer run 'rusty-pinch doctor --quiet' or 'rusty-pinch run'"),
     ("evolution", "evolution is gone; replace the program, or install its new package, and restart the worker"),
     ("codex drain-one", "there is no queue of Codex any more: every turn is answered or fails at once"),
-    ("monitor", "monitor is not in this version yet; 'rusty-pinch stats' prints the counters"),
 ];
 
 /// Exit codes, with what they mean.

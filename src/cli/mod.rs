@@ -33,6 +33,8 @@ pub mod flags;
 pub mod help;
 /// `journal`.
 pub mod journal;
+/// `monitor`.
+pub mod monitor;
 /// A turn outside a worker.
 pub mod one_shot;
 /// The lock and the journal of a worker.
@@ -49,6 +51,8 @@ pub mod reload;
 pub mod replacing;
 /// `restore`.
 pub mod restore;
+/// `send`.
+pub mod send;
 /// `session` and its commands.
 pub mod session;
 /// A journal with nothing owed.
@@ -59,7 +63,7 @@ pub mod setup;
 pub mod stats;
 /// `run`, `repl`, `tools`.
 pub mod talk;
-/// Raw mode and the spinner.
+/// Keys and the spinner.
 pub mod terminal;
 /// `channels telegram --delete-webhook`.
 pub mod webhook;
@@ -131,6 +135,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Doctor => doctor::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
+        Id::Send => send::run(parsed),
         Id::Session => session::run(parsed),
         Id::SessionList => session::list(),
         Id::SessionExport => session::export(parsed),
@@ -143,6 +148,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Backup => backup::run(parsed),
         Id::Restore => restore::run(parsed),
         Id::Stats => stats::run(),
+        Id::Monitor => monitor::run(parsed),
         Id::CodexStatus => codex::status(),
         Id::CodexHealthcheck => codex::healthcheck(),
         Id::CodexGenerate => codex::generate(parsed),

@@ -18,6 +18,7 @@ use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
 use crate::provider::caller::{Caller, Shared};
 use crate::store::directory::Directory;
+use crate::store::retention::Retention;
 use crate::store::sessions::Sessions;
 use crate::store::transcript::Line;
 use crate::sys::signal;
@@ -62,7 +63,8 @@ impl OneShot {
         let caller = Caller::new(&config, &shared, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let reading = Box::new(Directory::reading(&folder));
         let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));
-        let sessions = Sessions::new(Box::new(storage));
+        let mut sessions = Sessions::new(Box::new(storage));
+        sessions.keep_for(Retention(config.retention_days));
         Ok(OneShot {
             answerer,
             sessions,
@@ -74,6 +76,11 @@ impl OneShot {
             signal,
             _stopper: stopper,
         })
+    }
+
+    /// Whether a signal cancels a turn instead of ending the process.
+    pub fn takes_signals(&self) -> bool {
+        self.signal.is_some()
     }
 
     /// Answers `text`. The reply of a failed turn says so in its summary. Beside the reply: why it could not be kept.

@@ -22,6 +22,7 @@ use crate::store::directory::Directory;
 use crate::store::exchange::{Folders, Opening};
 use crate::store::journal::Counting;
 use crate::store::ledger::Ledger;
+use crate::store::retention::Retention;
 use crate::sys::signal::Signal;
 use crate::sys::{entropy, files};
 
@@ -202,7 +203,8 @@ fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger
     // Counters that cannot be read are counted anew; the writer keeps the damaged file aside.
     let counted = telemetry_file::read(&setup.config.telemetry_file).unwrap_or_default().sources;
     let counting = Counting { name: format!("{}-{:016x}", channel.name(), entropy::seed()), counted };
-    let (ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
+    let (mut ledger, opening) = Ledger::open(folders, &entropy::boot_id(), counting, setup.clock.wall())?;
+    ledger.keep_sessions_for(Retention(setup.config.retention_days));
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
     if let Some(detail) = opening.damage.clone() {
         emit(&Event::JournalDamage { channel, detail });

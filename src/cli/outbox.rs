@@ -147,11 +147,11 @@ fn items(setup: &Setup) -> Result<(Vec<Item>, Vec<String>), Failure> {
     Ok((items, unreadable))
 }
 
-fn spool(setup: &Setup, channel: ChannelId) -> PathBuf {
+pub(super) fn spool(setup: &Setup, channel: ChannelId) -> PathBuf {
     setup.config.data.join("spool").join(channel.name())
 }
 
-fn is_running(setup: &Setup, channel: ChannelId) -> bool {
+pub(super) fn is_running(setup: &Setup, channel: ChannelId) -> bool {
     let lock = setup.config.data.join("journal").join(channel.name()).join("LOCK");
     files::is_locked(&lock).unwrap_or(false)
 }

@@ -8,6 +8,7 @@ use crate::cli::flags::Parsed;
 use crate::cli::one_shot::OneShot;
 use crate::cli::terminal::{Spinner, Terminal};
 use crate::cli::{Failure, print, setup};
+use crate::sys::signal;
 use crate::tool;
 
 /// `run`: answers one message; a failed turn prints what a person would be told and exits 1.
@@ -54,6 +55,10 @@ pub fn repl(parsed: &Parsed) -> Result<(), Failure> {
     let mut one_shot = OneShot::new(setup::load()?)?;
     print(&format!("Rusty Pinch, session {}. 'exit' or end of input ends it.\n", session.stem()))?;
     let mut input = Terminal::open().map_or_else(|| Input::Plain(io::stdin().lock()), Input::Terminal);
+    if let Input::Terminal(_) = input {
+        let watched = signal::restore_on_terminate(!one_shot.takes_signals());
+        watched.map_err(|error| Failure::Failed(format!("signals: {error}")))?;
+    }
     loop {
         let Some(line) = input.next()? else { return Ok(()) };
         match line.trim() {

@@ -1,21 +1,25 @@
-//! The terminal: raw mode while a line is typed, and the spinner while a turn runs. The only file that names termion.
+//! The keys of the terminal: for a line that is typed, and for a screen; and the spinner while a turn runs. The only file
+//! that names termion. `sys::terminal` changes the mode, and restores it after signals and bugs, too.
 //!
-//! Raw mode ends with each line, so a turn can be interrupted as always. A signal or a panic at the prompt ends the
-//! program without that; most shells then restore the terminal themselves.
+//! Raw mode ends with each line, so a turn can be interrupted as always.
 
 use std::io::{self, IsTerminal, Stdin, Write};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use termion::event::Key as Pressed;
 use termion::input::{Keys, TermRead};
-use termion::raw::IntoRawMode;
 
 use crate::cli::editor::{Editor, Key, Outcome};
 use crate::cli::environment;
+use crate::monitor::layout;
 use crate::sys::stop::{self, Stopper};
+use crate::sys::terminal::{Raw, size};
 use crate::sys::thread::spawn;
+
+/// Keys that wait to be taken; the thread that reads them waits, too.
+const KEYS_WAITING_MAX: usize = 16;
 
 const PROMPT: &str = "> ";
 
@@ -35,13 +39,13 @@ pub struct Terminal {
 impl Terminal {
     /// `None`: input or output is no terminal, or one that cannot move its cursor.
     pub fn open() -> Option<Terminal> {
-        let is_usable = io::stdin().is_terminal() && io::stdout().is_terminal() && can_move();
-        is_usable.then(|| Terminal { keys: io::stdin().keys(), editor: Editor::default() })
+        is_usable().then(|| Terminal { keys: io::stdin().keys(), editor: Editor::default() })
     }
 
     /// A line; `None` at the end of input. Ends with the cursor at the start of a new line.
     pub fn read_line(&mut self) -> io::Result<Option<String>> {
-        let mut screen = io::stdout().into_raw_mode()?;
+        let _raw = Raw::enter(b"")?;
+        let mut screen = io::stdout().lock();
         let line = loop {
             self.paint(&mut screen)?;
             let Some(pressed) = self.keys.next().transpose()? else { break None };
@@ -65,8 +69,7 @@ impl Terminal {
     /// Writes the text behind the cursor last, and the terminal itself knows where the cursor was: `ESC 7` remembers,
     /// `ESC [K` clears what is left of the line, `ESC 8` goes back.
     fn paint(&self, screen: &mut impl Write) -> io::Result<()> {
-        let columns = termion::terminal_size().map_or(0, |(columns, _)| columns);
-        let columns = if columns == 0 { COLUMNS_DEFAULT } else { columns };
+        let columns = size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
         let (front, behind) = self.editor.view(usize::from(columns).saturating_sub(PROMPT.len() + 1));
         write!(screen, "\r{PROMPT}{front}\x1b7{behind}\x1b[K\x1b8")?;
         screen.flush()
@@ -133,6 +136,55 @@ fn turning() -> Option<(Stopper, JoinHandle<()>)> {
         Ok(())
     });
     Some((stopper, thread.ok()?))
+}
+
+/// Input and output are a terminal that can move its cursor.
+pub fn is_usable() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal() && can_move()
+}
+
+/// Keys for a screen, read on a thread of their own.
+pub struct Keyboard {
+    /// What was pressed; closed when the terminal is gone.
+    pub keys: Receiver<layout::Key>,
+}
+
+impl Keyboard {
+    /// Reads from now on, and as long as the process lives. Whoever presses keys faster than they are taken waits.
+    pub fn start() -> io::Result<Keyboard> {
+        let (sender, keys) = bounded(KEYS_WAITING_MAX);
+        let (exits, _) = bounded(1);
+        spawn("keys", exits, move || {
+            for pressed in io::stdin().keys().map_while(Result::ok) {
+                let Some(key) = screen_meaning(pressed) else { continue };
+                if sender.send(key).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Keyboard { keys })
+    }
+}
+
+fn screen_meaning(pressed: Pressed) -> Option<layout::Key> {
+    use layout::Key;
+    Some(match pressed {
+        Pressed::Char('q' | 'Q') | Pressed::Esc | Pressed::Ctrl('c') => Key::Quit,
+        Pressed::Char('p' | ' ') => Key::Pause,
+        Pressed::Char('?' | 'h') => Key::Help,
+        Pressed::Char(digit @ '1'..='9') => Key::View(usize::from(digit as u8 - b'1')),
+        Pressed::Char('\t') | Pressed::Right => Key::NextView,
+        Pressed::BackTab | Pressed::Left => Key::PreviousView,
+        Pressed::Up | Pressed::Char('k') => Key::Up,
+        Pressed::Down | Pressed::Char('j') => Key::Down,
+        Pressed::PageUp => Key::PageUp,
+        Pressed::PageDown => Key::PageDown,
+        Pressed::Home | Pressed::Char('g') => Key::Home,
+        Pressed::End | Pressed::Char('G') => Key::End,
+        Pressed::Char('r') | Pressed::Ctrl('l') => Key::Redraw,
+        _ => return None,
+    })
 }
 
 fn can_move() -> bool {

@@ -182,7 +182,7 @@ pub const KEYS: &[Key] = &[
     later(unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Address of the health endpoint.")),
     later(unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "Token of the health endpoint.")),
     unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File that a worker writes its metrics to every minute, for node_exporter (`….prom`); if several channels are enabled, each worker puts its name before the suffix."),
-    later(key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that sessions are kept; 0 is for ever.")),
+    key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them more at most; 0 is for ever. A worker removes once a day what is older."),
     key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run."),
     unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Bridge, "Websocket of the WhatsApp bridge; ws:// only within the private network."),
     unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge; with one, dialect `n` is spoken."),

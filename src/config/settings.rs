@@ -134,6 +134,8 @@ pub struct Config {
     pub drain: Duration,
     /// Whether a worker stays up, not working, on a fault that only a person can mend.
     pub park_on_fatal: bool,
+    /// Days that session lines are kept; 0 is for ever.
+    pub retention_days: u64,
     /// Seed of jitter.
     pub seed: Option<u64>,
     /// Whatever is secret among the variables, so that no output ever holds it.
@@ -223,6 +225,7 @@ impl Config {
             workers: size(reader.number("RUSTY_PINCH_WORKERS")?),
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
             park_on_fatal: reader.choice("RUSTY_PINCH_ON_FATAL")? == "park",
+            retention_days: reader.number("RUSTY_PINCH_RETENTION_DAYS")?,
             seed: reader.count("RUSTY_PINCH_SEED")?,
             secrets: KnownSecrets::new(secrets),
         })

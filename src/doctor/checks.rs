@@ -7,7 +7,7 @@ use crate::config::surroundings::Surroundings;
 use crate::config::whatsapp_settings::BridgeDialect;
 use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
 use crate::doctor::report::{Check, Level};
-use crate::doctor::{names, secrets};
+use crate::doctor::{host, names, secrets, service, workers};
 use crate::provider::chain::missing;
 use crate::store::commit_log::FREE_BYTES_MIN;
 
@@ -24,12 +24,14 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend(remarks.into_iter().map(|remark| Check::warning("config.surprise", remark, "")));
     checks.extend(secrets::checks(surroundings, config));
     checks.extend(config.chain().map(provider));
-    checks.extend((!config.fallbacks.is_empty()).then(|| chain(config)));
+    checks.extend((!config.fallbacks.is_empty()).then(|| chain(config, facts)));
     checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, found)));
     checks.extend(telegram(config));
     checks.extend(whatsapp(config));
     checks.extend(proxies(surroundings));
+    checks.extend(host::checks(config, facts));
+    checks.extend(units(facts));
     checks.extend(facts.data.as_ref().and_then(data_folder));
     checks.extend(facts.restoring.then(restoring));
     checks.extend(facts.disk_free.map(|free| disk(free, config)));
@@ -37,11 +39,22 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     match &facts.stranger_to {
         Some(owner) => checks.push(stranger(owner, facts)),
         None => {
-            checks.extend(contents(facts));
+            checks.extend(contents(config, facts));
             checks.push(spending(config, facts));
         }
     }
+    checks.extend(workers::metrics(&surroundings.variables, facts));
     checks
+}
+
+fn units(facts: &Facts) -> Vec<Check> {
+    match &facts.units {
+        Some(units) => service::checks(units),
+        None => {
+            let remedy = "see 'systemctl status rusty-pinch-telegram'";
+            vec![Check::warning("service.active", "systemd did not say in time how the units are", remedy)]
+        }
+    }
 }
 
 fn spending(config: &Config, facts: &Facts) -> Check {
@@ -83,9 +96,16 @@ fn provider(settings: &ProviderSettings) -> Check {
     }
 }
 
-fn chain(config: &Config) -> Check {
+fn chain(config: &Config, facts: &Facts) -> Check {
     let order = config.chain().map(|settings| format!("{} ({})", settings.name, settings.model));
-    Check::ok("provider.chain", format!("asked in this order: {}", order.collect::<Vec<_>>().join(", ")))
+    let order = order.collect::<Vec<_>>().join(", ");
+    let rests = |name: &str| {
+        facts.resting.iter().any(|resting| resting.until > facts.now && resting.who.split(' ').next() == Some(name))
+    };
+    match config.chain().all(|settings| rests(&settings.name)) {
+        false => Check::ok("provider.chain", format!("asked in this order: {order}")),
+        true => Check::warning("provider.chain", format!("nobody can be asked now: {order}"), "see provider.standing"),
+    }
 }
 
 fn standing(resting: &Resting, facts: &Facts) -> Check {
@@ -203,7 +223,17 @@ fn proxies(surroundings: &Surroundings) -> Vec<Check> {
     let used = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
         .iter()
         .filter(|name| surroundings.variables.get(**name).is_some_and(|(value, _)| !value.trim().is_empty()));
-    used.map(|name| Check::ok("network.proxy", format!("{name} is set and heeded"))).collect()
+    let judged = |name: &&str| {
+        let scheme = surroundings.variables.get(*name).and_then(|(value, _)| value.trim().split_once("://"));
+        match scheme.is_none_or(|(scheme, _)| ["http", "https"].contains(&scheme.to_ascii_lowercase().as_str())) {
+            true => Check::ok("network.proxy", format!("{name} is set and heeded")),
+            false => {
+                let sentence = format!("{name} names a proxy of a kind that is not used");
+                Check::warning("network.proxy", sentence, "name one with http:// or https://")
+            }
+        }
+    };
+    used.map(judged).collect()
 }
 
 fn writable(folder: &Folder) -> Check {
@@ -218,9 +248,10 @@ fn writable(folder: &Folder) -> Check {
 }
 
 /// What is in the folders. Of no use to somebody who may not look into them.
-fn contents(facts: &Facts) -> Vec<Check> {
+fn contents(config: &Config, facts: &Facts) -> Vec<Check> {
     let mut checks: Vec<Check> = facts.folders.iter().map(writable).collect();
     checks.extend(facts.locked_out.iter().map(|what| locked_out(what)));
+    checks.extend(workers::checks(config, facts));
     checks.extend(facts.journals.iter().flat_map(journal));
     checks.extend(records(facts));
     checks
@@ -275,17 +306,25 @@ fn clock(facts: &Facts) -> Vec<Check> {
             "certificates fail with a wrong clock; set it, or connect the network",
         ));
     }
-    if facts.synchronised == Some(false) {
-        let remedy = "see 'timedatectl status'";
-        checks.push(Check::warning("clock.synchronised", "the clock is not synchronised", remedy));
+    match facts.synchronised {
+        Some(true) => checks.push(Check::ok("clock.synchronised", "a time service keeps the clock right")),
+        Some(false) => {
+            let remedy = "see 'timedatectl status'; 'sudo timedatectl set-ntp true' switches the time service on";
+            checks.push(Check::warning(
+                "clock.synchronised",
+                "no time service has set the clock since the start",
+                remedy,
+            ));
+        }
+        // There is none that we know.
+        None => {}
     }
     checks
 }
 
 fn journal(journal: &JournalFacts) -> Vec<Check> {
-    let JournalFacts { channel, running, kept_aside, damage } = journal;
-    let state = if *running { "runs" } else { "does not run" };
-    let mut checks = vec![Check::ok("journal.worker", format!("the {channel} worker {state}"))];
+    let JournalFacts { channel, kept_aside, damage, .. } = journal;
+    let mut checks = Vec::new();
     if let Some(damage) = damage {
         let remedy =
             format!("start the {channel} worker, which keeps the files aside and goes on from the last good record");
@@ -350,7 +389,7 @@ mod tests {
     }
 
     fn well() -> Facts {
-        Facts { user: 7, now: WALL_FLOOR, disk_free: Some(DISK_BYTES_LOW), ..Facts::default() }
+        Facts { user: 7, now: WALL_FLOOR, units: Some(Vec::new()), disk_free: Some(DISK_BYTES_LOW), ..Facts::default() }
     }
 
     /// The worst check of each id on these facts.
@@ -379,7 +418,7 @@ mod tests {
             Some(Level::Error),
         );
         worst(&well(), "clock.plausible", None);
-        worst(&Facts { synchronised: Some(true), ..well() }, "clock.synchronised", None);
+        worst(&Facts { synchronised: Some(true), ..well() }, "clock.synchronised", Some(Level::Ok));
         worst(&Facts { synchronised: Some(false), ..well() }, "clock.synchronised", Some(Level::Warning));
         let data = |owner, mode| Facts { data: Some(Access { path: "d".into(), owner, mode }), ..well() };
         worst(&data(7, 0o40_700), "path.mode", None);

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use crate::base::clock::Wall;
+use crate::doctor::service::Unit;
+use crate::observe::status::Status;
+use crate::sys::machine::Machine;
 
 /// Who may do what with a file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,28 @@ pub struct JournalFacts {
     pub kept_aside: usize,
     /// What is damaged now.
     pub damage: Option<String>,
+    /// When workers started, the last ones.
+    pub starts: Vec<Wall>,
+}
+
+/// A worker that left a document of itself.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerFacts {
+    /// The document.
+    pub status: Status,
+    /// Its program was replaced on disk since it started.
+    pub is_replaced: bool,
+}
+
+/// Where metrics are written.
+#[derive(Clone, Debug)]
+pub struct MetricsFile {
+    /// As configured.
+    pub path: PathBuf,
+    /// Why nothing can be written there.
+    pub refusal: Option<String>,
+    /// When it was last written, by the worker that did so last.
+    pub written: Option<Wall>,
 }
 
 /// A provider that is left alone.
@@ -102,6 +127,16 @@ pub struct Facts {
     pub restoring: bool,
     /// Folders that must be writable.
     pub folders: Vec<Folder>,
+    /// Memory, power and heat.
+    pub machine: Machine,
+    /// Nothing can be written where the data folder is; `None`: not known.
+    pub read_only: Option<bool>,
+    /// Units that systemd knows; `None`: it did not say in time.
+    pub units: Option<Vec<Unit>>,
+    /// Workers by their documents.
+    pub workers: Vec<WorkerFacts>,
+    /// If metrics are to be written to a file.
+    pub metrics_file: Option<MetricsFile>,
     /// Bytes free for us where the data folder is.
     pub disk_free: Option<u64>,
     /// Only if Codex is the provider.

@@ -1,18 +1,25 @@
 //! Gathers the facts: files and their modes, the clock, the Codex program. Creates nothing but a probe file in each
-//! folder, which it removes again. Waits for nothing longer than three times [`LOGIN_PATIENCE`].
+//! folder, which it removes again. Waits for systemd [`SYSTEMD_PATIENCE`] at most, and for Codex three times
+//! [`LOGIN_PATIENCE`].
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use std::{env, fs};
 
-use crate::base::clock::Clock;
+use crate::base::cancel::Cancel;
+use crate::base::clock::{Clock, Wall};
 use crate::base::id::ChannelId;
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
+use crate::config::keys::Environment;
 use crate::config::settings::Config;
-use crate::doctor::facts::{Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, Resting};
+use crate::doctor::facts::{
+    Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, MetricsFile, Resting, WorkerFacts,
+};
+use crate::doctor::service::{self, Unit};
 use crate::observe::telemetry_file;
 use crate::provider::accounts::{Reason, Standing};
 use crate::provider::kept::Moment;
@@ -21,14 +28,25 @@ use crate::store::archive::MARKER;
 use crate::store::dead;
 use crate::store::directory::Directory;
 use crate::store::inspect::{self, JournalDamage};
+use crate::sys::child::{self, End, Program};
+use crate::sys::machine::{self, Machine};
 use crate::sys::system_clock::{self, SystemClock};
 use crate::sys::{files, users};
 
 /// How long the Codex program may take to say whether it has an account. On a small machine it needs half a second.
 const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
 
+/// How long systemd may take to say how the units are.
+const SYSTEMD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// More than it says of three units.
+const SYSTEMD_BYTES_MAX: usize = 16 * 1024;
+
+/// Where everything is, but in tests.
+const ROOT: &str = "/";
+
 /// Looks at everything.
-pub fn facts(config: &Config) -> Facts {
+pub fn facts(config: &Config, variables: &Environment) -> Facts {
     let clock = SystemClock::new();
     let found = inspect::session_damage(&Directory::reading(&config.data.join("sessions")));
     let spent = spending_file::read(&config.data);
@@ -49,6 +67,11 @@ pub fn facts(config: &Config) -> Facts {
             folder(&telemetry_folder, "RUSTY_PINCH_TELEMETRY_FILE"),
             folder(&config.run, "RUSTY_PINCH_RUN_DIR"),
         ],
+        machine: Machine::look(Path::new(ROOT)),
+        read_only: Some(machine::is_read_only(&existing(&config.data))),
+        units: units(Path::new(ROOT), &clock),
+        workers: workers(config),
+        metrics_file: metrics_file(variables),
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
         codex: config.uses_codex().then(|| codex(config, &clock)),
         resting: resting(&config.data, &clock),
@@ -151,6 +174,52 @@ fn program_exists(settings: &CodexSettings) -> bool {
     }
 }
 
+/// What systemd says of our units; `None` if it does not in time. Where it does not run, there are none.
+fn units(root: &Path, clock: &dyn Clock) -> Option<Vec<Unit>> {
+    if !root.join("run/systemd/system").is_dir() {
+        return Some(Vec::new());
+    }
+    let properties = format!("--property={}", service::PROPERTIES);
+    let words = ["show", "--no-pager", &properties].into_iter().chain(service::UNITS).map(str::to_owned);
+    let program = Program {
+        binary: root.join("usr/bin/systemctl").to_string_lossy().into_owned(),
+        arguments: words.collect(),
+        ..Program::default()
+    };
+    let mut text = Vec::new();
+    let mut sink = |bytes: &[u8]| {
+        text.extend_from_slice(bytes);
+        if text.len() > SYSTEMD_BYTES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let finished = child::run(&program, b"", clock.mono().after(SYSTEMD_PATIENCE), clock, &Cancel::new(), &mut sink);
+    finished.ok().filter(|finished| finished.end == End::Exited(0))?;
+    let mut units = service::units(&String::from_utf8_lossy(&text));
+    for unit in &mut units {
+        let places = ["usr/lib/systemd/system", "lib/systemd/system"].map(|place| root.join(place).join(&unit.name));
+        unit.in_package = places.iter().any(|place| place.exists());
+    }
+    Some(units)
+}
+
+fn workers(_config: &Config) -> Vec<WorkerFacts> {
+    Vec::new()
+}
+
+fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
+    let (value, _) = variables.get("RUSTY_PINCH_METRICS_FILE").filter(|(value, _)| !value.trim().is_empty())?;
+    let path = PathBuf::from(value.trim());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // With several workers each has a file of its own, with the channel before the suffix.
+    let of_channel = |channel: ChannelId| match path.extension() {
+        Some(suffix) => path.with_extension(format!("{}.{}", channel.name(), suffix.to_string_lossy())),
+        None => path.with_extension(channel.name()),
+    };
+    let names = ChannelId::WITH_WORKER.into_iter().map(of_channel).chain([path.clone()]);
+    let written = names.filter_map(|name| fs::metadata(name).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    let written = written.max().map(|since| Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
+    Some(MetricsFile { refusal: refusal(folder), path, written })
+}
+
 fn journals(data: &Path) -> Vec<JournalFacts> {
     let channels = ChannelId::WITH_WORKER.map(|channel| channel.name());
     channels.into_iter().filter_map(|channel| journal(channel, &data.join("journal").join(channel))).collect()
@@ -159,12 +228,14 @@ fn journals(data: &Path) -> Vec<JournalFacts> {
 fn journal(channel: &'static str, folder: &Path) -> Option<JournalFacts> {
     folder.is_dir().then(|| {
         let found = inspect::journal_damage(&Directory::reading(folder));
-        let found = found.unwrap_or_else(|error| JournalDamage { damage: Some(error.to_string()), bad_files: 0 });
+        let found =
+            found.unwrap_or_else(|error| JournalDamage { damage: Some(error.to_string()), ..JournalDamage::default() });
         JournalFacts {
             channel,
             running: files::is_locked(&folder.join("LOCK")).unwrap_or(false),
             kept_aside: found.bad_files,
             damage: found.damage,
+            starts: found.starts,
         }
     })
 }

@@ -9,6 +9,8 @@ pub mod document;
 pub mod facts;
 /// Looks at files, programs and the clock.
 pub mod gather;
+/// The machine: memory, power, heat, a medium that failed.
+pub mod host;
 /// Variables that do nothing, or not what was meant.
 pub mod names;
 /// Live questions to the servers.
@@ -19,5 +21,9 @@ pub mod report;
 pub mod secret_table;
 /// Where secrets came from, and who can read them.
 pub mod secrets;
+/// The units of systemd.
+pub mod service;
 /// The settings as `key: value` lines.
 pub mod settings;
+/// Workers that run.
+pub mod workers;

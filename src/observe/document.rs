@@ -48,9 +48,12 @@ pub const EVENTS: &[Entry] = &[
         CHANNEL,
         ("delivery", "how the reply ended: `sent`, `sent_after_retry`, `ambiguous_resent`, `refused` (closed without being told) or `dead`"),
         ("queue_ms", "milliseconds from receipt to the start of work"),
+        ("provider_ms", "milliseconds in calls of the provider, without the waits between them"),
         ("send_ms", "milliseconds from the durable reply to its confirmation"),
         ("gen_ai.usage.input_tokens", "tokens of the prompt"),
         ("gen_ai.usage.output_tokens", "tokens of the answer"),
+        ("gen_ai.response.model", "the model that answered, as the provider names it"),
+        ("upstream_request_id", "the provider's name of the answer, for its support"),
     ] },
     Entry { event: "channel_start", level: "info", meaning: "A worker begins.", fields: &[
         CHANNEL,
@@ -152,7 +155,12 @@ pub const EVENTS: &[Entry] = &[
         ("probe", "what the other side says about it: `ok`, `refused`, or `failed` if it could not be asked"),
         ("reason", "what is behind `rejected` or `failed`, and what to do about it"),
     ] },
-    Entry { event: "log_dropped", level: "warn", meaning: "Nobody read standard error, so lines were dropped.", fields: &[("lines", "how many")] },
+    Entry { event: "log_dropped", level: "warn", meaning: "Lines were dropped. Those of turns only when a thousand lines wait for a reader.", fields: &[
+        ("lines", "how many"), ("reason", "`unread`: nobody read standard error; `too_many`: more than 20 in a second"),
+    ] },
+    Entry { event: "log_suppressed", level: "warn", meaning: "Lines that said the same as one before them were left out, and none of them came for ten seconds.", fields: &[
+        ("of", "their event"), ("class", "what they had in common"), ("lines", "how many"),
+    ] },
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
     ] },
@@ -201,6 +209,9 @@ mod tests {
             queue_ms: Some(1),
             input_tokens: Some(1),
             output_tokens: Some(1),
+            provider_ms: Some(1),
+            response_model: Some("x".into()),
+            upstream_id: Some("x".into()),
             ..Summary::default()
         };
         let id = TurnId::parse("rp-00000000000000000000000001").expect("an id");
@@ -245,7 +256,8 @@ mod tests {
             Event::TelemetryError { message: text() },
             Event::Fatal { reason: text() },
             Event::Reload { status: "ok", name: text(), source: text(), fp: text(), probe: Some("ok"), reason: Some(text()) },
-            Event::LogDropped { lines: 1 },
+            Event::LogDropped { lines: 1, reason: "unread" },
+            Event::LogSuppressed { of: text(), class: text(), lines: 1 },
             Event::Log { target: text(), message: text() },
             Event::ChannelPairing { channel, sender_id: text(), status: "x" },
         ]
@@ -285,8 +297,9 @@ mod tests {
             Event::Fatal { .. } => 29,
             Event::Reload { .. } => 30,
             Event::LogDropped { .. } => 31,
-            Event::Log { .. } => 32,
-            Event::ChannelPairing { .. } => 33,
+            Event::LogSuppressed { .. } => 32,
+            Event::Log { .. } => 33,
+            Event::ChannelPairing { .. } => 34,
         }
     }
 

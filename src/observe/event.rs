@@ -3,14 +3,25 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::base::clock::Wall;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Outcome, Path, Summary};
+use crate::base::text;
 use crate::observe::note::Note;
 
 /// Longest free text in an event, in characters.
 pub const DETAIL_CHARS_MAX: usize = 500;
+
+/// Longest field of a line, in bytes.
+pub const FIELD_BYTES_MAX: usize = 2048;
+
+/// The same in characters, of which one takes four bytes, or six if it is escaped.
+const FIELD_CHARS_MAX: usize = FIELD_BYTES_MAX / 6;
+
+/// Longest line, in bytes.
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Where events go. Must not fail its caller.
 pub trait Log: Send + Sync {
@@ -85,6 +96,9 @@ pub struct TurnRecord {
     /// Milliseconds from receipt to the start of work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_ms: Option<u64>,
+    /// Milliseconds in provider calls alone, without the waits between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_ms: Option<u64>,
     /// Milliseconds from the durable reply to its confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_ms: Option<u64>,
@@ -94,6 +108,12 @@ pub struct TurnRecord {
     /// Tokens of the answer.
     #[serde(default, rename = "gen_ai.usage.output_tokens", skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// The model that answered, as the provider names it.
+    #[serde(default, rename = "gen_ai.response.model", skip_serializing_if = "Option::is_none")]
+    pub response_model: Option<String>,
+    /// The provider's name of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<String>,
 }
 
 impl TurnRecord {
@@ -118,9 +138,12 @@ impl TurnRecord {
             channel: None,
             delivery: None,
             queue_ms: summary.queue_ms,
+            provider_ms: summary.provider_ms,
             send_ms: None,
             input_tokens: summary.input_tokens,
             output_tokens: summary.output_tokens,
+            response_model: summary.response_model,
+            upstream_request_id: summary.upstream_id,
         }
     }
 }
@@ -233,8 +256,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Nobody read standard error, so lines were dropped.
-    LogDropped { lines: u64 },
+    /// Lines were dropped: nobody read standard error, or there were too many.
+    LogDropped { lines: u64, reason: &'static str },
+    /// Lines that said the same as one before were left out, and no more of them came.
+    LogSuppressed { of: String, class: String, lines: u64 },
     /// A line of the `log` crate.
     Log { target: String, message: String },
     /// Somebody was paired, tried to be, or is not any more.
@@ -264,6 +289,7 @@ impl Event {
             | Event::SessionReadError { .. }
             | Event::StorageError { .. }
             | Event::LogDropped { .. }
+            | Event::LogSuppressed { .. }
             | Event::TelemetryError { .. } => Level::Warn,
             Event::Reload { status: "rejected", .. } => Level::Error,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,
@@ -274,12 +300,13 @@ impl Event {
 
     /// The line, without its newline.
     pub fn to_line(&self, at: Wall) -> String {
-        line(self, self.level(), at)
+        line(self, self.level(), at, 0)
     }
 }
 
-/// Any event as a line. A turn has its own timestamp; every other event gets one.
-pub fn line(event: &Event, level: Level, at: Wall) -> String {
+/// Any event as a line, with the number of lines that said the same and were left out before it. A turn has its own
+/// timestamp; every other event gets one.
+pub fn line(event: &Event, level: Level, at: Wall, suppressed: u64) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         v: u8,
@@ -288,9 +315,36 @@ pub fn line(event: &Event, level: Level, at: Wall) -> String {
         timestamp: Option<String>,
         #[serde(flatten)]
         event: &'a Event,
+        #[serde(skip_serializing_if = "is_zero")]
+        suppressed: u64,
+    }
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_zero(count: &u64) -> bool {
+        *count == 0
     }
     let timestamp = (!matches!(event, Event::Turn(_))).then(|| at.rfc3339());
-    serde_json::to_string(&Line { v: 1, level, timestamp, event }).expect("events hold only text and numbers")
+    let line = serde_json::to_string(&Line { v: 1, level, timestamp, event, suppressed });
+    bounded(line.expect("events hold only text and numbers"))
+}
+
+/// Nearly every line is short. Of a long one the texts are cut, and what is still too long keeps only what says which it
+/// was: no field is beyond [`FIELD_BYTES_MAX`], and no line beyond [`LINE_BYTES_MAX`].
+fn bounded(line: String) -> String {
+    if line.len() <= FIELD_BYTES_MAX {
+        return line;
+    }
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return line };
+    for value in fields.values_mut() {
+        if let Value::String(text) = value {
+            *text = text::shorten(text, FIELD_CHARS_MAX);
+        }
+    }
+    let line = Value::Object(fields.clone()).to_string();
+    if line.len() <= LINE_BYTES_MAX {
+        return line;
+    }
+    fields.retain(|name, _| ["v", "level", "event", "timestamp", "request_id"].contains(&name.as_str()));
+    Value::Object(fields).to_string()
 }
 
 #[cfg(test)]
@@ -303,6 +357,29 @@ mod tests {
         let line = event.to_line(Wall(0));
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["event"], "log");
+    }
+
+    /// S24, with texts that grow when they are escaped.
+    #[test]
+    fn no_field_and_no_line_is_longer_than_its_limit() {
+        for part in ["x", "\u{1b}", "\u{1f600}", "\"", "\n"] {
+            for count in [100, 2000, 20_000] {
+                let (text, channel) = (part.repeat(count), ChannelId::Telegram);
+                let event = Event::ChannelSendError {
+                    channel,
+                    chat_id: text.clone(),
+                    request_id: text.clone(),
+                    error: text.clone(),
+                    action: "x",
+                };
+                let line = event.to_line(Wall(0));
+                assert!(line.len() <= LINE_BYTES_MAX, "{count} times {part:?}: {}", line.len());
+                let fields: Value = serde_json::from_str(&line).expect("JSON");
+                let is_short = |value: &Value| value.to_string().len() <= FIELD_BYTES_MAX + 2;
+                assert!(fields.as_object().expect("an object").values().all(is_short), "{count} times {part:?}");
+                assert_eq!((&fields["event"], &fields["level"]), (&"channel_send_error".into(), &"warn".into()));
+            }
+        }
     }
 
     #[test]

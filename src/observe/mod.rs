@@ -26,6 +26,8 @@ pub mod metrics_text;
 pub mod note;
 /// Taking secrets out of text.
 pub mod redact;
+/// How many lines a program in trouble may write.
+pub mod repeats;
 /// Where events go.
 pub mod sink;
 /// What a worker knows about itself, as a document.

@@ -4,8 +4,8 @@
 //! worker.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
@@ -16,12 +16,16 @@ use crate::base::clock::{Clock, Wall};
 use crate::base::text;
 use crate::observe::event::{self, DETAIL_CHARS_MAX, Event, Level, Log};
 use crate::observe::redact::Redactor;
+use crate::observe::repeats::{Repeats, Verdict};
 use crate::sys::thread::spawn;
 use crate::sys::{files, panic};
 
 /// Lines that may wait for whoever reads standard error. Beyond that they are dropped and counted: a reader that
 /// stands still must not make the program stand still.
 const LINES_WAITING_MAX: usize = 1024;
+
+/// The last of these places are for turns and for what ends the program.
+const LINES_WAITING_OTHERS: usize = 768;
 
 /// How long the last line of a panicking process may wait for whoever reads standard error.
 const PANIC_PATIENCE: Duration = Duration::from_millis(200);
@@ -47,6 +51,7 @@ struct Inner {
     dropped_in_all: AtomicU64,
     redactor: Redactor,
     clock: Arc<dyn Clock>,
+    repeats: Mutex<Repeats>,
 }
 
 impl Sink {
@@ -59,6 +64,7 @@ impl Sink {
             dropped_in_all: AtomicU64::new(0),
             redactor,
             clock,
+            repeats: Mutex::default(),
         }));
         let (levels, ignored) = levels(rust_log);
         let mut builder = Builder::new();
@@ -66,7 +72,8 @@ impl Sink {
         let target = sink.clone();
         // What env_logger would write itself is nothing: the line has a way of its own.
         builder.format(move |_, record| {
-            target.line(&foreign_line(record, &target.0.redactor, target.0.clock.wall()));
+            let (event, level) = foreign(record, &target.0.redactor);
+            target.tell(&event, level, target.0.clock.wall());
             Ok(())
         });
         // A second installation happens only in tests and in a parked worker; the first one stays.
@@ -78,25 +85,47 @@ impl Sink {
         let last_words = sink.clone();
         panic::end_process(move |message| {
             let event = Event::Log { target: "panic".to_owned(), message: message.to_owned() };
-            last_words.line(&event::line(&event, Level::Error, last_words.0.clock.wall()));
+            last_words.line(&event::line(&event, Level::Error, last_words.0.clock.wall(), 0), LINES_WAITING_MAX);
             last_words.flush(PANIC_PATIENCE);
         });
         sink
     }
 
-    fn line(&self, line: &str) {
+    /// Writes a line, unless it says the same as one just before, or there are too many. A command ends soon, and tells all.
+    fn tell(&self, event: &Event, level: Level, at: Wall) {
+        if self.0.waiting.is_none() || Repeats::is_exempt(event) {
+            return self.line(&event::line(event, level, at, 0), LINES_WAITING_MAX);
+        }
+        let (verdict, settled) = {
+            let (mut repeats, now) = (self.repeats(), self.0.clock.mono());
+            (repeats.decide(event, now), repeats.settle(now, false))
+        };
+        if let Verdict::Write { suppressed } = verdict {
+            self.line(&event::line(event, level, at, suppressed), LINES_WAITING_OTHERS);
+        }
+        settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
+    }
+
+    /// A thread that ended while it held this has left counters that are as good as any.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.0.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts it into the queue if less than `most` lines wait there.
+    fn line(&self, line: &str, most: usize) {
         let line = self.0.redactor.clean(line) + "\n";
         let Some(waiting) = &self.0.waiting else {
             let _ = std::io::stderr().write_all(line.as_bytes());
             return;
         };
         let lost = self.0.dropped.swap(0, Ordering::SeqCst);
-        let news = (lost > 0).then(|| Event::LogDropped { lines: lost }.to_line(self.0.clock.wall()) + "\n");
+        let news =
+            (lost > 0).then(|| Event::LogDropped { lines: lost, reason: "unread" }.to_line(self.0.clock.wall()) + "\n");
         let put = |line: String| waiting.try_send(line.into_bytes()).is_ok();
         if news.is_some_and(|news| !put(news)) {
             self.0.dropped.fetch_add(lost, Ordering::SeqCst);
         }
-        if !put(line) {
+        if waiting.len() >= most || !put(line) {
             self.0.dropped.fetch_add(1, Ordering::SeqCst);
             self.0.dropped_in_all.fetch_add(1, Ordering::SeqCst);
         }
@@ -121,7 +150,7 @@ fn start_thread() -> Option<Sender<Vec<u8>>> {
 
 impl Log for Sink {
     fn emit(&self, at: Wall, event: &Event) {
-        self.line(&event.to_line(at));
+        self.tell(event, event.level(), at);
     }
 
     fn dropped(&self) -> u64 {
@@ -129,6 +158,9 @@ impl Log for Sink {
     }
 
     fn flush(&self, patience: Duration) {
+        let settled = self.repeats().settle(self.0.clock.mono(), true);
+        let at = self.0.clock.wall();
+        settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
         const PAUSE: Duration = Duration::from_millis(5);
         let mut left = patience;
         while self.0.waiting.as_ref().is_some_and(|lines| !lines.is_empty()) && !left.is_zero() {
@@ -160,14 +192,14 @@ fn levels(rust_log: &str) -> (String, Vec<&str>) {
 }
 
 /// What is cut off may be the end of a secret, whose beginning nobody would recognise: so it is cleaned first.
-fn foreign_line(record: &log::Record<'_>, redactor: &Redactor, at: Wall) -> String {
+fn foreign(record: &log::Record<'_>, redactor: &Redactor) -> (Event, Level) {
     let message = text::shorten(&redactor.clean(&record.args().to_string()), DETAIL_CHARS_MAX);
     let level = match record.level() {
         log::Level::Error => Level::Error,
         log::Level::Warn => Level::Warn,
         _ => Level::Info,
     };
-    event::line(&Event::Log { target: record.target().to_owned(), message }, level, at)
+    (Event::Log { target: record.target().to_owned(), message }, level)
 }
 
 #[cfg(test)]
@@ -183,11 +215,9 @@ mod tests {
         for before in DETAIL_CHARS_MAX - secret.len()..=DETAIL_CHARS_MAX {
             let text = "x".repeat(before) + &secret;
             let arguments = format_args!("{text}").to_string();
-            let line = foreign_line(
-                &log::Record::builder().args(format_args!("{arguments}")).build(),
-                &Redactor::new(&known),
-                Wall(0),
-            );
+            let record = format_args!("{arguments}");
+            let (event, _) = foreign(&log::Record::builder().args(record).build(), &Redactor::new(&known));
+            let line = event.to_line(Wall(0));
             assert!(!line.contains("xcanar"), "{before}: {line}");
         }
     }

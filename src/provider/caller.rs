@@ -38,6 +38,12 @@ pub struct Effort {
     pub attempts: u32,
     /// Milliseconds in calls and the waits between them.
     pub latency_ms: u64,
+    /// Milliseconds in calls alone.
+    pub provider_ms: u64,
+    /// The model of the last answer, as the other side names it.
+    pub response_model: Option<String>,
+    /// The other side's name of the last answer.
+    pub upstream_id: Option<String>,
     /// Tokens of all prompts that were counted.
     pub input_tokens: Option<u64>,
     /// Tokens of all answers that were counted.
@@ -167,6 +173,7 @@ impl Caller {
         if let Ok(completion) = &outcome {
             add(&mut effort.input_tokens, completion.input_tokens);
             add(&mut effort.output_tokens, completion.output_tokens);
+            (effort.response_model, effort.upstream_id) = (completion.model.clone(), completion.id.clone());
         }
         outcome
     }
@@ -309,6 +316,7 @@ impl Caller {
         let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
         let begun = self.clock.mono();
         let outcome = link.provider.complete(prompt, &mut attempt);
+        effort.provider_ms += u64::try_from(begun.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
         if counted {

@@ -163,6 +163,7 @@ impl Events {
                 text: text.trim().to_owned(),
                 input_tokens: usage.input_tokens,
                 output_tokens: usage.output_tokens,
+                ..Completion::default()
             }),
             (_, None) => failed(Ending::Unfinished, "codex ended without completing the turn"),
             (_, Some(_)) => failed(Ending::Silent, "codex completed the turn without a message"),
@@ -177,7 +178,7 @@ impl Events {
         if text.starts_with("{\"type\":") {
             return failed(Ending::Unfinished, "codex ended within an event");
         }
-        Ok(Completion { text, input_tokens: None, output_tokens: None })
+        Ok(Completion { text, ..Completion::default() })
     }
 }
 

@@ -48,7 +48,7 @@ pub fn cost(
     let estimate = |bytes: usize| (bytes as u64).div_ceil(4);
     let mut tokens = Tokens { requests: 1, ..Tokens::default() };
     match outcome {
-        Ok(Completion { text, input_tokens, output_tokens }) => {
+        Ok(Completion { text, input_tokens, output_tokens, .. }) => {
             let (input, output) = (input_tokens.unwrap_or(0), output_tokens.unwrap_or(0));
             (tokens.input_tokens, tokens.output_tokens) = (input, output);
             let unsaid = |said: &Option<u64>, bytes| if said.is_none() { estimate(bytes) } else { 0 };
@@ -108,7 +108,9 @@ mod tests {
         let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
         let prompt = Prompt { turn, system: "1234", messages: &messages, history: 0, ordinal: 0 };
         let outcome = match outcome {
-            Ok((input_tokens, output_tokens)) => Ok(Completion { text: "12345".into(), input_tokens, output_tokens }),
+            Ok((input_tokens, output_tokens)) => {
+                Ok(Completion { text: "12345".into(), input_tokens, output_tokens, ..Completion::default() })
+            }
             Err(class) => Err(ProviderError::new(class, "x")),
         };
         let cost = cost(&prompt, 4, worked, &outcome);

@@ -15,6 +15,6 @@ impl Provider for Local {
         let input = prompt.messages.last().map_or("", |message| message.content.as_str());
         let (name, model, history) = (&self.name, &self.model, prompt.ordinal);
         let text = format!("[Rusty Pinch:{name}:{model}] Received '{input}'. history={history} messages.");
-        Ok(Completion { text, input_tokens: None, output_tokens: None })
+        Ok(Completion { text, ..Completion::default() })
     }
 }

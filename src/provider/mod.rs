@@ -103,6 +103,10 @@ pub struct Completion {
     pub input_tokens: Option<u64>,
     /// Tokens of the answer, if the other side counted.
     pub output_tokens: Option<u64>,
+    /// The model that answered, as the other side names it: short and printable.
+    pub model: Option<String>,
+    /// The other side's name of this answer: short and printable.
+    pub id: Option<String>,
 }
 
 /// Why there is no answer.

@@ -21,6 +21,9 @@ use crate::provider::{Completion, ProviderError};
 const BROKEN_OFF: [&str; 6] =
     ["error", "abort", "aborted", "cancelled", "insufficient_system_resource", "network_error"];
 
+/// Longest name of a model or an answer that is kept, in bytes.
+const NAME_BYTES_MAX: usize = 96;
+
 /// An answer that is arriving. Its size is limited by the transport.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -186,6 +189,18 @@ fn count(completion: &mut Completion, value: &Value) {
     let tokens = |name: &str| value.get("usage").and_then(|usage| usage.get(name)?.as_u64());
     completion.input_tokens = tokens("prompt_tokens").or(completion.input_tokens);
     completion.output_tokens = tokens("completion_tokens").or(completion.output_tokens);
+    // Every event of a stream says the same.
+    if completion.id.is_none() {
+        completion.id = name(value.get("id"));
+        completion.model = name(value.get("model"));
+    }
+}
+
+/// A name that the other side gave to something, if it looks like one: it goes into the log.
+fn name(value: Option<&Value>) -> Option<String> {
+    let is_plain =
+        |name: &&str| (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    value?.as_str().filter(is_plain).map(str::to_owned)
 }
 
 /// A stream that is arriving.

@@ -1,10 +1,11 @@
 //! What is damaged on disk, found by looking only: for `doctor` and `journal verify`. A worker may write meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Serialize;
 
+use crate::base::clock::Wall;
 use crate::store::commit_log::{self, FILES};
 use crate::store::frame::{self, Scan, Tail};
 use crate::store::parts::{self, read_block};
@@ -40,6 +41,8 @@ pub struct JournalDamage {
     pub bad_files: usize,
     /// Damage that is there now, and that the next start will report.
     pub damage: Option<String>,
+    /// When workers started: those that the journal remembers.
+    pub starts: Vec<Wall>,
 }
 
 /// Looks at the folder `sessions`. A folder that is not there has no damage.
@@ -79,7 +82,16 @@ fn bad_lines(storage: &dyn Storage, name: &str) -> io::Result<u64> {
 /// Looks at the folder `journal/<channel>`. A folder that is not there has no damage.
 pub fn journal_damage(storage: &dyn Storage) -> io::Result<JournalDamage> {
     let bad_files = list_if_there(storage)?.iter().filter(|name| name.contains(".bad-")).count();
-    Ok(JournalDamage { bad_files, damage: commit_log::look(storage)?.damage })
+    let found = commit_log::look(storage)?;
+    let mut starts = BTreeSet::new();
+    for record in &found.records {
+        match record {
+            Record::Boot(start) => drop(starts.insert(start.ts)),
+            Record::Ckp(checkpoint) => starts.extend(checkpoint.starts.iter().map(|start| start.ts)),
+            _ => {}
+        }
+    }
+    Ok(JournalDamage { bad_files, damage: found.damage, starts: starts.into_iter().map(Wall).collect() })
 }
 
 /// What is in one file of a journal.

@@ -23,8 +23,9 @@ use crate::store::record::{
     Answer, Attempts, Confirmed, OpenRecord, Readmitted, Received, Record, Sending, Start, Unsent,
 };
 use crate::store::recover::{self, Owed};
+use crate::store::retention::Retention;
 use crate::store::sessions::Sessions;
-use crate::store::spool::Spool;
+use crate::store::spool::{SENT_BY_COMMAND, Spool};
 
 /// Giving up, closing, and what comes after it.
 mod closing;
@@ -111,7 +112,12 @@ impl Ledger {
         Ok((ledger, opening))
     }
 
-    /// Removes dead letters and torn ends of long ago. To be called once a day, with a clock that can be trusted; what
+    /// Session lines are kept for so long from here on.
+    pub fn keep_sessions_for(&mut self, retention: Retention) {
+        self.lines.keep_for(retention);
+    }
+
+    /// Removes dead letters, torn ends and session lines of long ago. To be called once a day, with a clock that can be trusted; what
     /// cannot be removed waits for the next time.
     pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
         let (dead, torn) = (self.dead.tidy(now), self.lines.tidy(now));
@@ -216,7 +222,11 @@ impl Ledger {
                 Effect::Notice(Notice::Accepted(Job { inbound, interrupted: 0, carried_over: false }))
             }
             Some(open) => {
-                let open = OpenRecord { owed: false, k: 0, fin: None, ..*open };
+                let mut open = OpenRecord { owed: false, k: 0, fin: None, ..*open };
+                if open.rx.key.starts_with(SENT_BY_COMMAND) && open.snd == 0 {
+                    // Nobody has begun to send it, whatever was booted since it was written.
+                    open.rep.iter_mut().for_each(|answer| answer.boot.clone_from(&self.boot));
+                }
                 self.stage(Record::Opn(Box::new(Readmitted { key: file, open })), records);
                 let outbound = self.journal.get(turn).and_then(|open| open.outbound(&self.boot));
                 outbound.map_or(Effect::Notice(Notice::Delivered(turn)), Effect::Outbound)

@@ -34,6 +34,8 @@ pub mod parts;
 pub mod record;
 /// What a restart owes.
 pub mod recover;
+/// How long conversations are kept.
+pub mod retention;
 /// Which messages were seen.
 pub mod ring;
 /// Session files: appending, repairing, reading from the end.

@@ -10,6 +10,7 @@ use crate::base::id::TurnId;
 use crate::observe::event::Event;
 use crate::store::journal::Journal;
 use crate::store::record::{Answer, Received};
+use crate::store::retention::Retention;
 use crate::store::sessions::{Repaired, Sessions};
 use crate::store::transcript::Line;
 
@@ -110,6 +111,11 @@ impl OwedLines {
             }
         }
         events
+    }
+
+    /// Session lines are kept for so long.
+    pub fn keep_for(&mut self, retention: Retention) {
+        self.sessions.keep_for(retention);
     }
 
     /// Removes what was kept aside long ago.

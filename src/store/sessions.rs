@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::base::clock::Wall;
 use crate::base::id::SessionId;
 use crate::store::parts::{self, BLOCK_BYTES, FIRST_BLOCK_BYTES, read_back, read_block};
+use crate::store::retention::Retention;
 use crate::store::storage::Storage;
 use crate::store::transcript::{LINE_BYTES_MAX, Line, NEW};
 
@@ -56,6 +57,7 @@ pub struct History {
 pub struct Sessions {
     storage: Box<dyn Storage>,
     file_bytes_max: u64,
+    retention: Retention,
     /// Current files with lines that may not be on the medium.
     unsynced: BTreeSet<String>,
     /// Names of files may not be.
@@ -72,11 +74,40 @@ impl Sessions {
 
     /// With files of another size, so that tests need not write megabytes.
     pub fn with_files_of(storage: Box<dyn Storage>, file_bytes_max: u64) -> Sessions {
-        Sessions { storage, file_bytes_max, unsynced: BTreeSet::new(), folder_unsynced: false, flush_failed: false }
+        let (unsynced, retention) = (BTreeSet::new(), Retention::default());
+        Sessions { storage, file_bytes_max, retention, unsynced, folder_unsynced: false, flush_failed: false }
     }
 
-    /// Removes torn ends that were kept aside more than [`TORN_AGE_MAX`] ago.
+    /// Lines are kept for so long from here on; for ever by default.
+    pub fn keep_for(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
+    /// Removes torn ends that were kept aside more than [`TORN_AGE_MAX`] ago, and files that are beyond the retention.
+    ///
+    /// # Errors
+    /// Of the disk, or `WouldBlock` while another process holds the folder's lock. What was not removed is the next time.
     pub fn tidy(&mut self, now: Wall) -> io::Result<()> {
+        if !self.storage.lock()? {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds the lock of the sessions"));
+        }
+        let outcome = self.remove_torn(now).and_then(|()| self.remove_expired(now));
+        self.storage.unlock();
+        outcome
+    }
+
+    /// In the order in which what is left can be found if this ends half way.
+    fn remove_expired(&mut self, now: Wall) -> io::Result<()> {
+        for name in self.retention.expired(self.storage.as_ref(), now)? {
+            self.storage.remove(&name)?;
+            // What is gone need not be flushed.
+            self.unsynced.remove(&name);
+            self.flush(|storage| storage.sync_dir())?;
+        }
+        Ok(())
+    }
+
+    fn remove_torn(&mut self, now: Wall) -> io::Result<()> {
         let since =
             |name: &str| Some(Wall(name.rsplit_once(".jsonl.torn-")?.1.parse::<u64>().ok()?.saturating_mul(1000)));
         for name in self.storage.list()? {
@@ -123,7 +154,8 @@ impl Sessions {
             line.n = Some(ordinal);
             bytes.push_str(&line.encode());
         }
-        if len > 0 && len + bytes.len() as u64 > self.file_bytes_max {
+        let is_full = len > 0 && len + bytes.len() as u64 > self.file_bytes_max;
+        if is_full || self.retention.is_full(self.storage.as_ref(), &name, len, Wall(now_secs.saturating_mul(1000)))? {
             self.put_away(stem, &name)?;
             len = 0;
         }
@@ -634,5 +666,29 @@ mod tests {
         let turns = ["rid-first".to_owned(), "rid-none".to_owned()];
         let found = BTreeSet::from([("rid-first".to_owned(), "user".to_owned())]);
         assert_eq!(fixture.sessions.holds("s", &turns, None).expect("read"), found);
+    }
+
+    /// A conversation that goes on loses its beginning, and one that does not is gone; numbers go on as they were.
+    #[test]
+    fn old_lines_go_and_the_conversation_goes_on() {
+        let mut fixture = fixture(b"");
+        fixture.sessions.keep_for(Retention(4));
+        let day = 24 * 3600;
+        let append = |fixture: &mut Fixture, at: u64| {
+            let mut lines = [Line { timestamp: Wall(at * 1000).rfc3339(), ..line(&at.to_string()) }];
+            fixture.sessions.append(&fixture.session, &mut lines, at).expect("appended");
+            fixture.sessions.tidy(Wall(at * 1000)).expect("tidied");
+        };
+        let begin = 20_000 * day;
+        (0..40).for_each(|half_day| append(&mut fixture, begin + half_day * day / 2));
+        let history = fixture.history(100);
+        let oldest: u64 = history.lines[0].content.parse().expect("a number");
+        let kept_days = (begin + 39 * day / 2 - oldest) / day;
+        assert!((4..=5).contains(&kept_days), "{kept_days} days: {:?}", contents(&history));
+        assert_eq!((history.last_ordinal, history.lines[0].n), (40, Some(40 - history.lines.len() as u64 + 1)));
+        fixture.sessions.sync().expect("what is gone is not missed");
+        fixture.sessions.tidy(Wall((begin + 100 * day) * 1000)).expect("tidied");
+        assert_eq!(fixture.names(), [] as [String; 0]);
+        fixture.sessions.sync().expect("what is gone is not missed");
     }
 }

@@ -12,6 +12,9 @@ use crate::store::dead;
 use crate::store::exchange::Readmission;
 use crate::store::storage::Storage;
 
+/// How the key of a message begins that a command sends: it answers nobody.
+pub const SENT_BY_COMMAND: &str = "send:";
+
 /// The folder, and the files in it that are on record and can go after the flush.
 #[derive(Clone)]
 pub struct Spool {

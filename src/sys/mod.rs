@@ -12,6 +12,8 @@ pub mod entropy;
 pub mod files;
 /// Threads that say that they live.
 pub mod heartbeat;
+/// Memory, heat and power of the host.
+pub mod machine;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.
@@ -22,6 +24,8 @@ pub mod signal;
 pub mod stop;
 /// The real clock.
 pub mod system_clock;
+/// The mode of the terminal, restored whatever happens.
+pub mod terminal;
 /// Named threads that report how they ended.
 pub mod thread;
 /// What this process uses.

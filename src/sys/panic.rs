@@ -6,6 +6,8 @@ use std::process::exit;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::sys::terminal;
+
 /// As in `sysexits.h`: an internal error.
 pub const EXIT_CODE: i32 = 70;
 
@@ -18,6 +20,8 @@ pub fn leave_no_core() {
 /// From here on a panic of any thread is handed to `say` and ends the process with [`EXIT_CODE`].
 pub fn end_process(say: impl Fn(&str) + Send + Sync + 'static) {
     set_hook(Box::new(move |panic| {
+        // First: what is said should be readable, and a shell usable.
+        terminal::restore();
         say(&panic.to_string());
         #[expect(clippy::disallowed_methods, reason = "a bug means now")]
         exit(EXIT_CODE);

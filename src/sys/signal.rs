@@ -5,15 +5,22 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use std::time::Duration;
+
 use crossbeam_channel::{Receiver, Sender, bounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::base::cancel::Cancel;
 use crate::sys::thread::{Exit, spawn};
+use crate::sys::{files, terminal};
 
 /// Signals that may wait to be handled; more of the same say nothing new and are dropped.
 const SIGNALS_WAITING_MAX: usize = 8;
+
+/// How long a screen has for its own way of ending; one that writes to a terminal that takes nothing never comes to it.
+const SCREEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the operator or the system asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +32,54 @@ pub enum Signal {
     },
     /// Look again at what a person may have mended.
     Reload,
+}
+
+/// What a screen is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenSignal {
+    /// End.
+    End,
+    /// The terminal has another size.
+    Resized,
+}
+
+/// For screens: SIGINT, SIGTERM and SIGHUP are the order to end, and what has not ended a second later is ended, with
+/// the terminal as it was.
+pub fn watch_screen() -> io::Result<Receiver<ScreenSignal>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH])?;
+    let (sender, receiver) = bounded(SIGNALS_WAITING_MAX);
+    let (exits, _) = bounded(1);
+    spawn("signal", exits, move || {
+        for number in signals.forever() {
+            if number == SIGWINCH {
+                let _ = sender.try_send(ScreenSignal::Resized);
+                continue;
+            }
+            let _ = sender.try_send(ScreenSignal::End);
+            files::pause(SCREEN_PATIENCE);
+            terminal::restore();
+            #[expect(clippy::disallowed_methods, reason = "whoever should have ended did not")]
+            std::process::exit(128 + number);
+        }
+        Ok(())
+    })?;
+    Ok(receiver)
+}
+
+/// For a line that is typed: a signal that ends the process at the prompt gives the terminal back first. With
+/// `always_ends`, it ends the process anywhere else, too, as if nobody had asked for it; without, somebody else sees to that.
+pub fn restore_on_terminate(always_ends: bool) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let (exits, _) = bounded(1);
+    spawn("prompt", exits, move || {
+        for number in signals.forever() {
+            if terminal::restore() || always_ends {
+                let _ = emulate_default_handler(number);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// For one-shot commands that run a program: the first SIGINT, SIGTERM or SIGHUP cancels, the second ends the process at once.

@@ -148,6 +148,9 @@ impl Answerer {
             queue_ms: Some(u64::try_from(queued.as_millis()).unwrap_or(u64::MAX)),
             input_tokens: effort.input_tokens,
             output_tokens: effort.output_tokens,
+            provider_ms: asked.then_some(effort.provider_ms),
+            response_model: effort.response_model,
+            upstream_id: effort.upstream_id,
         };
         let mark = if age >= DELAYED_AFTER && summary.error.is_none() { DELAYED_MARK } else { "" };
         let reply = reply(question.turn, turn.user_text(question.text), answered.text, mark, summary);

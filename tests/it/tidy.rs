@@ -32,13 +32,13 @@ const LAYERS: [(&str, &str); 15] = [
     ("turn", "base sys config observe store provider tool"),
     ("runtime", "base sys config observe net store provider tool channel turn"),
     ("doctor", "base sys config observe net store provider channel"),
-    ("monitor", "base sys config observe"),
+    ("monitor", "base sys config observe provider"),
     ("validate", "base sys net channel"),
     ("cli", "base sys config observe net store provider tool channel turn runtime doctor monitor validate"),
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 54] = [
+const SHELLS: [&str; 57] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -47,10 +47,12 @@ const SHELLS: [&str; 54] = [
     "sys/system_clock.rs",
     "sys/entropy.rs",
     "sys/panic.rs",
+    "sys/terminal.rs",
     "sys/child.rs",
     "sys/children.rs",
     "sys/companion.rs",
     "sys/files.rs",
+    "sys/machine.rs", // looks at the host
     "sys/users.rs",
     "sys/usage.rs",
     "observe/board.rs", // what all threads tell, behind one lock
@@ -86,6 +88,7 @@ const SHELLS: [&str; 54] = [
     "runtime/topology.rs",
     "runtime/supervise.rs",
     "runtime/health.rs",
+    "monitor/gather.rs",
     "doctor/gather.rs",
     "doctor/probe.rs", // asks servers, each on a thread
     "validate/place.rs",

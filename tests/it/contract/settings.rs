@@ -176,7 +176,7 @@ pub const ROWS: &[Row] = &[
     row("16", "RUSTY_PINCH_METRICS_FILE", "", Later("§13 with observation"), Check(key)),
     row("16", "RUSTY_PINCH_RUN_DIR", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_ALLOW_INSECURE_HTTP", "false", Stays, Check(key)),
-    row("16", "RUSTY_PINCH_RETENTION_DAYS", "0", Later("§13 with retention"), Check(key)),
+    row("16", "RUSTY_PINCH_RETENTION_DAYS", "0", Stays, Check(key)),
     row("16", "RUSTY_PINCH_SEED", "", Stays, Check(key)),
 ];
 

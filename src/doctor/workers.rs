@@ -1,0 +1,166 @@
+//! Checks of the workers that run: the documents they leave of themselves, crash loops, programs that were replaced, and
+//! what a metrics collector would read. Pure: facts in, verdicts out.
+
+use std::time::Duration;
+
+use crate::base::clock::Wall;
+use crate::base::text::terminal_safe;
+use crate::config::keys::Environment;
+use crate::config::settings::Config;
+use crate::doctor::facts::{Facts, JournalFacts, MetricsFile, WorkerFacts};
+use crate::doctor::report::Check;
+use crate::observe::status::WRITTEN_EVERY;
+
+/// A document is believed for so long.
+const FRESH: Duration = Duration::from_secs(3 * WRITTEN_EVERY.as_secs());
+
+/// So many starts within [`LOOP_TIME`] are a crash loop.
+const LOOP_STARTS: usize = 5;
+const LOOP_TIME: Duration = Duration::from_secs(600);
+
+/// All of them.
+pub fn checks(config: &Config, facts: &Facts) -> Vec<Check> {
+    let enabled = |channel: &str| match channel {
+        "telegram" => config.telegram.enabled,
+        _ => config.whatsapp.enabled,
+    };
+    let mut checks: Vec<Check> =
+        facts.journals.iter().map(|journal| running(journal, enabled(journal.channel))).collect();
+    for journal in facts.journals.iter().filter(|journal| journal.running) {
+        let worker = facts.workers.iter().find(|worker| worker.status.channel.id == journal.channel);
+        checks.extend(worker.map_or_else(|| vec![silent(journal)], |worker| told(worker, facts)));
+    }
+    checks.extend(facts.journals.iter().map(|journal| crash_loop(journal, facts.now)));
+    checks
+}
+
+/// A worker that ran before and should run is missed; one that never did is not.
+fn running(journal: &JournalFacts, enabled: bool) -> Check {
+    const ID: &str = "journal.worker";
+    let channel = journal.channel;
+    match (journal.running, enabled) {
+        (true, _) => Check::ok(ID, format!("the {channel} worker runs")),
+        (false, false) => Check::ok(ID, format!("the {channel} worker does not run, and {channel} is off")),
+        (false, true) => {
+            let remedy =
+                format!("start it: 'sudo systemctl start rusty-pinch-{channel}', or 'rusty-pinch channels {channel}'");
+            Check::warning(ID, format!("the {channel} worker does not run"), remedy)
+        }
+    }
+}
+
+fn silent(journal: &JournalFacts) -> Check {
+    let channel = journal.channel;
+    let remedy = "nothing in its first seconds; else see whether its RUSTY_PINCH_RUN_DIR is the one of this command";
+    Check::warning("worker.status", format!("the {channel} worker runs and has not left a document of itself"), remedy)
+}
+
+fn told(worker: &WorkerFacts, facts: &Facts) -> Vec<Check> {
+    let status = &worker.status;
+    let channel = terminal_safe(&status.channel.id);
+    let age = Wall(status.at).until(facts.now);
+    if age > FRESH {
+        let sentence = format!("the {channel} worker has said nothing of itself for {} s", age.as_secs());
+        let remedy = format!("it hangs: 'sudo systemctl restart rusty-pinch-{channel}'; no message is lost by that");
+        return vec![Check::error("worker.status", sentence, remedy), replaced(worker, &channel)];
+    }
+    vec![
+        Check::ok("worker.status", format!("the {channel} worker said {} s ago how it is", age.as_secs())),
+        ready(worker, &channel),
+        degraded(worker, &channel),
+        replaced(worker, &channel),
+    ]
+}
+
+fn joined(words: &[String]) -> String {
+    terminal_safe(&words.join(", "))
+}
+
+fn ready(worker: &WorkerFacts, channel: &str) -> Check {
+    const ID: &str = "worker.ready";
+    let reasons = joined(&worker.status.reasons);
+    match worker.status.ready {
+        true => Check::ok(ID, format!("messages of {channel} can arrive")),
+        false => {
+            let remedy = "see docs/runbook.md, 'Not ready', for each reason";
+            Check::error(ID, format!("messages of {channel} cannot arrive: {reasons}"), remedy)
+        }
+    }
+}
+
+fn degraded(worker: &WorkerFacts, channel: &str) -> Check {
+    const ID: &str = "worker.degraded";
+    match worker.status.degraded.as_slice() {
+        [] => Check::ok(ID, format!("nothing impairs the {channel} worker")),
+        some => {
+            let remedy = "see docs/runbook.md, 'Impaired', for each of them";
+            Check::warning(ID, format!("the {channel} worker is impaired: {}", joined(some)), remedy)
+        }
+    }
+}
+
+/// By its file, where we may see that, and by the version that it names.
+fn replaced(worker: &WorkerFacts, channel: &str) -> Check {
+    const ID: &str = "upgrade.pending";
+    let ours = env!("CARGO_PKG_VERSION");
+    let theirs = terminal_safe(&worker.status.program);
+    let sentence = match (theirs == ours, worker.is_replaced) {
+        (true, false) => {
+            return Check::ok(ID, format!("the {channel} worker runs version {theirs}, which is this one"));
+        }
+        (false, _) => format!("the {channel} worker runs version {theirs}, and this one is {ours}"),
+        (true, true) => format!("the program of the {channel} worker was replaced on disk since it started"),
+    };
+    Check::warning(ID, sentence, format!("sudo systemctl restart rusty-pinch-{channel}"))
+}
+
+fn crash_loop(journal: &JournalFacts, now: Wall) -> Check {
+    const ID: &str = "worker.crash_loop";
+    let channel = journal.channel;
+    let count = journal.starts.iter().filter(|start| start.until(now) <= LOOP_TIME && **start <= now).count();
+    let sentence = format!("the {channel} worker was started {count} times in ten minutes");
+    match count < LOOP_STARTS {
+        true => Check::ok(ID, sentence),
+        false => {
+            let remedy = format!("see why it ends: 'journalctl -u rusty-pinch-{channel} | grep fatal'");
+            Check::warning(ID, sentence, remedy)
+        }
+    }
+}
+
+/// A metrics file is written every minute.
+const METRICS_FRESH: Duration = Duration::from_secs(180);
+
+/// What a collector of metrics would find. Nothing is said where nothing is asked for.
+pub fn metrics(variables: &Environment, facts: &Facts) -> Vec<Check> {
+    let value = |name: &str| variables.get(name).map(|(value, _)| value.trim()).filter(|value| !value.is_empty());
+    let endpoint = value("RUSTY_PINCH_HEALTH_ADDR").map(|address| {
+        let is_here = address.parse::<core::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+        match is_here || value("RUSTY_PINCH_HEALTH_TOKEN").is_some() {
+            true => Check::ok("metrics.endpoint", format!("health and metrics are served at {address}")),
+            false => {
+                let sentence = format!("{address} can be reached from elsewhere, and there is no token for it");
+                let remedy = "use 127.0.0.1:9464, or set RUSTY_PINCH_HEALTH_TOKEN_FILE";
+                Check::error("metrics.endpoint", sentence, remedy)
+            }
+        }
+    });
+    endpoint.into_iter().chain(facts.metrics_file.as_ref().map(|file| metrics_file(file, facts))).collect()
+}
+
+fn metrics_file(file: &MetricsFile, facts: &Facts) -> Check {
+    const ID: &str = "metrics.file";
+    let path = file.path.display();
+    if let Some(refusal) = &file.refusal {
+        let sentence = format!("{path} cannot be written ({refusal})");
+        return Check::error(ID, sentence, "change the owner of its folder, or set RUSTY_PINCH_METRICS_FILE");
+    }
+    let is_expected = facts.journals.iter().any(|journal| journal.running);
+    match file.written.filter(|at| is_expected && at.until(facts.now) > METRICS_FRESH) {
+        None => Check::ok(ID, format!("metrics are written to {path}")),
+        Some(at) => {
+            let sentence = format!("{path} was last written at {}, and should be every minute", at.rfc3339());
+            Check::warning(ID, sentence, "see 'journalctl' for the error of the worker")
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The mode of the terminal: raw while keys are read, and as it was afterwards, however the process ends. There is one
+//! terminal, so what it was like is kept in one place, which the hook of a panic and the thread of the signals can reach.
+//!
+//! [`Raw`] restores when it is dropped; [`restore`] does it from anywhere, once.
+
+use std::io;
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::stdio;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// What the terminal was like, and what to write to it when it becomes that again.
+struct Before {
+    mode: Termios,
+    farewell: &'static [u8],
+}
+
+static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
+
+/// As long as it lives, keys arrive one at a time and are not shown.
+#[derive(Debug)]
+#[must_use]
+pub struct Raw(());
+
+impl Raw {
+    /// Changes the mode of standard input. `farewell` is written to standard output at the end; it must be shorter than
+    /// what any terminal takes at once.
+    ///
+    /// # Errors
+    /// Standard input is no terminal.
+    pub fn enter(farewell: &'static [u8]) -> io::Result<Raw> {
+        let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = tcgetattr(stdio::stdin())?;
+        let mut raw = mode.clone();
+        raw.make_raw();
+        tcsetattr(stdio::stdin(), OptionalActions::Now, &raw)?;
+        *before = Some(Before { mode, farewell });
+        Ok(Raw(()))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back. Whether it was raw. Waits for nothing: not for a thread that is at it, and not for a
+/// terminal that takes no more, which then misses the farewell.
+pub fn restore() -> bool {
+    let mut before = match BEFORE.try_lock() {
+        Ok(before) => before,
+        Err(TryLockError::Poisoned(before)) => before.into_inner(),
+        Err(TryLockError::WouldBlock) => return false,
+    };
+    let Some(Before { mode, farewell }) = before.take() else { return false };
+    // A terminal that is gone needs nothing.
+    let _ = tcsetattr(stdio::stdin(), OptionalActions::Now, &mode);
+    let mut ready = [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::OUT)];
+    let takes_more = poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0);
+    if takes_more && !farewell.is_empty() {
+        // Not through the standard library, whose lock the thread that panics may hold.
+        let _ = rustix::io::write(stdio::stdout(), farewell);
+    }
+    true
+}
+
+/// Columns and rows of standard output; `None` where nobody says.
+pub fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(stdio::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}

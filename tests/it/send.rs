@@ -1,0 +1,63 @@
+//! `send`: what a script wants to say is durable when the command ends, arrives once whether the worker runs or not, and reaches
+//! no chat by a slip. Seen to fail: a letter that is marked as a repeat after another boot, a list that is not asked.
+
+use std::fs;
+
+use crate::support::scene::Scene;
+use crate::support::waiting::until;
+use crate::support::world::{Finished, World};
+
+fn send(world: &World, to: &str, message: &str) -> Finished {
+    world.run(&["send", "--channel", "telegram", "--to", to, "--message", message])
+}
+
+#[test]
+fn a_message_of_a_script_arrives_whether_the_worker_runs_or_not() {
+    let scene = Scene::new("a_message_of_a_script");
+    let chat = scene.people()[0];
+    let sent = |part: &str| scene.server.sent_texts(chat).iter().filter(|text| text.contains(part)).count();
+    let finished = send(&scene.world, &chat.to_string(), "the backup is done");
+    assert!(finished.stdout.contains("is durable; the telegram worker takes it when it starts"), "{finished:?}");
+    assert_eq!(finished.code, Some(0));
+    let worker = scene.start_polling();
+    until("the first arrives", || sent("the backup is done") > 0);
+    let finished = send(&scene.world, &chat.to_string(), &format!("long: {}end", "word ".repeat(2000)));
+    assert!(finished.stdout.ends_with("takes it within a second\n"), "{finished:?}");
+    until("all parts of the second arrive", || sent("end") > 0);
+    scene.kill(worker);
+    let worker = scene.start_polling();
+    send(&scene.world, &chat.to_string(), "the last one");
+    until("the third arrives", || sent("the last one") > 0);
+    scene.stop(worker);
+    assert_eq!((sent("the backup is done"), sent("long: "), sent("the last one")), (1, 1, 1));
+    assert_eq!(scene.world.run(&["outbox", "list"]).stdout, "[]\n");
+    assert!(scene.world.session(chat).is_empty(), "it is no part of the conversation");
+    assert!(scene.world.all_events("turn").is_empty(), "nobody asked anything");
+}
+
+#[test]
+fn nobody_is_written_to_by_a_slip_and_limits_are_told() {
+    let scene = Scene::new("nobody_is_written_to_by_a_slip");
+    let mut refused = |to: &str, message: &str, code: i32, part: &str| {
+        let finished = send(&scene.world, to, message);
+        assert_eq!(finished.code, Some(code), "{finished:?}");
+        assert!(finished.stderr.join("\n").contains(part), "{finished:?}");
+    };
+    refused("999", "hello", 1, "999 is not in RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM");
+    refused("anna", "hello", 2, "--to takes the id of a chat");
+    refused("0", "hello", 2, "--to takes the id of a chat");
+    let chat = scene.people()[0].to_string();
+    refused(&chat, " \n", 2, "--message takes a text");
+    refused(&chat, &"x".repeat(32 * 1024 + 1), 2, "at most 32768 bytes");
+    assert!(!scene.world.data().join("spool/telegram").exists(), "what is refused leaves nothing");
+    let forced = ["send", "--channel", "telegram", "--to", "999", "--message", "hello", "--force"];
+    assert_eq!(scene.world.run(&forced).code, Some(0));
+    let spool = scene.world.data().join("spool/telegram");
+    let letter = fs::read_dir(&spool).expect("a folder").next().expect("a letter").expect("a letter").path();
+    for number in 1..256 {
+        fs::copy(&letter, spool.join(format!("rp-{number:026}.json"))).expect("copied");
+    }
+    refused(&chat, "one more", 1, "256 messages wait for the telegram worker, and no more may");
+    let off = scene.world.run(&["send", "--channel", "whatsapp", "--to", "49151@s.whatsapp.net", "--message", "x"]);
+    assert!(off.code == Some(1) && off.stderr.join("").contains("whatsapp is off"), "{off:?}");
+}
