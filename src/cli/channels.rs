@@ -14,7 +14,7 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::watch::Watch;
-use crate::cli::{Failure, reload};
+use crate::cli::{Failure, reload, webhook};
 use crate::observe::metrics_file::{TextFile, of_worker};
 use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
@@ -35,6 +35,9 @@ const OTHER_THREADS: usize = 4 + SENDERS;
 
 /// Answers Telegram messages until told to stop.
 pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
+    if parsed.given("delete-webhook") {
+        return webhook::delete();
+    }
     run(parsed, Some(ChannelId::Telegram))
 }
 

@@ -25,6 +25,7 @@ pub enum Id {
     OutboxRetry,
     OutboxDrop,
     JournalVerify,
+    PairTelegram,
     Backup,
     Restore,
     ToolsList,
@@ -208,9 +209,16 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "prompt", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
         Opt { name: "purpose", takes: Takes::Text("TEXT"), default: Some("general"), about: "what it is for" },
     ] },
-    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[
+        MAX_MESSAGES,
+        flag("delete-webhook", "remove the bot's webhook and end"),
+    ] },
     Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages, through a bridge, until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::PairTelegram, words: &["pair", "telegram"], about: "Show a code by which one more person may write to the bot.", options: &[
+        flag("list", "list who was paired instead"),
+        Opt { name: "remove", takes: Takes::Text("ID"), default: Some(""), about: "remove one who was paired instead" },
+    ] },
     Command { id: Id::WhatsappValidate, words: &["whatsapp", "validate"], about: "Put the WhatsApp worker through its checklist and write down what was seen.", options: &[
         Opt { name: "level", takes: Takes::Choice(&["sim", "bridge", "live"]), default: None, about: "which bridge: the built-in one, ours with WhatsApp scripted, or your own" },
         Opt { name: "out", takes: Takes::Text("FILE"), default: None, about: "where the evidence is written, one JSON object a line" },

@@ -43,6 +43,8 @@ pub mod one_shot;
 pub mod opening;
 /// `outbox` and its commands.
 pub mod outbox;
+/// `pair`.
+pub mod pair;
 /// A worker that cannot start and stays up.
 pub mod park;
 /// SIGHUP.
@@ -67,6 +69,8 @@ pub mod talk;
 pub mod terminal;
 /// Whoever looks at a worker from outside.
 pub mod watch;
+/// `channels telegram --delete-webhook`.
+pub mod webhook;
 /// `whatsapp validate`.
 pub mod whatsapp;
 
@@ -153,6 +157,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::CodexStatus => codex::status(),
         Id::CodexHealthcheck => codex::healthcheck(),
         Id::CodexGenerate => codex::generate(parsed),
+        Id::PairTelegram => pair::telegram(parsed),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),

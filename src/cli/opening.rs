@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ const FAILURES_APART: Duration = Duration::from_secs(600);
 /// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
 const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
 
+/// In the mode of a folder: whoever may do this could plant a conversation, or take one away.
+const ANYBODY_WRITES: u32 = 0o002;
+
 /// Bytes of the lock file that are shown.
 const HOLDER_BYTES_MAX: u64 = 200;
 
@@ -63,8 +67,8 @@ enum Trouble {
     Held(String),
     /// The disk refused.
     Disk(PathBuf, LogError),
-    /// An archive is only half in place.
-    HalfWay(String),
+    /// A person has to mend it first: an archive is half in place, or everybody may write here.
+    Refused(String),
 }
 
 /// Waits and tries until the journal is open. `None`: we were told to end.
@@ -98,7 +102,7 @@ pub fn open(
                 }
                 LOCK_LOOK_EVERY
             }
-            Err(Trouble::HalfWay(sentence)) => return Err(Failure::Configuration(sentence)),
+            Err(Trouble::Refused(sentence)) => return Err(Failure::Configuration(sentence)),
             Err(Trouble::Disk(path, error)) => {
                 let Some((reason, remedy)) = explained(&error) else {
                     return fail(channel, setup, watch, signals, &format!("{}: {error}", path.display()))
@@ -153,11 +157,15 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
         move |error: io::Error| Trouble::Disk(path, LogError::Io(error))
     };
     files::make_folder(&journal).map_err(disk(&journal))?;
+    if fs::metadata(data).is_ok_and(|found| found.permissions().mode() & ANYBODY_WRITES != 0) {
+        let path = data.display();
+        return Err(Trouble::Refused(format!("everybody on this machine can change {path}: chmod 700 {path}")));
+    }
     let lock = take_lock(&journal.join("LOCK"), setup)?;
     let was_cut_short = status_file::path(&setup.config.run, channel).exists();
     // Only now: as long as it runs, a restore holds the lock.
     if let Some(sentence) = replacing::unfinished(data) {
-        return Err(Trouble::HalfWay(sentence));
+        return Err(Trouble::Refused(sentence));
     }
     let is_new = !journal.join(FILES[0]).exists();
     if is_new && files::free_bytes(&journal).is_ok_and(|free| free < FREE_BYTES_MIN) {
@@ -185,7 +193,7 @@ pub fn lock_or_name_holder(channel: ChannelId, journal: &Path, setup: &Setup) ->
             Failure::Locked(format!("the {} worker runs ({holder}): stop it, and try again", channel.name()))
         }
         Trouble::Disk(path, error) => Failure::Storage(format!("{}: {error}", path.display())),
-        Trouble::HalfWay(sentence) => Failure::Configuration(sentence),
+        Trouble::Refused(sentence) => Failure::Configuration(sentence),
     })
 }
 

@@ -60,6 +60,9 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("probe.bridge", "with `--probe`: the WhatsApp bridge can be reached"),
 ];
 
+/// Version of the JSON: it goes up when a field goes away or means something else.
+const SCHEMA: u32 = 1;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -147,7 +150,7 @@ impl Report {
         text
     }
 
-    /// `{"status", "version", "settings": {…}, "checks": [{"id", "level", "sentence", "remedy"}]}`, with the checks that
+    /// `{"schema", "status", "version", "settings": {…}, "checks": [{"id", "level", "sentence", "remedy"}]}`, with the checks that
     /// are as they should be.
     pub fn json(&self) -> String {
         let settings = self.settings.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())));
@@ -155,6 +158,7 @@ impl Report {
             json!({"id": id, "level": level.name(), "sentence": sentence, "remedy": remedy})
         });
         let report = json!({
+            "schema": SCHEMA,
             "status": self.level().name(),
             "version": env!("CARGO_PKG_VERSION"),
             "settings": settings.collect::<Map<_, _>>(),

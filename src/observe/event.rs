@@ -262,6 +262,8 @@ pub enum Event {
     LogSuppressed { of: String, class: String, lines: u64 },
     /// A line of the `log` crate.
     Log { target: String, message: String },
+    /// Somebody was paired, tried to be, or is not any more.
+    ChannelPairing { channel: ChannelId, sender_id: String, status: &'static str },
     /// These threads have not shown for too long that they live; a watchdog ends the process if that lasts.
     ThreadsOverdue { threads: Vec<String> },
 }
@@ -280,6 +282,7 @@ impl Event {
             | Event::ChannelParseError { .. }
             | Event::ChannelSendError { .. }
             | Event::ChannelDenied { .. }
+            | Event::ChannelPairing { .. }
             | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
             | Event::ProviderState { .. }

@@ -1,4 +1,4 @@
-//! [`Effort`]: what a turn has asked so far, and what is told of it in the end.
+//! [`Effort`]: what the questions of a turn took, for its line in the log.
 
 use crate::provider::Completion;
 use crate::provider::chain::PROVIDERS_MAX;
@@ -32,18 +32,21 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Whether this place in the chain is within the limit of a turn.
+    /// Whether one more provider may be asked, or this one again.
     pub(super) fn may_ask(&self, at: usize) -> bool {
         self.asked.len() < PROVIDERS_MAX || self.asked.contains(&at)
     }
 
-    /// Counts the tokens of an answer, and keeps what is told of it.
+    /// An answer is there.
     pub(super) fn add(&mut self, completion: &Completion) {
-        let numbers =
-            [(&mut self.input_tokens, completion.input_tokens), (&mut self.output_tokens, completion.output_tokens)];
-        for (sum, more) in numbers {
-            *sum = more.map_or(*sum, |more| Some(sum.unwrap_or(0) + more));
-        }
+        add(&mut self.input_tokens, completion.input_tokens);
+        add(&mut self.output_tokens, completion.output_tokens);
         (self.response_model, self.upstream_id) = (completion.model.clone(), completion.id.clone());
+    }
+}
+
+fn add(sum: &mut Option<u64>, more: Option<u64>) {
+    if let Some(more) = more {
+        *sum = Some(sum.unwrap_or(0) + more);
     }
 }

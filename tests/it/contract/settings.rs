@@ -4,7 +4,7 @@ use std::fs;
 
 use rusty_pinch::config::keys::{Fate, KEYS, Kind};
 
-use crate::contract::Decision::{Changed, Gone, Later, Stays};
+use crate::contract::Decision::{Changed, Gone, Stays};
 use crate::contract::Proof::{Check, Tests};
 use crate::contract::{Row, row, templates};
 use crate::support::cases::Random;
@@ -394,7 +394,7 @@ fn key(row: &Row) {
     let declared = KEYS.iter().find(|key| key.name == row.name);
     let fate = declared.map_or(Fate::NoEffect, |key| key.fate);
     let want = match row.decision {
-        Stays | Changed(_) | Later(_) => Fate::Heeded,
+        Stays | Changed(_) => Fate::Heeded,
         Gone(_) => Fate::NoEffect,
     };
     assert_eq!(fate, want);

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use rusty_pinch::base::clock::{WALL_FLOOR, Wall};
 use rusty_pinch::config::env_file::Repeat;
 use rusty_pinch::config::keys::Source;
@@ -15,12 +17,14 @@ use rusty_pinch::doctor::facts::{
 };
 use rusty_pinch::doctor::report::{CHECKS, Level};
 use rusty_pinch::doctor::service::Unit;
+use rusty_pinch::observe::condition::REASONS;
 use rusty_pinch::observe::status::{ChannelStatus, Status};
 use rusty_pinch::sys::machine::{Machine, Memory, Throttled};
 
 use Level::{Error, Warning};
 
 use crate::support::repository::{files, read, root};
+use crate::support::world::World;
 
 /// A set-up, as doctor sees it.
 struct Case {
@@ -188,6 +192,7 @@ const PAIRS: &[(&str, Level, Change)] = &[
     ("worker.status", Error, |case| status(case).at = NOW.0 - 31_000),
     ("worker.status", Warning, |case| case.facts.workers.clear()),
     ("worker.ready", Error, |case| { status(case).ready = false; status(case).reasons.push("conflict".into()); }),
+    ("worker.ready", Warning, |case| { status(case).ready = false; status(case).reasons.push("starting".into()); }),
     ("worker.degraded", Warning, |case| status(case).degraded.push("provider_open:codex".into())),
     ("worker.crash_loop", Warning, |case| journal(case).starts = starts(5)),
     ("upgrade.pending", Warning, |case| status(case).program = "0.0.1".into()),
@@ -252,4 +257,35 @@ fn what_is_well_is_said_of_the_host_the_units_and_the_workers() {
     for (id, _) in CHECKS.iter().filter(|(id, _)| said.iter().any(|start| id.starts_with(start))) {
         assert_eq!(level(&good, id), Some(Level::Ok), "{id}");
     }
+}
+
+/// Programs read this: what is here stays, and `schema` goes up if it cannot.
+#[test]
+fn the_json_has_the_fields_that_are_documented() {
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_PROVIDER", "local");
+    let finished = world.run(&["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&report), ["checks", "schema", "settings", "status", "version"]);
+    assert_eq!((&report["schema"], &report["status"]), (&1.into(), &"ok".into()));
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    assert!(report["settings"].as_object().expect("an object").values().all(Value::is_string));
+    let checks = report["checks"].as_array().expect("a list");
+    assert!(checks.len() > 10, "{checks:#?}");
+    for check in checks {
+        assert_eq!(names(check), ["id", "level", "remedy", "sentence"]);
+        assert!(check.as_object().expect("an object").values().all(Value::is_string), "{check}");
+        assert!(CHECKS.iter().any(|(id, _)| check["id"] == *id), "{check}");
+        assert!(["ok", "warning", "error"].iter().any(|level| check["level"] == *level), "{check}");
+    }
+}
+
+/// Whoever reads a reason in the line of doctor finds it in the runbook, with something to do.
+#[test]
+fn every_reason_of_a_worker_has_a_row_in_the_runbook() {
+    let runbook = read(&root().join("docs/runbook.md"));
+    let has_row = |name: &str| runbook.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+    let without: Vec<&str> = REASONS.iter().map(|(name, _)| *name).filter(|name| !has_row(name)).collect();
+    assert!(without.is_empty(), "{without:?}");
 }

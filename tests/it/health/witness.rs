@@ -11,6 +11,7 @@ use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::allowlist::Allowlist;
 use rusty_pinch::channel::ends::ReaderEnds;
 use rusty_pinch::channel::telegram_client::TelegramClient;
+use rusty_pinch::channel::telegram_people::People;
 use rusty_pinch::channel::telegram_worker::{Reader, ReaderSettings};
 use rusty_pinch::config::live_secret::LiveSecret;
 use rusty_pinch::config::secret::Secret;
@@ -80,14 +81,20 @@ fn messages_that_wait_although_polls_bring_none_are_told_until_they_arrive() {
     let token = LiveSecret::new(Secret::new(TOKEN.to_string()));
     let cancel = Cancel::new();
     let client = TelegramClient::new(Box::new(HttpClient::new(false)), &telegram.url(), token, cancel.clone());
+    let ear = Arc::new(Ear::default());
+    let folder = tempfile::tempdir().expect("a folder");
     let settings = ReaderSettings {
         // Nobody who writes here may, so that nobody has to acknowledge it.
-        allowlist: Allowlist::new(&["7".to_string()]),
+        people: People::new(
+            Allowlist::new(&["7".to_string()]),
+            folder.path().to_owned(),
+            Arc::clone(&clock),
+            Arc::<Ear>::clone(&ear) as Arc<dyn Log>,
+        ),
         poll_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(10),
         next_positions: [].into(),
     };
-    let ear = Arc::new(Ear::default());
     let log: Arc<dyn Log> = Arc::<Ear>::clone(&ear);
     let thread = spawn("poll", move || {
         let ended = Reader::new(client, settings, ends, clock, log, Rng::from_seed(1)).run();

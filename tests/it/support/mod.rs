@@ -33,6 +33,7 @@ pub mod scene;
 pub mod stretch;
 pub mod telegram_script;
 pub mod telegram_server;
+pub mod terminal;
 pub mod tls_server;
 pub mod torn_disk;
 mod torn_file;
