@@ -173,7 +173,7 @@ pub const ROWS: &[Row] = &[
     row("16", "RUSTY_PINCH_TOKENS_PER_DAY", "2000000", Stays, Check(key)),
     row("16", "RUSTY_PINCH_HEALTH_ADDR", "", Later("§13 with observation"), Check(key)),
     row("16", "RUSTY_PINCH_HEALTH_TOKEN", "", Later("§13 with observation"), Check(key)),
-    row("16", "RUSTY_PINCH_METRICS_FILE", "", Later("§13 with observation"), Check(key)),
+    row("16", "RUSTY_PINCH_METRICS_FILE", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_RUN_DIR", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_ALLOW_INSECURE_HTTP", "false", Stays, Check(key)),
     row("16", "RUSTY_PINCH_RETENTION_DAYS", "0", Stays, Check(key)),
