@@ -10,7 +10,6 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("config.value", "a variable's value does not fit its key"),
     ("config.unknown", "a variable that is not one of ours"),
     ("config.no_effect", "a variable that has no effect any more"),
-    ("config.later", "a variable that this version does not heed yet"),
     ("config.duplicate", "a name that the env file sets twice"),
     ("config.surprise", "a value that fits and does not do what it seems to say"),
     ("config.env_file", "who can read and write the env file"),

@@ -40,7 +40,7 @@ pub const EVENTS: &[Entry] = &[
         ("status", "`ok` or `error`"),
         ("provider", "the provider that answered, or failed last; the first one if none was asked"),
         ("model", "its model"),
-        ("tool_name", "the tool of a `/tool` message, or null"),
+        ("tool_name", "the tool of a `/tool` message, the word of a control message such as `/status`, or null"),
         ("attempts", "calls of the provider, or null"),
         ("latency_ms", "milliseconds in those calls, or null"),
         ("user_chars", "characters of the message"),
@@ -49,7 +49,7 @@ pub const EVENTS: &[Entry] = &[
         ("error_detail", "one phrase more about it"),
         ("fallback_from", "the first provider, if that was another one"),
         CHANNEL,
-        ("delivery", "how the reply ended: `sent`, `sent_after_retry`, `ambiguous_resent`, `refused` or `dead`"),
+        ("delivery", "how the reply ended: `sent`, `sent_after_retry`, `ambiguous_resent`, `refused` (closed without being told) or `dead`"),
         ("queue_ms", "milliseconds from receipt to the start of work"),
         ("provider_ms", "milliseconds in calls of the provider, without the waits between them"),
         ("send_ms", "milliseconds from the durable reply to its confirmation"),
@@ -166,6 +166,12 @@ pub const EVENTS: &[Entry] = &[
     ] },
     Entry { event: "log", level: "info", meaning: "A line of a library, filtered by RUST_LOG, or a remark of a command.", fields: &[
         ("target", "who speaks"), ("message", "what is said"),
+    ] },
+    Entry { event: "channel_pairing", level: "warn", meaning: "Who may write to the bot was changed by pairing, or somebody tried a wrong code.", fields: &[
+        CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
+    ] },
+    Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
+        ("threads", "which ones, as in docs/architecture.md"),
     ] },
 ];
 
@@ -305,6 +311,8 @@ mod tests {
             Event::LogDropped { lines: 1, reason: "unread" },
             Event::LogSuppressed { of: text(), class: text(), lines: 1 },
             Event::Log { target: text(), message: text() },
+            Event::ChannelPairing { channel, sender_id: text(), status: "x" },
+            Event::ThreadsOverdue { threads: vec![text()] },
         ]
     }
 
@@ -344,6 +352,8 @@ mod tests {
             Event::LogDropped { .. } => 31,
             Event::LogSuppressed { .. } => 32,
             Event::Log { .. } => 33,
+            Event::ChannelPairing { .. } => 34,
+            Event::ThreadsOverdue { .. } => 35,
         }
     }
 

@@ -73,10 +73,10 @@ impl Shared {
 
 /// The providers, with patience.
 pub struct Caller {
-    links: Vec<Link>,
-    standing: Arc<Standing>,
+    pub(super) links: Vec<Link>,
+    pub(super) standing: Arc<Standing>,
     /// `None`: asking costs nothing.
-    spending: Option<Arc<Spending>>,
+    pub(super) spending: Option<Arc<Spending>>,
     policy: Policy,
     rng: Rng,
     clock: Arc<dyn Clock>,
@@ -113,21 +113,6 @@ impl Caller {
     ) -> Caller {
         let policy = Policy { attempts_max: settings.attempts, base: settings.backoff, cap: settings.backoff_max };
         Caller { links, standing, spending: None, policy, rng, clock, stop, log }
-    }
-
-    /// Those who may be asked, in their order: name, model, and why they are left alone.
-    pub fn providers(&mut self) -> Vec<(String, String, Option<Rest>)> {
-        self.links.iter_mut().for_each(Link::look);
-        if self.spending.is_some() {
-            self.standing.refresh();
-        }
-        let rest = |link: &Link| if link.is_echo() { None } else { self.standing.rest(link.who(), Duration::ZERO) };
-        self.links.iter().map(|link| (link.name.clone(), link.model.clone(), rest(link))).collect()
-    }
-
-    /// Tokens of today, and how many there may be (0: no limit). `None`: asking costs nothing.
-    pub fn tokens(&self) -> Option<(u64, u64)> {
-        self.spending.as_ref().map(|spending| spending.today())
     }
 
     /// Whether a turn may begin to ask; it is counted then, once.
@@ -297,12 +282,12 @@ impl Caller {
         let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
         let begun = self.clock.mono();
         let outcome = link.provider.complete(prompt, &mut attempt);
-        effort.provider_ms += u64::try_from(begun.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
+        let took = begun.until(self.clock.mono());
+        effort.provider_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
         if counted {
             let class = outcome.as_ref().map_or_else(|error| error.class.name(), |_| "ok");
-            let took = begun.until(self.clock.mono());
             self.log.note(Note::Asked { provider: &self.links[at].name, class, took });
         }
         let link = &self.links[at];

@@ -52,6 +52,8 @@ pub mod metered;
 pub mod openai;
 /// What a chat completions server answers.
 pub mod openai_answer;
+/// What a person may see of the providers.
+pub mod overview;
 /// The accounts of Codex that all workers share.
 pub mod pool;
 /// Whether a key is accepted, for free.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use rusty_pinch::base::clock::{WALL_FLOOR, Wall};
 use rusty_pinch::config::env_file::Repeat;
-use rusty_pinch::config::keys::{Fate, KEYS, Source};
+use rusty_pinch::config::keys::Source;
 use rusty_pinch::config::settings::Config;
 use rusty_pinch::config::surroundings::{Problem, ReadFile, Shadow, Surroundings};
 use rusty_pinch::doctor::checks;
@@ -144,7 +144,6 @@ type Change = fn(&mut Case);
 const PAIRS: &[(&str, Level, Change)] = &[
     ("config.unknown", Warning, |case| case.set("RUSTY_PINCH_MODELL", "x")),
     ("config.no_effect", Warning, |case| case.set("RUSTY_PINCH_BUS_CAPACITY", "7")),
-    ("config.later", Warning, later),
     ("config.duplicate", Warning, |case| case.surroundings.repeats.push(Repeat { name: "A".into(), first: 1, line: 2, value: "x".into() })),
     ("config.surprise", Warning, |case| case.surroundings.remarks.push(Problem { check: "config.surprise", sentence: "x".into() })),
     ("config.env_file", Warning, |case| case.surroundings.file = Some(ReadFile { path: ".env".into(), has_secrets: true, mode: 0o644, owner: 7 })),
@@ -227,17 +226,12 @@ fn level(case: &Case, id: &str) -> Option<Level> {
     found.iter().filter(|check| check.id == id).map(|check| check.level).max()
 }
 
-fn later(case: &mut Case) {
-    let key = KEYS.iter().find(|key| key.fate == Fate::Later).expect("without such a key the check is to be removed");
-    case.set(key.name, "127.0.0.1:9");
-}
-
 #[test]
 fn every_check_is_seen_failing_and_passing() {
     let good = well();
     for (id, want, change) in PAIRS {
         let passes = level(&good, id).is_none_or(|level| level == Level::Ok);
-        assert!(passes || *id == "config.later", "{id} fails where all is well");
+        assert!(passes, "{id} fails where all is well");
         let mut bad = well();
         change(&mut bad);
         assert_eq!(level(&bad, id), Some(*want), "{id}");
