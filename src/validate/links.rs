@@ -153,18 +153,21 @@ pub fn stops(stage: &mut Stage) -> Outcome {
 pub fn parked(stage: &mut Stage) -> Outcome {
     let mut worker = stage.start_linked()?;
     let troubles = [
-        (Wish::LogOut, "\"reason\":\"logged_out\"", "link it again", "logged_out_told_ms"),
-        (Wish::Replace, "\"reason\":\"replaced\"", "end that one", "replaced_told_ms"),
+        (Wish::LogOut, "logged_out", "link it again", "logged_out_told_ms"),
+        (Wish::Replace, "replaced", "end that one", "replaced_told_ms"),
     ];
     for (round, (wish, reason, remedy, name)) in troubles.into_iter().enumerate() {
         stage.wish(wish)?;
         let tells = |line: &str| ["\"channel_parked\"", reason, remedy].iter().all(|part| line.contains(part));
         let took = stage.until(LINKED, "the operator is told", &mut |_| worker.said().lines().any(tells))?;
         stage.saw(name, millis(took));
+        let parked = (false, Some(reason.to_owned()));
+        stage.until(LINKED, "not ready", &mut |stage| stage.place.status().as_ref() == Some(&parked))?;
         stage.wish(Wish::Online)?;
         stage.until(BACK, "the worker goes on", &mut |_| worker.count("\"channel_resumed\"") > round)?;
         stage.linked(&mut worker, round + 2, BACK)?;
         stage.ask(ANNA)?;
+        stage.until(LINKED, "ready again", &mut |stage| stage.place.status() == Some((true, None)))?;
     }
     stage.stop(worker).map(drop)
 }
