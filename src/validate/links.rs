@@ -62,7 +62,7 @@ fn restart(stage: &mut Stage, worker: &Worker, time: u64) -> Result<Duration, St
     let links = usize::try_from(time).unwrap_or(0) + 1;
     let number = stage.write(ANNA)?;
     stage.wish(Wish::Stop)?;
-    stage.until(LINKED, "the loss of the link", &mut |_| worker.count(NOTICED) >= links)?;
+    stage.until(BACK, "the loss of the link", &mut |_| worker.count(NOTICED) >= links)?;
     stage.wish(Wish::Start)?;
     let took = stage.until(BACK, "the link after a restart", &mut |_| worker.count("\"channel_connected\"") > links)?;
     stage.answered(number)?;
@@ -78,7 +78,7 @@ fn legacy(stage: &mut Stage) -> Outcome {
     for links in 1..=RESTARTS_OF_A_WORKER {
         stage.wish(Wish::Stop)?;
         let known = usize::try_from(links).unwrap_or(0);
-        stage.until(LINKED, "the loss of the link", &mut |_| worker.count(NOTICED) >= known)?;
+        stage.until(BACK, "the loss of the link", &mut |_| worker.count(NOTICED) >= known)?;
         stage.write(ANNA)?;
         stage.wish(Wish::Start)?;
         stage.until(BACK, "the link to a bridge without v2", &mut |_| worker.count("\"channel_connected\"") > known)?;
