@@ -6,6 +6,8 @@ _rusty_pinch() {
         command+="${command:+ }${COMP_WORDS[index]}"
     done
     case "$command ${COMP_WORDS[COMP_CWORD - 1]}" in
+        'health --max-age') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'health --channel') COMPREPLY=($(compgen -W 'telegram whatsapp' -- "$word")); return ;;
         'run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'run --message') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'repl --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
@@ -32,20 +34,22 @@ _rusty_pinch() {
         'channels telegram --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels whatsapp --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels all --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'pair telegram --remove') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'whatsapp validate --level') COMPREPLY=($(compgen -W 'sim bridge live' -- "$word")); return ;;
         'whatsapp validate --out') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'whatsapp validate --only') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'whatsapp validate --bridge') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor run repl send session outbox journal backup restore tools stats monitor codex channels whatsapp help' ;;
+        '') offers='doctor health run repl send session outbox journal backup restore tools stats monitor codex channels pair whatsapp help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
-        'channels telegram') offers='--max-messages' ;;
+        'channels telegram') offers='--max-messages --delete-webhook' ;;
         'channels whatsapp') offers='--max-messages' ;;
         'codex') offers='status healthcheck generate' ;;
         'codex generate') offers='--prompt --purpose' ;;
         'doctor') offers='--json --quiet --strict --probe --secrets' ;;
+        'health') offers='--max-age --ready --channel' ;;
         'journal') offers='verify' ;;
         'journal verify') offers='--channel' ;;
         'monitor') offers='--pid --process-match --interval-ms --storage-refresh-ticks --once --json' ;;
@@ -53,6 +57,8 @@ _rusty_pinch() {
         'outbox drop') offers='--turn --confirm' ;;
         'outbox retry') offers='--turn' ;;
         'outbox show') offers='--turn' ;;
+        'pair') offers='telegram' ;;
+        'pair telegram') offers='--list --remove' ;;
         'repl') offers='--session' ;;
         'restore') offers='--confirm' ;;
         'run') offers='--session --message' ;;
