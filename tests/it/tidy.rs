@@ -33,7 +33,7 @@ const LAYERS: [(&str, &str); 15] = [
     ("runtime", "base sys config observe net store provider tool channel turn"),
     ("doctor", "base sys config observe net store provider channel"),
     ("monitor", "base sys config observe provider"),
-    ("validate", "base sys net channel"),
+    ("validate", "base sys observe net channel"),
     ("cli", "base sys config observe net store provider tool channel turn runtime doctor monitor validate"),
 ];
 
