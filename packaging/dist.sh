@@ -39,10 +39,11 @@ PATH=$cache/venv/bin:$PATH
 export PATH
 
 # The toolchain brings one that knows every machine.
-objcopy=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-objcopy | head -n 1)
+sysroot=$(rustc --print sysroot)
+objcopy=$(find "$sysroot/lib/rustlib" -name rust-objcopy | head -n 1)
 [ -n "$objcopy" ] || objcopy=$(command -v llvm-objcopy) || { echo "dist.sh: no rust-objcopy and no llvm-objcopy (Debian: llvm)" >&2; exit 1; }
 
-has_installed_std() { ls "$(rustc --print sysroot)/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
+has_installed_std() { ls "$sysroot/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
 
 unpack_debian() {
     debian=$cache/debian
@@ -76,7 +77,7 @@ if [ "$mode" = debian ]; then
     set -- -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 else
     flags=
-    library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+    library=$sysroot/lib/rustlib/src/rust/library
     set --
 fi
 echo "dist.sh: $triple, standard library: $mode, $("${RUSTC:-rustc}" --version)" >&2
@@ -100,6 +101,8 @@ mkdir -p "$dist"
 built=$target_folder/$triple/release/rusty-pinch
 (
     cd "$dist"
+    LD_LIBRARY_PATH=$sysroot/lib
+    export LD_LIBRARY_PATH
     "$objcopy" --only-keep-debug --compress-debug-sections=zlib "$built" rusty-pinch.debug
     "$objcopy" --strip-all --add-gnu-debuglink=rusty-pinch.debug "$built" rusty-pinch
 )
