@@ -18,6 +18,7 @@ use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
 use crate::channel::telegram_client::TelegramClient;
 use crate::channel::telegram_people::People;
+use crate::channel::telegram_witness::{ASKED_EVERY, Verdict, Witness};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 
@@ -68,6 +69,7 @@ pub struct Reader {
     /// When the menu is told to the server; `None`: it was.
     menu_due: Option<Mono>,
     parked_said: Option<Mono>,
+    witness: Witness,
 }
 
 impl Reader {
@@ -80,8 +82,8 @@ impl Reader {
         log: Arc<dyn Log>,
         rng: Rng,
     ) -> Reader {
-        let menu_due = Some(clock.mono());
-        Reader { client, settings, ends, clock, log, rng, name: String::new(), menu_due, parked_said: None }
+        let (menu_due, witness) = (Some(clock.mono()), Witness::new(clock.mono()));
+        Reader { client, settings, ends, clock, log, rng, name: String::new(), menu_due, parked_said: None, witness }
     }
 
     /// Runs until the order to stop.
@@ -116,6 +118,9 @@ impl Reader {
             }
             match outcome {
                 Ok(me) => {
+                    if poller.parked().is_some() {
+                        self.resumed();
+                    }
                     self.emit(&Event::ChannelConnected {
                         channel: ChannelId::Telegram,
                         account: Some(me.id),
@@ -186,13 +191,38 @@ impl Reader {
         }
         let now = self.clock.mono();
         if poller.parked().is_some() {
-            self.parked_said = None;
-            self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
-            self.settings.people.look_anew();
+            self.resumed();
         }
-        self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
         poller.on_batch(last, begun.until(now), now);
+        let verdict = match last {
+            Some(_) => self.witness.on_messages(),
+            None if self.witness.is_due(now) => self.ask_witness(),
+            None => Verdict::Same,
+        };
+        self.heed(verdict);
         self.offer_menu(now);
+    }
+
+    /// Nothing came; asks whether nothing waits. That it cannot be asked is no news: the next poll shows what is wrong.
+    fn ask_witness(&mut self) -> Verdict {
+        let answer = self.client.ask("getWebhookInfo", CALL_TIMEOUT).ok();
+        let pending = answer.and_then(|body| api::webhook(&body)).map(|webhook| webhook.pending);
+        if pending.is_some() {
+            self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: pending });
+        }
+        self.witness.on_asked(pending, self.clock.mono())
+    }
+
+    fn heed(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Same => {}
+            Verdict::Trouble => self.say_parked(
+                "pending_grows",
+                "messages wait at the server and polls bring none: restart the worker, and look what stands between it and the server",
+                ASKED_EVERY,
+            ),
+            Verdict::Over => self.resumed(),
+        }
     }
 
     /// Tells the server once what the menu of a chat is, when polling is known to work. Nothing depends on it.
@@ -298,6 +328,13 @@ impl Reader {
             Step::Poll { .. } => now,
         };
         self.say_parked(parked.name(), parked.remedy(), now.until(until));
+    }
+
+    /// What parked it is over, but for what nobody has mended yet.
+    fn resumed(&mut self) {
+        self.parked_said = None;
+        self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+        self.settings.people.look_anew();
     }
 
     fn say_parked(&mut self, reason: &str, remedy: &str, retry: Duration) {

@@ -39,12 +39,18 @@ mod doctor;
 mod faults;
 /// Readers of foreign bytes, given what a mutator makes.
 mod fuzz;
+/// How a worker is, as seen from outside.
+mod health;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What Prometheus is told, and what it is to make of it.
+mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
+/// `monitor`: screens, frames, JSON, and real terminals.
+mod monitor;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.
@@ -55,6 +61,8 @@ mod provider;
 mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
+/// Messages of scripts.
+mod send;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Every signal, at random instants.

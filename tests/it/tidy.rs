@@ -38,7 +38,7 @@ const LAYERS: [(&str, &str); 15] = [
 ];
 
 /// The only files that may name the world. A change that adds one says why.
-const SHELLS: [&str; 55] = [
+const SHELLS: [&str; 59] = [
     "main.rs",
     "sys/stop.rs",
     "sys/thread.rs",
@@ -54,9 +54,10 @@ const SHELLS: [&str; 55] = [
     "sys/files.rs",
     "sys/machine.rs", // looks at the host
     "sys/users.rs",
-    "sys/usage.rs",
+    "sys/notify.rs",
     "observe/board.rs", // what all threads tell, behind one lock
     "observe/status_file.rs",
+    "sys/usage.rs",
     "observe/sink.rs",
     "observe/telemetry_file.rs",
     "observe/metrics_log.rs", // what all threads count into, behind one lock
@@ -88,6 +89,7 @@ const SHELLS: [&str; 55] = [
     "runtime/topology.rs",
     "runtime/supervise.rs",
     "runtime/health.rs",
+    "runtime/endpoint.rs",
     "monitor/gather.rs",
     "doctor/gather.rs",
     "doctor/probe.rs", // asks servers, each on a thread
