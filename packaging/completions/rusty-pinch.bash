@@ -25,12 +25,17 @@ _rusty_pinch() {
         'channels telegram --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels whatsapp --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels all --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'pair telegram --remove') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'whatsapp validate --level') COMPREPLY=($(compgen -W 'sim bridge live' -- "$word")); return ;;
+        'whatsapp validate --out') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'whatsapp validate --only') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'whatsapp validate --bridge') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor run repl session outbox journal backup restore tools stats codex channels help' ;;
+        '') offers='doctor run repl session outbox journal backup restore tools stats codex channels pair whatsapp help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
-        'channels telegram') offers='--max-messages' ;;
+        'channels telegram') offers='--max-messages --delete-webhook' ;;
         'channels whatsapp') offers='--max-messages' ;;
         'codex') offers='status healthcheck generate' ;;
         'codex generate') offers='--prompt --purpose' ;;
@@ -41,6 +46,8 @@ _rusty_pinch() {
         'outbox drop') offers='--turn --confirm' ;;
         'outbox retry') offers='--turn' ;;
         'outbox show') offers='--turn' ;;
+        'pair') offers='telegram' ;;
+        'pair telegram') offers='--list --remove' ;;
         'repl') offers='--session' ;;
         'restore') offers='--confirm' ;;
         'run') offers='--session --message' ;;
@@ -49,6 +56,8 @@ _rusty_pinch() {
         'session export') offers='--session --format' ;;
         'tools') offers='list run' ;;
         'tools run') offers='--session --name --args' ;;
+        'whatsapp') offers='validate' ;;
+        'whatsapp validate') offers='--level --out --only --bridge' ;;
     esac
     case $command in
         backup|restore) mapfile -t paths < <(compgen -f -- "$word") ;;

@@ -9,14 +9,22 @@ pub mod denied;
 pub mod ends;
 /// Replies on their way out, first in first out for each chat.
 pub mod outbound;
+/// Codes by which people are paired.
+pub mod pairing;
+/// The file of who is paired.
+pub mod pairing_file;
 /// Long polling as a state machine.
 pub mod telegram;
 /// Telegram's JSON to and from our values.
 pub mod telegram_api;
 /// One call to the Bot API.
 pub mod telegram_client;
+/// Who of those who write is answered.
+pub mod telegram_people;
 /// The thread that sends.
 pub mod telegram_sender;
+/// Whether messages that wait arrive.
+pub mod telegram_witness;
 /// The thread that polls.
 pub mod telegram_worker;
 /// The frames of WhatsApp bridges.

@@ -69,7 +69,9 @@ impl Parked {
             Parked::Auth => {
                 "set a valid RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN and restart, or send SIGHUP to look again now"
             }
-            Parked::Webhook => "remove the bot's webhook (Bot API deleteWebhook), then send SIGHUP to look again now",
+            Parked::Webhook => {
+                "remove the bot's webhook ('rusty-pinch channels telegram --delete-webhook'), then send SIGHUP to look again now"
+            }
             Parked::Conflict => "stop the other program that reads this bot's updates",
         }
     }

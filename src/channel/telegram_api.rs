@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::base::control::{WORDS, Word};
 use crate::base::message::{Chat, INBOUND_BYTES_MAX};
 use crate::base::text;
 use crate::channel::outbound::Sent;
@@ -302,6 +303,21 @@ pub fn get_updates(offset: Option<u64>, timeout: Duration, limit: usize) -> Vec<
         allowed_updates: [&'static str; 1],
     }
     encode(&Body { offset, timeout: timeout.as_secs(), limit, allowed_updates: ["message"] })
+}
+
+/// The body of `setMyCommands`: the words of the control lane.
+pub fn set_commands() -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Command {
+        command: &'static str,
+        description: &'static str,
+    }
+    #[derive(Serialize)]
+    struct Body {
+        commands: Vec<Command>,
+    }
+    let command = |word: &Word| Command { command: word.word, description: word.about };
+    encode(&Body { commands: WORDS.iter().map(command).collect() })
 }
 
 /// The body of `sendMessage`: plain text, no previews.

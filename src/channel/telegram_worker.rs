@@ -9,20 +9,27 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use crate::base::clock::{Clock, Mono, Wall};
+use crate::base::control;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::Inbound;
 use crate::base::rng::Rng;
-use crate::channel::allowlist::Allowlist;
-use crate::channel::denied::Denied;
 use crate::channel::ends::ReaderEnds;
 use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
 use crate::channel::telegram_client::TelegramClient;
+use crate::channel::telegram_people::People;
+use crate::channel::telegram_witness::{ASKED_EVERY, Verdict, Witness};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 
 /// Limit of `getMe` and `getWebhookInfo`.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Limit of `setMyCommands`: a courtesy may not keep messages waiting for long.
+const MENU_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After a menu that the server did not take it is offered again.
+const MENU_AGAIN: Duration = Duration::from_secs(3600);
 
 /// How often a reader without room looks whether there is some.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
@@ -40,7 +47,7 @@ const BEYOND_ROUND: Duration = Duration::from_secs(10);
 /// What the reader is told at start.
 pub struct ReaderSettings {
     /// Who is answered.
-    pub allowlist: Allowlist,
+    pub people: People,
     /// How long the server may hold a poll.
     pub poll_timeout: Duration,
     /// How long a poll may take in all.
@@ -57,8 +64,12 @@ pub struct Reader {
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     rng: Rng,
-    denied: Denied,
+    /// The bot's name, which stands behind a word that is for us in a group.
+    name: String,
+    /// When the menu is told to the server; `None`: it was.
+    menu_due: Option<Mono>,
     parked_said: Option<Mono>,
+    witness: Witness,
 }
 
 impl Reader {
@@ -71,12 +82,13 @@ impl Reader {
         log: Arc<dyn Log>,
         rng: Rng,
     ) -> Reader {
-        Reader { client, settings, ends, clock, log, rng, denied: Denied::default(), parked_said: None }
+        let (menu_due, witness) = (Some(clock.mono()), Witness::new(clock.mono()));
+        Reader { client, settings, ends, clock, log, rng, name: String::new(), menu_due, parked_said: None, witness }
     }
 
     /// Runs until the order to stop.
     pub fn run(mut self) -> Result<(), String> {
-        self.say_if_nobody_may_write();
+        self.settings.people.look();
         let Some(bot) = self.introduce() else { return Ok(()) };
         let mut poller = Poller::new(self.settings.next_positions.get(&bot).copied(), self.rng.split());
         while !self.ends.stop.requested() {
@@ -106,11 +118,15 @@ impl Reader {
             }
             match outcome {
                 Ok(me) => {
+                    if poller.parked().is_some() {
+                        self.resumed();
+                    }
                     self.emit(&Event::ChannelConnected {
                         channel: ChannelId::Telegram,
                         account: Some(me.id),
-                        name: Some(me.name),
+                        name: Some(me.name.clone()),
                     });
+                    self.name = me.name;
                     return Some(me.id);
                 }
                 Err((failure, error)) => self.failed(&mut poller, failure, error),
@@ -175,17 +191,54 @@ impl Reader {
         }
         let now = self.clock.mono();
         if poller.parked().is_some() {
-            self.parked_said = None;
-            self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
-            self.say_if_nobody_may_write();
+            self.resumed();
         }
-        self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
         poller.on_batch(last, begun.until(now), now);
+        let verdict = match last {
+            Some(_) => self.witness.on_messages(),
+            None if self.witness.is_due(now) => self.ask_witness(),
+            None => Verdict::Same,
+        };
+        self.heed(verdict);
+        self.offer_menu(now);
+    }
+
+    /// Nothing came; asks whether nothing waits. That it cannot be asked is no news: the next poll shows what is wrong.
+    fn ask_witness(&mut self) -> Verdict {
+        let answer = self.client.ask("getWebhookInfo", CALL_TIMEOUT).ok();
+        let pending = answer.and_then(|body| api::webhook(&body)).map(|webhook| webhook.pending);
+        if pending.is_some() {
+            self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: pending });
+        }
+        self.witness.on_asked(pending, self.clock.mono())
+    }
+
+    fn heed(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Same => {}
+            Verdict::Trouble => self.say_parked(
+                "pending_grows",
+                "messages wait at the server and polls bring none: restart the worker, and look what stands between it and the server",
+                ASKED_EVERY,
+            ),
+            Verdict::Over => self.resumed(),
+        }
+    }
+
+    /// Tells the server once what the menu of a chat is, when polling is known to work. Nothing depends on it.
+    fn offer_menu(&mut self, now: Mono) {
+        if self.menu_due.is_none_or(|due| now < due) {
+            return;
+        }
+        let outcome = self.client.call("setMyCommands", &api::set_commands(), MENU_TIMEOUT);
+        let is_known = outcome.is_ok_and(|(head, body)| api::poll_failure(&head, &body).is_none());
+        self.menu_due = (!is_known).then_some(now.after(MENU_AGAIN));
     }
 
     /// Gives every message that is to be answered to the dispatcher, then waits until all are on disk. `None`: we are
     /// stopping, and the server has to send them again.
     fn hand_over(&mut self, bot: u64, updates: Vec<Update>) -> Option<()> {
+        self.settings.people.look();
         let mut expected: HashMap<u64, usize> = HashMap::new();
         for update in updates {
             match update {
@@ -198,11 +251,17 @@ impl Reader {
                     self.received("ignored");
                     self.emit(&Event::ChannelIgnored { channel: ChannelId::Telegram, update_id: id, reason: why });
                 }
-                Update::Text(incoming) if !self.settings.allowlist.allows(&incoming.sender, &incoming.chat.id) => {
-                    self.received("denied");
-                    self.denied(&incoming);
-                }
-                Update::Text(incoming) => {
+                Update::Text(mut incoming) => {
+                    let Some(text) = control::addressed(&incoming.text, &self.name) else {
+                        self.received("ignored");
+                        log::debug!("update {} is ignored: it names another bot", incoming.id);
+                        continue;
+                    };
+                    incoming.text = text;
+                    if !self.settings.people.welcomes(&mut incoming) {
+                        self.received("denied");
+                        continue;
+                    }
                     *expected.entry(incoming.id).or_default() += 1;
                     let inbound = self.inbound(bot, incoming);
                     select! {
@@ -246,18 +305,6 @@ impl Reader {
         }
     }
 
-    fn denied(&mut self, incoming: &Incoming) {
-        if !self.denied.is_news(&incoming.sender, self.clock.mono()) {
-            return;
-        }
-        self.emit(&Event::ChannelDenied {
-            channel: ChannelId::Telegram,
-            sender_id: incoming.sender.clone(),
-            chat_id: incoming.chat.id.clone(),
-            reason: if self.settings.allowlist.is_empty() { "allowlist_empty" } else { "not_on_allowlist" },
-        });
-    }
-
     fn failed(&mut self, poller: &mut Poller, failure: PollFailure, error: String) {
         let delay = poller.on_failure(failure, self.clock.mono());
         let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -283,11 +330,11 @@ impl Reader {
         self.say_parked(parked.name(), parked.remedy(), now.until(until));
     }
 
-    fn say_if_nobody_may_write(&mut self) {
-        if self.settings.allowlist.is_empty() {
-            let remedy = "set RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM to the ids that may write";
-            self.say_parked("allowlist_empty", remedy, Duration::ZERO);
-        }
+    /// What parked it is over, but for what nobody has mended yet.
+    fn resumed(&mut self) {
+        self.parked_said = None;
+        self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+        self.settings.people.look_anew();
     }
 
     fn say_parked(&mut self, reason: &str, remedy: &str, retry: Duration) {

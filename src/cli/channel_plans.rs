@@ -9,6 +9,7 @@ use crate::base::rng::Rng;
 use crate::channel::allowlist::Allowlist;
 use crate::channel::outbound::Lanes;
 use crate::channel::telegram_client::TelegramClient;
+use crate::channel::telegram_people::People;
 use crate::channel::telegram_sender::TelegramSender;
 use crate::channel::telegram_worker::{Reader, ReaderSettings};
 use crate::channel::whatsapp_frame::Dialect;
@@ -186,8 +187,9 @@ fn telegram(setup: &Setup, next_positions: BTreeMap<u64, u64>, orders: &Orders, 
         let transport = Box::new(HttpClient::new(telegram.base.is_secure()));
         TelegramClient::new(transport, telegram.base.as_str(), LiveSecret::clone(&token), cancel)
     };
+    let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
     let settings = ReaderSettings {
-        allowlist: Allowlist::new(&telegram.allow_from),
+        people: People::new(Allowlist::new(&telegram.allow_from), setup.config.data.clone(), clock, log),
         poll_timeout: telegram.poll_timeout,
         request_timeout: telegram.request_timeout,
         next_positions,

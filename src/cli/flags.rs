@@ -12,6 +12,7 @@ use crate::base::nearest::nearest;
 #[expect(missing_docs, reason = "named as the commands are")]
 pub enum Id {
     Doctor,
+    Health,
     Run,
     Repl,
     Send,
@@ -24,6 +25,7 @@ pub enum Id {
     OutboxRetry,
     OutboxDrop,
     JournalVerify,
+    PairTelegram,
     Backup,
     Restore,
     ToolsList,
@@ -148,6 +150,11 @@ pub const COMMANDS: &[Command] = &[
         flag("probe", "ask the servers, too"),
         flag("secrets", "print where each secret comes from instead"),
     ] },
+    Command { id: Id::Health, words: &["health"], about: "Say whether the workers live, from what they leave in the run folder; exit 1 if one does not.", options: &[
+        Opt { name: "max-age", takes: Takes::Count, default: Some("90"), about: "seconds since a worker's last word of itself" },
+        flag("ready", "they must be ready, too: messages can arrive and be kept"),
+        Opt { name: "channel", takes: Takes::Choice(&["telegram", "whatsapp"]), default: Some(""), about: "only this one, not every enabled one" },
+    ] },
     Command { id: Id::Run, words: &["run"], about: "Answer one message.", options: &[
         SESSION,
         Opt { name: "message", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
@@ -202,9 +209,16 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "prompt", takes: Takes::Text("TEXT"), default: None, about: "what to answer" },
         Opt { name: "purpose", takes: Takes::Text("TEXT"), default: Some("general"), about: "what it is for" },
     ] },
-    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::ChannelsTelegram, words: &["channels", "telegram"], about: "Answer Telegram messages until told to stop.", options: &[
+        MAX_MESSAGES,
+        flag("delete-webhook", "remove the bot's webhook and end"),
+    ] },
     Command { id: Id::ChannelsWhatsapp, words: &["channels", "whatsapp"], about: "Answer WhatsApp messages, through a bridge, until told to stop.", options: &[MAX_MESSAGES] },
     Command { id: Id::ChannelsAll, words: &["channels", "all"], about: "Answer the messages of every enabled channel until told to stop.", options: &[MAX_MESSAGES] },
+    Command { id: Id::PairTelegram, words: &["pair", "telegram"], about: "Show a code by which one more person may write to the bot.", options: &[
+        flag("list", "list who was paired instead"),
+        Opt { name: "remove", takes: Takes::Text("ID"), default: Some(""), about: "remove one who was paired instead" },
+    ] },
     Command { id: Id::WhatsappValidate, words: &["whatsapp", "validate"], about: "Put the WhatsApp worker through its checklist and write down what was seen.", options: &[
         Opt { name: "level", takes: Takes::Choice(&["sim", "bridge", "live"]), default: None, about: "which bridge: the built-in one, ours with WhatsApp scripted, or your own" },
         Opt { name: "out", takes: Takes::Text("FILE"), default: None, about: "where the evidence is written, one JSON object a line" },

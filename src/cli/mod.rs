@@ -29,6 +29,8 @@ pub mod editor;
 pub mod environment;
 /// Commands and options, declared once.
 pub mod flags;
+/// `health`.
+pub mod health;
 /// `--help`, from `flags.rs`.
 pub mod help;
 /// `journal`.
@@ -41,6 +43,8 @@ pub mod one_shot;
 pub mod opening;
 /// `outbox` and its commands.
 pub mod outbox;
+/// `pair`.
+pub mod pair;
 /// A worker that cannot start and stays up.
 pub mod park;
 /// SIGHUP.
@@ -63,6 +67,10 @@ pub mod stats;
 pub mod talk;
 /// Keys and the spinner.
 pub mod terminal;
+/// Whoever looks at a worker from outside.
+pub mod watch;
+/// `channels telegram --delete-webhook`.
+pub mod webhook;
 /// `whatsapp validate`.
 pub mod whatsapp;
 
@@ -129,6 +137,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Version => print(concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n")),
         Id::Help => print(&help::text(parsed.topic.as_deref())),
         Id::Doctor => doctor::run(parsed),
+        Id::Health => health::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
         Id::Send => send::run(parsed),
@@ -148,6 +157,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::CodexStatus => codex::status(),
         Id::CodexHealthcheck => codex::healthcheck(),
         Id::CodexGenerate => codex::generate(parsed),
+        Id::PairTelegram => pair::telegram(parsed),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
         Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),

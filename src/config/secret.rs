@@ -30,9 +30,14 @@ impl Secret {
     /// What may be shown and kept in its place: the first digits of SHA-256 over a prefix and the value. The same value has
     /// the same fingerprint everywhere, and nothing leads back.
     pub fn fingerprint(&self) -> String {
-        let mut digits = sha256(&[FINGERPRINT_PREFIX, self.reveal().as_bytes()]);
+        let mut digits = self.digest();
         digits.truncate(FINGERPRINT_DIGITS);
         digits
+    }
+
+    /// All digits of it: for a secret that is only to be known again.
+    pub fn digest(&self) -> String {
+        sha256(&[FINGERPRINT_PREFIX, self.reveal().as_bytes()])
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::keys::Environment;
 use crate::config::settings::Config;
 use crate::doctor::facts::{Facts, JournalFacts, MetricsFile, WorkerFacts};
 use crate::doctor::report::Check;
+use crate::observe::condition::REASONS;
 use crate::observe::status::WRITTEN_EVERY;
 
 /// A document is believed for so long.
@@ -82,8 +83,19 @@ fn ready(worker: &WorkerFacts, channel: &str) -> Check {
     match worker.status.ready {
         true => Check::ok(ID, format!("messages of {channel} can arrive")),
         false => {
-            let remedy = "see docs/runbook.md, 'Not ready', for each reason";
-            Check::error(ID, format!("messages of {channel} cannot arrive: {reasons}"), remedy)
+            let first = worker.status.reasons.first();
+            let meaning = REASONS.iter().find(|(name, _)| first.is_some_and(|first| first == name));
+            let meaning = meaning.map_or("", |(_, meaning)| *meaning);
+            let sentence = format!("messages of {channel} cannot arrive ({reasons}). {meaning}");
+            // That is over soon, or has another name then.
+            let is_passing =
+                worker.status.reasons.iter().all(|reason| ["starting", "stopping"].contains(&reason.as_str()));
+            let check = if is_passing { Check::warning } else { Check::error };
+            check(
+                ID,
+                sentence.trim_end().trim_end_matches('.').to_owned(),
+                "see docs/runbook.md, 'Not ready'".to_owned(),
+            )
         }
     }
 }

@@ -22,6 +22,9 @@ const TALL_FROM: usize = 16;
 /// From here on the overview has every detail.
 const DETAIL_FROM: usize = 44;
 
+/// Where graphs begin there, unless a text is longer.
+const GRAPH_COLUMN: usize = 46;
+
 /// A graph with fewer cells shows nothing.
 const GRAPH_MIN: usize = 8;
 
@@ -182,7 +185,7 @@ impl Screen {
             row.push(Piece { column: indent, letters: letters.to_vec(), tone: line.tone });
         }
         if let Some(graph) = line.graph {
-            let column = (behind + 2).max(if is_wide { 44.min(width / 2) } else { 0 });
+            let column = (behind + 2).max(if is_wide { GRAPH_COLUMN } else { 0 });
             let room = width.saturating_sub(column).min(SAMPLES_MAX);
             if room >= GRAPH_MIN {
                 let steps = history.steps(graph, room);
@@ -245,7 +248,7 @@ struct Piece {
 
 type Row = Vec<Piece>;
 
-/// Cuts letters into rows of at most `width` columns, at blanks where there are any. At least one, maybe empty.
+/// Cuts letters into rows of at most `width` columns, at a blank where one is near the end. At least one, maybe empty.
 fn wrapped(letters: &[(char, usize)], width: usize) -> Vec<&[(char, usize)]> {
     let mut rows = Vec::new();
     let mut rest = letters;
@@ -261,7 +264,7 @@ fn wrapped(letters: &[(char, usize)], width: usize) -> Vec<&[(char, usize)]> {
             rows.push(rest);
             return rows;
         }
-        let blank = rest[..=fits].iter().rposition(|(letter, _)| *letter == ' ').filter(|at| *at > 0);
+        let blank = rest[..=fits].iter().rposition(|(letter, _)| *letter == ' ').filter(|at| *at > fits / 3);
         rows.push(&rest[..blank.unwrap_or(fits)]);
         rest = &rest[blank.map_or(fits, |at| at + 1)..];
     }

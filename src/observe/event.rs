@@ -262,19 +262,27 @@ pub enum Event {
     LogSuppressed { of: String, class: String, lines: u64 },
     /// A line of the `log` crate.
     Log { target: String, message: String },
+    /// Somebody was paired, tried to be, or is not any more.
+    ChannelPairing { channel: ChannelId, sender_id: String, status: &'static str },
+    /// These threads have not shown for too long that they live; a watchdog ends the process if that lasts.
+    ThreadsOverdue { threads: Vec<String> },
 }
 
 impl Event {
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
-            Event::Fatal { .. } | Event::JournalDamage { .. } | Event::ChannelParked { .. } => Level::Error,
+            Event::ThreadsOverdue { .. }
+            | Event::Fatal { .. }
+            | Event::JournalDamage { .. }
+            | Event::ChannelParked { .. } => Level::Error,
             Event::ChannelPollError { .. }
             | Event::ChannelConnectError { .. }
             | Event::ChannelReadError { .. }
             | Event::ChannelParseError { .. }
             | Event::ChannelSendError { .. }
             | Event::ChannelDenied { .. }
+            | Event::ChannelPairing { .. }
             | Event::ChannelWait { .. }
             | Event::ProviderRetry { .. }
             | Event::ProviderState { .. }

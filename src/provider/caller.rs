@@ -16,8 +16,9 @@ use crate::net::backoff::{Made, Next, Policy, TIME_MIN, TURN_ATTEMPTS_MAX};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::provider::breaker::Pass;
-use crate::provider::chain::{Link, PROVIDERS_MAX};
+use crate::provider::chain::Link;
 use crate::provider::class::{Again, Class};
+use crate::provider::effort::Effort;
 use crate::provider::pool::Pool;
 use crate::provider::spending::Refusal;
 use crate::provider::spending_file::{Asker, Spending};
@@ -30,39 +31,6 @@ const SLICE: Duration = Duration::from_millis(100);
 
 /// A provider that wants to be left alone no longer than this is waited for.
 const NAMED_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// Counted over all calls of a turn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effort {
-    /// Attempts made.
-    pub attempts: u32,
-    /// Milliseconds in calls and the waits between them.
-    pub latency_ms: u64,
-    /// Milliseconds in calls alone.
-    pub provider_ms: u64,
-    /// The model of the last answer, as the other side names it.
-    pub response_model: Option<String>,
-    /// The other side's name of the last answer.
-    pub upstream_id: Option<String>,
-    /// Tokens of all prompts that were counted.
-    pub input_tokens: Option<u64>,
-    /// Tokens of all answers that were counted.
-    pub output_tokens: Option<u64>,
-    /// Name and model of the provider that answered the last question, or failed last.
-    pub by: Option<(String, String)>,
-    /// The first provider, if that was another one.
-    pub fallback_from: Option<String>,
-    /// Places in the chain of those who were asked, at most [`PROVIDERS_MAX`].
-    asked: Vec<usize>,
-    /// The failure that came last.
-    failed: Option<Class>,
-}
-
-impl Effort {
-    fn may_ask(&self, at: usize) -> bool {
-        self.asked.len() < PROVIDERS_MAX || self.asked.contains(&at)
-    }
-}
 
 /// What ends the attempts of a question early.
 #[derive(Clone, Copy)]
@@ -105,10 +73,10 @@ impl Shared {
 
 /// The providers, with patience.
 pub struct Caller {
-    links: Vec<Link>,
-    standing: Arc<Standing>,
+    pub(super) links: Vec<Link>,
+    pub(super) standing: Arc<Standing>,
     /// `None`: asking costs nothing.
-    spending: Option<Arc<Spending>>,
+    pub(super) spending: Option<Arc<Spending>>,
     policy: Policy,
     rng: Rng,
     clock: Arc<dyn Clock>,
@@ -147,21 +115,6 @@ impl Caller {
         Caller { links, standing, spending: None, policy, rng, clock, stop, log }
     }
 
-    /// Those who may be asked, in their order: name, model, and why they are left alone.
-    pub fn providers(&mut self) -> Vec<(String, String, Option<Rest>)> {
-        self.links.iter_mut().for_each(Link::look);
-        if self.spending.is_some() {
-            self.standing.refresh();
-        }
-        let rest = |link: &Link| if link.is_echo() { None } else { self.standing.rest(link.who(), Duration::ZERO) };
-        self.links.iter().map(|link| (link.name.clone(), link.model.clone(), rest(link))).collect()
-    }
-
-    /// Tokens of today, and how many there may be (0: no limit). `None`: asking costs nothing.
-    pub fn tokens(&self) -> Option<(u64, u64)> {
-        self.spending.as_ref().map(|spending| spending.today())
-    }
-
     /// Whether a turn may begin to ask; it is counted then, once.
     pub fn begin(&self, turn: TurnId, asker: Option<Asker<'_>>) -> Result<(), Refusal> {
         self.spending.as_ref().map_or(Ok(()), |spending| spending.admit(turn, asker))
@@ -186,9 +139,7 @@ impl Caller {
         let outcome = self.walk(prompt, Bounds { deadline, cancel }, effort);
         effort.latency_ms += u64::try_from(start.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
         if let Ok(completion) = &outcome {
-            add(&mut effort.input_tokens, completion.input_tokens);
-            add(&mut effort.output_tokens, completion.output_tokens);
-            (effort.response_model, effort.upstream_id) = (completion.model.clone(), completion.id.clone());
+            effort.add(completion);
         }
         outcome
     }
@@ -331,12 +282,12 @@ impl Caller {
         let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
         let begun = self.clock.mono();
         let outcome = link.provider.complete(prompt, &mut attempt);
-        effort.provider_ms += u64::try_from(begun.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
+        let took = begun.until(self.clock.mono());
+        effort.provider_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
         if counted {
             let class = outcome.as_ref().map_or_else(|error| error.class.name(), |_| "ok");
-            let took = begun.until(self.clock.mono());
             self.log.note(Note::Asked { provider: &self.links[at].name, class, took });
         }
         let link = &self.links[at];
@@ -418,10 +369,4 @@ impl Caller {
 
 fn stopped() -> ProviderError {
     ProviderError::new(Class::Cancelled, "stopped between two attempts")
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
-    }
 }

@@ -50,7 +50,7 @@ struct Waiting {
     session: String,
     /// The turn that has to be closed first.
     behind: Option<TurnId>,
-    /// What is to be dropped then.
+    /// What is to be closed just before.
     dropped: Vec<Inbound>,
 }
 
@@ -62,17 +62,9 @@ pub struct ControlLane {
 }
 
 impl ControlLane {
-    /// One more. If it ended a turn, it waits `behind` it. Returns what is to be dropped now.
-    pub fn push(
-        &mut self,
-        order: Order,
-        session: String,
-        behind: Option<TurnId>,
-        dropped: Vec<Inbound>,
-    ) -> Vec<Inbound> {
-        let (now, later) = if behind.is_some() { (Vec::new(), dropped) } else { (dropped, Vec::new()) };
-        self.waiting.push_back(Waiting { order, session, behind, dropped: later });
-        now
+    /// One more. It waits until the turn that it ended is closed; what it dropped is closed before it.
+    pub fn push(&mut self, order: Order, session: String, behind: Option<TurnId>, dropped: Vec<Inbound>) {
+        self.waiting.push_back(Waiting { order, session, behind, dropped });
     }
 
     /// Whether a conversation waits for such an order: until it is answered, nothing of it may be asked.
@@ -82,29 +74,27 @@ impl ControlLane {
         running == Some(session) || waiting.any(|waiting| waiting.session == session)
     }
 
-    /// The next one, if it may begin: `fits` says whether there is room for its reply.
-    pub fn start(&mut self, fits: impl Fn(&Order) -> bool) -> Option<Order> {
+    /// The next one, if it may begin, and what is to be closed before: `fits` says whether there is room for its reply.
+    pub fn start(&mut self, fits: impl Fn(&Order) -> bool) -> Option<(Order, Vec<Inbound>)> {
         if self.running.is_some() {
             return None;
         }
         let at = self.waiting.iter().position(|waiting| waiting.behind.is_none() && fits(&waiting.order))?;
-        let Waiting { order, session, .. } = self.waiting.remove(at)?;
+        let Waiting { order, session, dropped, .. } = self.waiting.remove(at)?;
         let barred = order.control.ends_turns().then_some(session);
         self.running = Some((order.job.inbound.turn, barred));
-        Some(order)
+        Some((order, dropped))
     }
 
-    /// The answer of any turn is durable. Returns what is to be dropped now.
-    pub fn on_replied(&mut self, turn: TurnId) -> Vec<Inbound> {
+    /// The answer of any turn is durable.
+    pub fn on_replied(&mut self, turn: TurnId) {
         if self.running.as_ref().is_some_and(|(running, _)| *running == turn) {
             self.running = None;
         }
-        let mut dropped = Vec::new();
-        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.behind == Some(turn)) {
-            waiting.behind = None;
-            dropped.append(&mut waiting.dropped);
-        }
-        dropped
+        self.waiting
+            .iter_mut()
+            .filter(|waiting| waiting.behind == Some(turn))
+            .for_each(|waiting| waiting.behind = None);
     }
 
     /// A turn that was to be ended is answered already.

@@ -14,11 +14,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::base::clock::Mono;
-use crate::base::control::{self, Control};
+use crate::base::control;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
 use crate::store::exchange::{Held, Readmission};
-use crate::turn::control_lane::{ControlLane, Order, Seen};
+use crate::turn::control_lane::{ControlLane, Order};
+
+/// Messages for the program itself.
+mod controls;
 
 /// Bytes of open messages of one channel.
 pub const OPEN_BYTES_MAX: usize = 1 << 20;
@@ -209,44 +212,6 @@ impl Schedule {
         }
     }
 
-    fn take_up(&mut self, job: Job) {
-        match control::parse(&job.inbound.text) {
-            Some(control) => self.control(control, job),
-            None => self.enqueue(job),
-        }
-    }
-
-    /// What it ends are the turns of its session that came before it.
-    fn control(&mut self, control: Control, job: Job) {
-        let session = job.inbound.session().stem().to_owned();
-        let (open, running) = (self.turns.len().saturating_sub(1), self.running.len());
-        let mut seen = Seen { open, running, ..Seen::default() };
-        let (mut behind, mut dropped) = (None, Vec::new());
-        if control.ends_turns() {
-            let of_session = |turn: &TurnId| self.turns.get(turn).is_some_and(|open| open.session == session);
-            behind = self.running.iter().copied().find(of_session);
-            let chat = job.inbound.chat.clone();
-            self.actions.extend(behind.map(|turn| Action::Stop { turn, chat }));
-            dropped = self.take_waiting(&session);
-            (seen.stopped, seen.dropped) = (behind.is_some(), dropped.len());
-        }
-        let dropped = self.controls.push(Order { job, control, seen }, session, behind, dropped);
-        self.actions.extend(dropped.into_iter().map(Action::Drop));
-    }
-
-    fn take_waiting(&mut self, session: &str) -> Vec<Inbound> {
-        let jobs = self.waiting.remove(session).unwrap_or_default();
-        self.ready.retain(|ready| ready != session);
-        let dropped: Vec<Inbound> = jobs.into_iter().map(|job| job.inbound).collect();
-        self.suspects.retain(|suspect| dropped.iter().all(|inbound| inbound.turn != *suspect));
-        dropped
-    }
-
-    /// A turn that was to end was answered before.
-    pub fn on_too_late(&mut self, turn: TurnId) {
-        self.controls.on_too_late(turn);
-    }
-
     /// An earlier process closed the turn, and its session lines are owed.
     pub fn on_held(&mut self, held: &Held) {
         self.take_credit(&held.inbound, held.weight);
@@ -289,8 +254,7 @@ impl Schedule {
 
     /// The answer is durable and holds `weight` bytes until it is delivered.
     pub fn on_replied(&mut self, turn: TurnId, weight: usize) {
-        let dropped = self.controls.on_replied(turn);
-        self.actions.extend(dropped.into_iter().map(Action::Drop));
+        self.controls.on_replied(turn);
         let Some(open) = self.turns.get_mut(&turn) else { return };
         self.reply_bytes = self.reply_bytes - open.reply_weight + weight;
         open.reply_weight = weight;
@@ -324,17 +288,6 @@ impl Schedule {
             .or_else(|| self.start_control())
             .or_else(|| self.readmit())
             .or_else(|| self.start_next().map(Action::Start))
-    }
-
-    /// One that repeats an answer needs room as an answer does.
-    fn start_control(&mut self) -> Option<Action> {
-        let held = self.reply_bytes;
-        let order = self.controls.start(|order| {
-            let beyond = if order.weight() < REPLY_WEIGHT_MAX { CONTROLS_BYTES_MAX } else { 0 };
-            held + order.weight() <= REPLIES_BYTES_MAX + beyond
-        })?;
-        self.reserve(order.job.inbound.turn, order.weight());
-        Some(Action::Control(Box::new(order)))
     }
 
     fn reserve(&mut self, turn: TurnId, weight: usize) {
@@ -427,6 +380,7 @@ mod tests {
     use crate::base::clock::Wall;
     use crate::base::message::Chat;
     use crate::base::rng::Rng;
+    use crate::turn::control_lane::Seen;
 
     const LIMITS: Limits = Limits { workers: 2, credits: 4, messages_max: None };
 
@@ -537,6 +491,108 @@ mod tests {
         assert_eq!(started(&mut schedule), [3]);
         schedule.on_replied(turn(3), 5);
         assert_eq!(started(&mut schedule), [1]);
+    }
+
+    fn say(schedule: &mut Schedule, number: u64, chat: &str, text: &str) {
+        let inbound = Inbound { text: text.to_owned(), ..inbound(number, chat) };
+        schedule.on_inbound(inbound.clone(), Mono(0));
+        schedule.on_accepted(Job { inbound, interrupted: 0, carried_over: false });
+    }
+
+    /// What is done now, in short.
+    fn done(schedule: &mut Schedule) -> Vec<String> {
+        let mut done = Vec::new();
+        while let Some(action) = schedule.next_action() {
+            let number = |inbound: &Inbound| inbound.origin.unwrap_or(0);
+            done.extend(match action {
+                Action::Start(job) => Some(format!("start {}", number(&job.inbound))),
+                Action::Control(order) => {
+                    let Seen { stopped, dropped, .. } = order.seen;
+                    Some(format!("{} {stopped} {dropped}", order.control.name()))
+                }
+                Action::Stop { turn: stopped, .. } => {
+                    (1..99).find(|number| turn(*number) == stopped).map(|number| format!("stop {number}"))
+                }
+                Action::Drop(inbound) => Some(format!("drop {}", number(&inbound))),
+                Action::Refuse { inbound, .. } => Some(format!("refuse {}", number(&inbound))),
+                Action::Accept(_) | Action::Readmit(_) | Action::Receipt { .. } => None,
+            });
+        }
+        done
+    }
+
+    #[test]
+    fn a_word_for_the_program_passes_what_runs_and_what_waits() {
+        let mut schedule = Schedule::new(Limits { workers: 1, credits: 99, messages_max: None });
+        say(&mut schedule, 1, "10", "one");
+        say(&mut schedule, 2, "10", "two");
+        say(&mut schedule, 3, "20", "three");
+        say(&mut schedule, 4, "10", "/status");
+        say(&mut schedule, 5, "20", "/help");
+        assert_eq!(done(&mut schedule), ["/status false 0", "start 1"]);
+        schedule.on_replied(turn(4), 5);
+        assert_eq!(done(&mut schedule), ["/help false 0"], "one at a time");
+        // Also past a chat that is full and replies that cannot be delivered.
+        (6..=40).for_each(|number| say(&mut schedule, number, "10", "more"));
+        done(&mut schedule);
+        schedule.on_replied(turn(5), REPLIES_BYTES_MAX);
+        say(&mut schedule, 41, "10", "/status");
+        say(&mut schedule, 42, "20", "/last");
+        assert_eq!(done(&mut schedule), ["/status false 0"]);
+        schedule.on_replied(turn(41), 5);
+        assert_eq!(done(&mut schedule), [""; 0], "an answer that is repeated needs room");
+        schedule.on_delivered(turn(5));
+        assert_eq!(done(&mut schedule), ["/last false 0"]);
+    }
+
+    #[test]
+    fn a_stop_ends_what_came_before_it_in_its_chat_and_is_answered_then() {
+        let mut schedule = Schedule::new(Limits { workers: 2, credits: 99, messages_max: None });
+        for (number, chat) in [(1, "10"), (2, "10"), (3, "20"), (4, "20")] {
+            say(&mut schedule, number, chat, "question");
+        }
+        assert_eq!(done(&mut schedule), ["start 1", "start 3"]);
+        say(&mut schedule, 5, "10", "/stop");
+        say(&mut schedule, 6, "10", "after it");
+        assert_eq!(done(&mut schedule), ["stop 1"]);
+        schedule.on_replied(turn(1), 5);
+        assert_eq!(done(&mut schedule), ["drop 2", "/stop true 1"], "what came after it waits for its answer");
+        schedule.on_replied(turn(2), 5);
+        assert_eq!(done(&mut schedule), [""; 0]);
+        schedule.on_replied(turn(5), 5);
+        assert_eq!(done(&mut schedule), ["start 6"]);
+        // The answer was known before the order came.
+        say(&mut schedule, 7, "20", "/new");
+        assert_eq!(done(&mut schedule), ["stop 3"]);
+        schedule.on_too_late(turn(3));
+        schedule.on_replied(turn(3), 5);
+        assert_eq!(done(&mut schedule), ["drop 4", "/new false 1"]);
+        schedule.on_replied(turn(7), 5);
+        (1..=7).for_each(|number| schedule.on_delivered(turn(number)));
+        assert_eq!((schedule.room(ChannelId::Telegram), schedule.reply_bytes), (99, 0));
+        assert!(schedule.waiting.is_empty() && schedule.ready.is_empty() && schedule.running.is_empty());
+    }
+
+    #[test]
+    fn after_a_start_a_stop_ends_what_was_open_before_it() {
+        let mut schedule = Schedule::new(LIMITS);
+        for (number, text, interrupted) in [(1, "x", 1), (2, "/stop", 0), (3, "y", 0)] {
+            let inbound = Inbound { text: text.to_owned(), ..inbound(number, "10") };
+            schedule.on_reopened(Job { inbound, interrupted, carried_over: true }, None);
+        }
+        assert_eq!(done(&mut schedule), ["drop 1", "/stop false 1"]);
+        schedule.on_replied(turn(2), 5);
+        assert_eq!(done(&mut schedule), ["start 3"], "what was dropped is suspected of nothing");
+    }
+
+    #[test]
+    fn words_beyond_their_number_are_refused_like_messages() {
+        let mut schedule = Schedule::new(Limits { workers: 1, credits: 99, messages_max: None });
+        (1..=32).for_each(|number| say(&mut schedule, number, "10", "x"));
+        (33..=40).for_each(|number| say(&mut schedule, number, "10", "/help"));
+        done(&mut schedule);
+        schedule.on_inbound(Inbound { text: "/help".to_owned(), ..inbound(41, "10") }, Mono(0));
+        assert_eq!(done(&mut schedule), ["refuse 41"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The product's turns with programs that other people wrote: the real codex program against a fake Responses API, and
-//! LiteLLM's OpenAI-compatible proxy in front of our fake provider. And our WhatsApp bridge, which stands on a library
+//! LiteLLM's OpenAI-compatible proxy in front of our fake provider. And Prometheus' promtool (`promtool`), and our WhatsApp bridge, which stands on a library
 //! of other people, with its own tests.
 //!
 //! `tests/tools/counterparts.sh` installs all under `target/counterparts`; `RP_COUNTERPARTS` names another folder. A
@@ -22,6 +22,8 @@ use rusty_pinch::base::clock::Clock;
 use rusty_pinch::sys::system_clock::SystemClock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+mod promtool;
 
 use crate::support::cases::Random;
 use crate::support::fake_http::Shape;

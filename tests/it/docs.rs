@@ -9,6 +9,7 @@ use rusty_pinch::base::control;
 use rusty_pinch::cli;
 use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{FOREIGN, KEYS};
+use rusty_pinch::observe::condition;
 use rusty_pinch::provider::document as classes;
 
 use crate::support::cases::say;
@@ -70,6 +71,11 @@ fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
 #[test]
 fn the_table_of_control_words_is_made_from_the_table() {
     holds_between("docs/control.md", control::MARKS, &control::table());
+}
+
+#[test]
+fn the_table_of_reasons_is_made_from_the_table() {
+    holds_between("docs/production-healthcheck.md", condition::MARKS, &condition::table());
 }
 
 #[test]

@@ -19,12 +19,16 @@ mod codex;
 mod configuration;
 /// What earlier deployments rely on, row by row.
 mod contract;
+/// Words in a chat that are for the program, and who may write at all.
+mod control;
 /// Rules of the product that are broken on purpose.
 mod controls;
 /// The same turn with independent programs at the other end.
 mod counterparts;
 /// Nothing makes a worker end again and again.
 mod crash_loop;
+/// Units and packages fit together.
+mod deployment;
 /// Disks that are full, read-only or gone.
 mod disks;
 /// Documents are true.
@@ -35,12 +39,18 @@ mod doctor;
 mod faults;
 /// Readers of foreign bytes, given what a mutator makes.
 mod fuzz;
+/// How a worker is, as seen from outside.
+mod health;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What Prometheus is told, and what it is to make of it.
+mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
+/// `monitor`: screens, frames, JSON, and real terminals.
+mod monitor;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.
@@ -53,6 +63,8 @@ mod sanitizer;
 mod secrets;
 /// Lines of docs/security.md that nothing else proves.
 mod security;
+/// Messages of scripts.
+mod send;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Every signal, at random instants.

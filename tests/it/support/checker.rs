@@ -74,6 +74,8 @@ pub struct Verdict {
     pub notices: usize,
     /// Those given up because processes ended within every attempt.
     pub interrupted: usize,
+    /// Words that ended what was asked before, and what they ended.
+    pub stopped: usize,
     /// Messages of which a part may not have arrived, and whose writers were told so.
     pub doubted: usize,
     pub problems: Vec<String>,
@@ -112,7 +114,10 @@ impl Evidence {
         let mut missing = Vec::new();
         for chat in self.chats().values() {
             let deliveries = chat.deliveries(&mut Vec::new());
-            let open = (0..chat.posted.len()).filter(|position| !chat.is_complete(*position, &deliveries));
+            let is_over = |position: usize, chat: &Chat<'_>| {
+                chat.is_complete(position, &deliveries) || chat.is_settled_by_control(position)
+            };
+            let open = (0..chat.posted.len()).filter(|position| !is_over(*position, chat));
             missing.extend(open.map(|position| format!("{} in {}", chat.posted[position].text, chat.number)));
         }
         missing

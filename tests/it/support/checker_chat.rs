@@ -36,9 +36,11 @@ impl<'a> Chat<'a> {
     }
 
     pub fn deliveries(&self, problems: &mut Vec<String>) -> Vec<Delivery<'a>> {
-        let requests = self.positions_by_request_id();
+        let (requests, controls) = (self.positions_by_request_id(), self.control_replies());
         let mut deliveries = Vec::new();
-        for sent in &self.sent {
+        // Replies to words for the program pass what waits, so their place says nothing.
+        let is_control = |sent: &&&Sent| controls.iter().any(|reply| reply == unmarked(&sent.text));
+        for sent in self.sent.iter().filter(|sent| !is_control(sent)) {
             match self.understand(sent, &requests) {
                 Some(delivery) => deliveries.push(delivery),
                 None => problems.push(format!("chat {}: nobody asked for {:?}", self.number, shortened(&sent.text))),
@@ -70,6 +72,25 @@ impl<'a> Chat<'a> {
             Some((line["rid"].as_str()?.to_string(), position))
         });
         pairs.collect()
+    }
+
+    /// What was said to words for the program.
+    fn control_replies(&self) -> Vec<String> {
+        let lines = self.session_lines().into_iter();
+        let replies = lines.filter(|line| line["mark"] == "control" && line["role"] == "assistant");
+        replies.filter_map(|line| line["content"].as_str().map(str::to_string)).collect()
+    }
+
+    /// A word for the program whose reply arrived, or a message that such a word ended, which it was told.
+    pub fn is_settled_by_control(&self, position: usize) -> bool {
+        let is_stop = |posted: &&Posted| posted.text.starts_with("/stop");
+        if self.posted[position].text.starts_with('/') {
+            let lines = self.session_lines();
+            let reply = lines.windows(2).find(|pair| pair[0]["content"] == self.posted[position].text);
+            let reply = reply.and_then(|pair| pair[1]["content"].as_str().map(str::to_string));
+            return reply.is_some_and(|reply| self.sent.iter().any(|sent| unmarked(&sent.text) == reply));
+        }
+        self.error_class(position).as_deref() == Some("stopped") && self.posted[position..].iter().any(is_stop)
     }
 
     fn session_lines(&self) -> Vec<Value> {
@@ -165,6 +186,7 @@ impl<'a> Chat<'a> {
             verdict.doubted += usize::from(!doubts.is_empty());
             match nonces.len() {
                 0 if !doubts.is_empty() => {}
+                0 if self.is_settled_by_control(position) => verdict.stopped += 1,
                 0 => verdict.problems.push(format!("{name} was lost")),
                 1 if nonces.contains(&None) => {
                     self.judge_apology(position, answers.first().map(|one| one.at), verdict);
@@ -209,7 +231,7 @@ impl<'a> Chat<'a> {
             note("a line is not JSON".into());
         }
         let mut ids = BTreeSet::new();
-        let mut texts = Vec::new();
+        let (mut texts, mut words) = (Vec::new(), Vec::new());
         for pair in lines.chunks(2) {
             let [user, assistant] = pair else {
                 note("a user line without an assistant line".into());
@@ -227,13 +249,15 @@ impl<'a> Chat<'a> {
             if let Some(problem) = self.differing_reply(text, assistant, deliveries) {
                 note(problem);
             }
-            texts.push(text.to_string());
+            // Words for the program pass what waits.
+            if user["mark"] == "control" { &mut words } else { &mut texts }.push(text.to_string());
             if !ids.insert(id.clone()) {
                 note(format!("request {id} twice"));
             }
         }
-        let posted: Vec<&str> = self.posted.iter().map(|posted| posted.text.as_str()).collect();
-        if texts != posted {
+        let posted = self.posted.iter().map(|posted| posted.text.as_str());
+        let (said, posted): (Vec<&str>, Vec<&str>) = posted.partition(|text| words.iter().any(|word| word == text));
+        if said.len() != words.len() || texts != posted {
             note(format!("user lines {texts:?}, but people wrote {posted:?}"));
         }
         ids
@@ -276,6 +300,10 @@ fn request_ids(text: &str) -> Vec<String> {
 fn words(text: &str) -> Vec<&str> {
     let is_part_number = |word: &&str| word.starts_with('(') && word.ends_with(')') && word.contains('/');
     text.split_whitespace().filter(|word| !is_part_number(word)).collect()
+}
+
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix(MARK).unwrap_or(text)
 }
 
 pub fn shortened(text: &str) -> String {

@@ -161,6 +161,7 @@ impl Shared {
             "sendMessage" => self.send_message(body, is_answer_lost),
             "sendChatAction" if body["chat_id"].is_i64() && body["action"].is_string() => success(json!(true)),
             "sendChatAction" => refusal(400, "Bad Request: wrong parameter action in request"),
+            "setMyCommands" if body["commands"].is_array() => success(json!(true)),
             "deleteWebhook" => {
                 self.lock().webhook = None;
                 success(json!(true))

@@ -90,7 +90,7 @@ fn order(of_chat: &[&Told<'_>], power_cut: bool) -> Result<(), String> {
 
 /// One whole answer, every repeat marked and the same; what was given up may miss its end. Returns the text, if whole.
 fn answer(update: u64, parts: &[&Told<'_>], dead: bool, town: &Town) -> Result<Option<String>, String> {
-    if parts.is_empty() && town.plan.may_be_stopped(town.plan.letter(update)) {
+    if parts.is_empty() && !dead && town.plan.may_be_stopped(town.plan.letter(update)) {
         return Ok(Some(STOPPED_TEXT.to_string()));
     }
     let mut firsts: Vec<&Told<'_>> = Vec::new();

@@ -1,0 +1,266 @@
+//! [`Book`]: people who were paired, and the code by which the next one may be. Pure: it is handed the time and the random
+//! bits; `pairing_file.rs` reads and writes it.
+//!
+//! A code has 50 random bits, is shown once, and is kept as a digest. It is good for [`VALID_FOR`], for one person, in a
+//! private chat. [`TRIES_MAX`] wrong ones, by whomever, end it, and there is none for [`LOCKED_FOR`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::{Clock, Wall};
+use crate::config::secret::Secret;
+
+/// How long a code is good.
+pub const VALID_FOR: Duration = Duration::from_secs(600);
+
+/// Wrong codes that end it.
+pub const TRIES_MAX: u32 = 5;
+
+/// How long there is no other code then.
+pub const LOCKED_FOR: Duration = Duration::from_secs(3600);
+
+/// People who may be paired; beyond that one has to be removed first.
+pub const PAIRED_MAX: usize = 1000;
+
+/// Characters of a code.
+pub const CODE_CHARS: usize = 10;
+
+/// RFC 4648: no 0, 1 or 8, which are taken for letters.
+const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// A moment that can be compared over processes: by the kernel's boot if both are of the same one, else by the calendar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    wall: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<(String, u64)>,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now(clock: &dyn Clock) -> Moment {
+        Moment { wall: clock.wall().0, boot: clock.since_boot() }
+    }
+
+    /// Whether less than `limit` has passed until `now`. A calendar that went back says no.
+    fn is_within(&self, limit: Duration, now: &Moment) -> bool {
+        let passed = match (&self.boot, &now.boot) {
+            (Some((of, then)), Some((boot, now))) if of == boot => now.checked_sub(*then),
+            _ => now.wall.checked_sub(self.wall),
+        };
+        passed.is_some_and(|passed| u128::from(passed) < limit.as_millis())
+    }
+}
+
+/// Somebody who was paired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paired {
+    /// The channel's id of the person.
+    pub id: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Offer {
+    /// Of the code.
+    digest: String,
+    since: Moment,
+    wrong: u32,
+}
+
+/// Everything that is known about pairing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Book {
+    /// In the order in which they were paired.
+    pub paired: Vec<Paired>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer: Option<Offer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked: Option<Moment>,
+}
+
+/// Why there is no code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Too many wrong ones were tried.
+    Locked,
+    /// [`PAIRED_MAX`] people are paired.
+    Full,
+}
+
+/// What a text was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No code, or there is none to be tried: nothing to be said or kept.
+    Nothing,
+    /// A wrong code.
+    Wrong,
+    /// A wrong code, and the last one.
+    Locked,
+    /// The code: its sender is paired.
+    Paired,
+}
+
+impl Book {
+    /// Offers a new code, made from random `bits`, in place of an older one.
+    pub fn offer(&mut self, bits: u64, now: &Moment) -> Result<Secret, Refused> {
+        if self.is_locked(now) {
+            return Err(Refused::Locked);
+        }
+        if self.paired.len() >= PAIRED_MAX {
+            return Err(Refused::Full);
+        }
+        let digit = |place: usize| char::from(ALPHABET[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)]);
+        let code = Secret::new((0..CODE_CHARS).map(digit).collect());
+        self.locked = None;
+        self.offer = Some(Offer { digest: code.digest(), since: now.clone(), wrong: 0 });
+        Ok(code)
+    }
+
+    fn is_locked(&self, now: &Moment) -> bool {
+        self.locked.as_ref().is_some_and(|since| since.is_within(LOCKED_FOR, now))
+    }
+
+    /// Somebody who may not write wrote this in a private chat.
+    pub fn judge(&mut self, text: &str, sender: &str, at: Wall, now: &Moment) -> Verdict {
+        let Some(code) = as_code(text) else { return Verdict::Nothing };
+        let Some(offer) = self.offer.as_mut().filter(|offer| offer.since.is_within(VALID_FOR, now)) else {
+            return Verdict::Nothing;
+        };
+        if is_same(&offer.digest, &code.digest()) {
+            self.offer = None;
+            self.remove(sender);
+            self.paired.push(Paired { id: sender.to_owned(), at: at.0 });
+            return Verdict::Paired;
+        }
+        offer.wrong += 1;
+        if offer.wrong < TRIES_MAX {
+            return Verdict::Wrong;
+        }
+        (self.offer, self.locked) = (None, Some(now.clone()));
+        Verdict::Locked
+    }
+
+    /// `false`: this id is not paired.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let before = self.paired.len();
+        self.paired.retain(|paired| paired.id != id);
+        self.paired.len() < before
+    }
+
+    /// The ids that may write.
+    pub fn ids(&self) -> Vec<String> {
+        self.paired.iter().map(|paired| paired.id.clone()).collect()
+    }
+}
+
+/// The code in a text, however it is typed; also behind `/start`, where a link puts it.
+pub fn as_code(text: &str) -> Option<Secret> {
+    let text = text.trim();
+    let text = text.strip_prefix("/start").unwrap_or(text);
+    // Longer texts are not looked at.
+    let typed = text.chars().take(4 * CODE_CHARS).filter(|c| !c.is_whitespace() && *c != '-');
+    let code: String = typed.map(|c| c.to_ascii_uppercase()).collect();
+    let is_code = code.len() == CODE_CHARS && code.bytes().all(|byte| ALPHABET.contains(&byte));
+    is_code.then(|| Secret::new(code))
+}
+
+/// Takes as long however much of it is the same.
+fn is_same(one: &str, other: &str) -> bool {
+    let differing = one.bytes().zip(other.bytes()).fold(0, |bits, (one, other)| bits | (one ^ other));
+    one.len() == other.len() && differing == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::ManualClock;
+
+    struct Table {
+        book: Book,
+        clock: ManualClock,
+    }
+
+    impl Table {
+        fn new() -> Table {
+            Table { book: Book::default(), clock: ManualClock::starting_at(Wall(1_800_000_000_000)) }
+        }
+
+        fn offer(&mut self) -> Result<String, Refused> {
+            let code = self.book.offer(0x1234_5678_9abc_def0, &Moment::now(&self.clock));
+            code.map(|code| code.reveal().to_owned())
+        }
+
+        fn says(&mut self, text: &str) -> Verdict {
+            // As over a restart.
+            let file = serde_json::to_vec(&self.book).expect("text and numbers");
+            self.book = serde_json::from_slice(&file).expect("what was written");
+            self.book.judge(text, "7", self.clock.wall(), &Moment::now(&self.clock))
+        }
+    }
+
+    #[test]
+    fn a_code_pairs_one_person_once_however_it_is_typed() {
+        for form in ["{}", " {} ", "/start {}", "lower", "dashed"] {
+            let mut table = Table::new();
+            let code = table.offer().expect("a code");
+            let text = match form {
+                "lower" => code.to_lowercase(),
+                "dashed" => format!("{}-{}", &code[..5], &code[5..]),
+                form => form.replace("{}", &code),
+            };
+            assert_eq!(table.says(&text), Verdict::Paired, "{form}");
+            assert_eq!((table.book.ids(), table.says(&code)), (vec!["7".to_owned()], Verdict::Nothing));
+            assert!(table.book.remove("7") && !table.book.remove("7") && table.book.ids().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_code_is_good_for_ten_minutes_and_a_calendar_that_jumps_ends_it() {
+        let mut table = Table::new();
+        let code = table.offer().expect("a code");
+        table.clock.advance(VALID_FOR - Duration::from_millis(1));
+        assert_eq!(table.says("AAAAAAAAAA"), Verdict::Wrong);
+        table.clock.advance(Duration::from_millis(1));
+        assert_eq!(table.says(&code), Verdict::Nothing);
+        table.clock = ManualClock::starting_at(Wall(1_700_000_000_000));
+        assert_eq!(table.says(&code), Verdict::Nothing);
+        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)) };
+        let first = moment(5, "a", 1000);
+        assert!(first.is_within(VALID_FOR, &moment(9_999_999_999, "a", 1500)), "the same boot counts for itself");
+        assert!(!first.is_within(VALID_FOR, &moment(5, "a", 601_000)));
+        assert!(first.is_within(VALID_FOR, &moment(6, "b", 1)) && !first.is_within(VALID_FOR, &moment(4, "b", 1)));
+    }
+
+    #[test]
+    fn five_wrong_codes_lock_for_an_hour_and_a_new_offer_does_not_help() {
+        let mut table = Table::new();
+        let code = table.offer().expect("a code");
+        for _ in 1..TRIES_MAX {
+            assert_eq!(table.says("AAAAAAAAAA"), Verdict::Wrong);
+        }
+        assert_eq!(table.says("not a code"), Verdict::Nothing, "what is none costs no try");
+        assert_eq!(table.says("AAAAAAAAAA"), Verdict::Locked);
+        assert_eq!((table.says(&code), table.offer()), (Verdict::Nothing, Err(Refused::Locked)));
+        table.clock.advance(LOCKED_FOR - Duration::from_millis(1));
+        assert_eq!(table.offer(), Err(Refused::Locked));
+        table.clock.advance(Duration::from_millis(1));
+        let code = table.offer().expect("a code");
+        assert_eq!(table.says(&code), Verdict::Paired);
+    }
+
+    #[test]
+    fn only_ten_characters_of_the_alphabet_are_a_code() {
+        for text in ["", "ABCDEFGHI", "ABCDEFGHIJK", "ABCDEFGHI1", "ABCDEFGHÄ", "hello you", "/stop ABCDEFGHIJ"] {
+            assert!(as_code(text).is_none(), "{text}");
+        }
+        assert!(as_code(&"A".repeat(100_000)).is_none());
+        assert!(is_same("ab", "ab") && !is_same("ab", "aB") && !is_same("ab", "abc") && !is_same("", "a"));
+        let full = Book { paired: vec![Paired { id: "1".into(), at: 0 }; PAIRED_MAX], ..Book::default() };
+        let now = Moment::now(&ManualClock::starting_at(Wall(1)));
+        assert_eq!(full.clone().offer(1, &now).map(|_| ()), Err(Refused::Full));
+    }
+}

@@ -1,0 +1,117 @@
+//! [`PairingFile`]: `<data>/pairing.json`, which a worker and `pair telegram` read and change in turn. Every change is made
+//! under the lock of `pairing.lock` and is on the medium when it counts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::base::clock::Clock;
+use crate::channel::pairing::Book;
+use crate::sys::files;
+
+const FILE: &str = "pairing.json";
+const LOCK: &str = "pairing.lock";
+
+/// Far more than all entries take.
+const BYTES_MAX: u64 = 256 * 1024;
+
+/// How long the other side may keep us waiting.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Who is paired; nobody where there is no file. Also what `doctor` shows.
+///
+/// # Errors
+/// Of the disk, or that it cannot be understood.
+pub fn read(data: &Path) -> io::Result<Book> {
+    match files::read_bounded_itself(&data.join(FILE), BYTES_MAX) {
+        Ok((bytes, _)) => serde_json::from_slice(&bytes).map_err(|_| io::ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Book::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes it; what `change` returns is true when this returns.
+///
+/// # Errors
+/// Of the disk, `WouldBlock` while the other side holds the lock, or that the file cannot be understood; nothing is
+/// changed then.
+pub fn update<T>(data: &Path, clock: &dyn Clock, change: impl FnOnce(&mut Book) -> T) -> io::Result<T> {
+    let held = files::lock(&data.join(LOCK), PATIENCE, clock)?;
+    let _held = held.ok_or(io::ErrorKind::WouldBlock)?;
+    let before = read(data)?;
+    let mut book = before.clone();
+    let value = change(&mut book);
+    if book != before {
+        let mut bytes = serde_json::to_vec_pretty(&book).map_err(io::Error::other)?;
+        bytes.push(b'\n');
+        files::replace(&data.join(FILE), &bytes)?;
+        files::flush_disk(data)?;
+    }
+    Ok(value)
+}
+
+/// A reader that looks again only when the file has changed.
+pub struct PairingFile {
+    data: PathBuf,
+    seen: Option<Stamp>,
+}
+
+type Stamp = Option<(SystemTime, u64)>;
+
+impl PairingFile {
+    /// Nothing was read.
+    pub fn new(data: PathBuf) -> PairingFile {
+        PairingFile { data, seen: None }
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The ids that are paired, if the file was changed since the last look. One that cannot be read changes nothing; it is
+    /// read again when it has changed.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn news(&mut self) -> io::Result<Option<Vec<String>>> {
+        let known = fs::metadata(self.data.join(FILE)).ok();
+        let stamp = known.and_then(|known| Some((known.modified().ok()?, std::os::unix::fs::MetadataExt::ino(&known))));
+        if self.seen == Some(stamp) {
+            return Ok(None);
+        }
+        self.seen = Some(stamp);
+        read(&self.data).map(|book| Some(book.ids()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Wall;
+    use crate::channel::pairing::{Moment, Verdict};
+    use crate::sys::system_clock::SystemClock;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn both_sides_see_what_the_other_one_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, clock) = (folder.path(), SystemClock::new());
+        let mut worker = PairingFile::new(data.to_owned());
+        assert_eq!(worker.news().expect("none"), Some(Vec::new()));
+        let now = Moment::now(&clock);
+        let code = update(data, &clock, |book| book.offer(7, &now)).expect("written").expect("a code");
+        let text = fs::read_to_string(data.join(FILE)).expect("there");
+        assert!(!text.contains(code.reveal()), "the code itself is kept nowhere");
+        assert_eq!(fs::metadata(data.join(FILE)).expect("there").permissions().mode() & 0o777, 0o600);
+        let verdict = update(data, &clock, |book| book.judge(code.reveal(), "42", Wall(1), &now)).expect("written");
+        assert_eq!((verdict, worker.news().expect("read")), (Verdict::Paired, Some(vec!["42".to_owned()])));
+        assert_eq!(worker.news().expect("read"), None);
+        assert!(update(data, &clock, |book| book.remove("42")).expect("written"));
+        assert_eq!(worker.news().expect("read"), Some(Vec::new()));
+        fs::write(data.join(FILE), "nonsense").expect("written");
+        assert!(worker.news().is_err() && worker.news().expect("said once").is_none());
+        assert!(update(data, &clock, |book| book.remove("42")).is_err());
+    }
+}

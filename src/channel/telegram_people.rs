@@ -1,0 +1,136 @@
+//! [`People`]: who of those who write is answered: who is on the list of the operator, and who was paired. Part of the `poll`
+//! thread; reads and changes the file of pairings, and says what the operator should know.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::{Clock, Mono};
+use crate::base::id::ChannelId;
+use crate::channel::allowlist::Allowlist;
+use crate::channel::denied::Denied;
+use crate::channel::pairing::{Moment, Verdict, as_code};
+use crate::channel::pairing_file::{self, PairingFile};
+use crate::channel::telegram_api::Incoming;
+use crate::observe::event::{Event, Log};
+
+/// How often it is said that nobody is answered.
+const EMPTY_SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// In place of a code, which is nobody's to read: the person is greeted.
+const GREETING: &str = "/start";
+
+/// The list, and who was refused lately.
+pub struct People {
+    allowlist: Allowlist,
+    pairing: PairingFile,
+    denied: Denied,
+    empty_said: Option<Mono>,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+}
+
+impl People {
+    /// `data` is the folder of the pairings.
+    pub fn new(allowlist: Allowlist, data: PathBuf, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> People {
+        let (pairing, denied) = (PairingFile::new(data), Denied::default());
+        People { allowlist, pairing, denied, empty_said: None, clock, log }
+    }
+
+    /// Takes over who was paired or removed meanwhile.
+    pub fn look(&mut self) {
+        match self.pairing.news() {
+            Ok(Some(ids)) => {
+                let gone: Vec<String> =
+                    self.allowlist.paired().iter().filter(|id| !ids.contains(id)).cloned().collect();
+                gone.into_iter().for_each(|id| self.say_pairing(id, "removed"));
+                self.allowlist.pair(ids);
+            }
+            Ok(None) => {}
+            Err(error) => self.complain(&error),
+        }
+        let now = self.clock.mono();
+        match (self.allowlist.is_empty(), self.empty_said) {
+            (true, said) if said.is_none_or(|said| said.after(EMPTY_SAID_EVERY) <= now) => {
+                self.empty_said = Some(now);
+                self.emit(&Event::ChannelParked {
+                    channel: ChannelId::Telegram,
+                    reason: "allowlist_empty".to_owned(),
+                    remedy: "run 'rusty-pinch pair telegram', or set RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM to the \
+                             ids that may write"
+                        .to_owned(),
+                    retry_ms: 0,
+                });
+            }
+            (false, Some(_)) => {
+                self.empty_said = None;
+                self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+            }
+            _ => {}
+        }
+    }
+
+    /// The same; says once more that nobody is answered, because something else was said to be over.
+    pub fn look_anew(&mut self) {
+        self.empty_said = None;
+        self.look();
+    }
+
+    /// Whether a message is answered. One that pairs its sender becomes a greeting.
+    pub fn welcomes(&mut self, incoming: &mut Incoming) -> bool {
+        if self.allowlist.allows(&incoming.sender, &incoming.chat.id) {
+            return true;
+        }
+        // A private chat has the id of its person.
+        if incoming.chat.id == incoming.sender && as_code(&incoming.text).is_some() && self.pairs(incoming) {
+            incoming.text = GREETING.to_owned();
+            self.look();
+            return true;
+        }
+        self.deny(incoming);
+        false
+    }
+
+    fn pairs(&mut self, incoming: &Incoming) -> bool {
+        let (clock, now) = (self.clock.as_ref(), Moment::now(self.clock.as_ref()));
+        let (text, sender) = (incoming.text.as_str(), incoming.sender.as_str());
+        let judged =
+            pairing_file::update(self.pairing.data(), clock, |book| book.judge(text, sender, clock.wall(), &now));
+        let status = match judged {
+            Ok(Verdict::Paired) => "paired",
+            Ok(Verdict::Wrong) => "wrong_code",
+            Ok(Verdict::Locked) => "locked",
+            Ok(Verdict::Nothing) => return false,
+            Err(error) => {
+                self.complain(&error);
+                return false;
+            }
+        };
+        self.say_pairing(incoming.sender.clone(), status);
+        status == "paired"
+    }
+
+    fn deny(&mut self, incoming: &Incoming) {
+        if !self.denied.is_news(&incoming.sender, self.clock.mono()) {
+            return;
+        }
+        self.emit(&Event::ChannelDenied {
+            channel: ChannelId::Telegram,
+            sender_id: incoming.sender.clone(),
+            chat_id: incoming.chat.id.clone(),
+            reason: if self.allowlist.is_empty() { "allowlist_empty" } else { "not_on_allowlist" },
+        });
+    }
+
+    fn say_pairing(&self, sender_id: String, status: &'static str) {
+        self.emit(&Event::ChannelPairing { channel: ChannelId::Telegram, sender_id, status });
+    }
+
+    fn complain(&self, error: &std::io::Error) {
+        self.emit(&Event::StorageError { what: "pairing.json".to_owned(), error: error.to_string() });
+    }
+
+    fn emit(&self, event: &Event) {
+        self.log.emit(self.clock.wall(), event);
+    }
+}
