@@ -19,8 +19,10 @@ check:
 	$(CARGO) test --locked
 
 # What a merge needs: the check with the real counterparts in place, then the fault campaign in its medium form.
+# Where all counterparts could be installed, a test that does not find its own fails.
 test: counterparts
-	RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) $(MAKE) check
+	required=; [ "$$(ls $(COUNTERPARTS)/*.stamp 2>/dev/null | wc -l)" -eq 3 ] && required=1; \
+		RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) RP_COUNTERPARTS_REQUIRED=$$required $(MAKE) check
 	$(MAKE) campaign images
 
 # Real crashes under load, each followed by a restart and judged from outside: 100 kill -9, 20 SIGTERM, kills at system

@@ -38,7 +38,12 @@ fi
 PATH=$cache/venv/bin:$PATH
 export PATH
 
-has_installed_std() { ls "$(rustc --print sysroot)/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
+# The toolchain brings one that knows every machine.
+sysroot=$(rustc --print sysroot)
+objcopy=$(find "$sysroot/lib/rustlib" -name rust-objcopy | head -n 1)
+[ -n "$objcopy" ] || objcopy=$(command -v llvm-objcopy) || { echo "dist.sh: no rust-objcopy and no llvm-objcopy (Debian: llvm)" >&2; exit 1; }
+
+has_installed_std() { ls "$sysroot/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
 
 unpack_debian() {
     debian=$cache/debian
@@ -72,7 +77,7 @@ if [ "$mode" = debian ]; then
     set -- -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 else
     flags=
-    library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+    library=$sysroot/lib/rustlib/src/rust/library
     set --
 fi
 echo "dist.sh: $triple, standard library: $mode, $("${RUSTC:-rustc}" --version)" >&2
@@ -93,8 +98,14 @@ CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
 dist=$target_folder/dist/$triple
 rm -rf "$dist"
 mkdir -p "$dist"
-objcopy() { "$cache/venv/bin/python" -m ziglang objcopy "$@"; }
-(cd "$dist" && objcopy --strip-all --extract-to rusty-pinch.debug "$target_folder/$triple/release/rusty-pinch" rusty-pinch)
+built=$target_folder/$triple/release/rusty-pinch
+(
+    cd "$dist"
+    LD_LIBRARY_PATH=$sysroot/lib
+    export LD_LIBRARY_PATH
+    "$objcopy" --only-keep-debug --compress-debug-sections=zlib "$built" rusty-pinch.debug
+    "$objcopy" --strip-all --add-gnu-debuglink=rusty-pinch.debug "$built" rusty-pinch
+)
 chmod 0755 "$dist/rusty-pinch"
 
 # Promises about the program itself.

@@ -68,7 +68,8 @@ pub struct Reader {
     name: String,
     /// When the menu is told to the server; `None`: it was.
     menu_due: Option<Mono>,
-    parked_said: Option<Mono>,
+    /// What was last said to park it, and when.
+    parked_said: Option<(String, Mono)>,
     witness: Witness,
 }
 
@@ -145,9 +146,13 @@ impl Reader {
         let body = self.client.ask("getMe", CALL_TIMEOUT)?;
         let me = api::me(&body).ok_or((PollFailure::Transient, "getMe: not a bot".to_owned()))?;
         let body = self.client.ask("getWebhookInfo", CALL_TIMEOUT)?;
-        match api::webhook(&body).map(|webhook| webhook.is_set) {
-            Some(false) => Ok(me),
-            Some(true) => Err((PollFailure::Webhook, "getWebhookInfo: a webhook is set".to_owned())),
+        match api::webhook(&body) {
+            Some(webhook) if !webhook.is_set => {
+                // Messages can arrive from here on, also while the first poll is held.
+                self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: Some(webhook.pending) });
+                Ok(me)
+            }
+            Some(_) => Err((PollFailure::Webhook, "getWebhookInfo: a webhook is set".to_owned())),
             None => Err((PollFailure::Transient, "getWebhookInfo: not understood".to_owned())),
         }
     }
@@ -320,7 +325,8 @@ impl Reader {
     fn remind_if_parked(&mut self, poller: &Poller) {
         let now = self.clock.mono();
         let Some(parked) = poller.parked() else { return };
-        if self.parked_said.is_some_and(|said| now < said.after(PARKED_EVERY)) {
+        let is_known = |(reason, said): &(String, Mono)| reason == parked.name() && now < said.after(PARKED_EVERY);
+        if self.parked_said.as_ref().is_some_and(is_known) {
             return;
         }
         let until = match poller.step(now) {
@@ -338,7 +344,7 @@ impl Reader {
     }
 
     fn say_parked(&mut self, reason: &str, remedy: &str, retry: Duration) {
-        self.parked_said = Some(self.clock.mono());
+        self.parked_said = Some((reason.to_owned(), self.clock.mono()));
         self.emit(&Event::ChannelParked {
             channel: ChannelId::Telegram,
             reason: reason.to_owned(),

@@ -9,6 +9,7 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{INBOUND_BYTES_MAX, Summary};
 use crate::base::text;
 use crate::channel::allowlist::Allowlist;
+use crate::channel::pairing_file;
 use crate::channel::whatsapp_identity::Id;
 use crate::cli::flags::Parsed;
 use crate::cli::setup::{self, Setup};
@@ -82,7 +83,12 @@ fn may_write_to(setup: &Setup, channel: ChannelId, chat: &str, force: bool) -> R
         return Err(Failure::Failed(format!("{name} is off, so nobody would send it")));
     }
     let is_same = |entry: &String| channel == ChannelId::WhatsApp && Id::parse(entry).name() == Id::parse(chat).name();
-    if !force && !Allowlist::new(entries).allows(chat, chat) && !entries.iter().any(is_same) {
+    let mut list = Allowlist::new(entries);
+    if channel == ChannelId::Telegram {
+        // A damaged file pairs nobody; `doctor` tells of it.
+        list.pair(pairing_file::read(&setup.config.data).map(|book| book.ids()).unwrap_or_default());
+    }
+    if !force && !list.allows(chat, chat) && !entries.iter().any(is_same) {
         let key = format!("RUSTY_PINCH_CHANNELS_{}_ALLOW_FROM", name.to_ascii_uppercase());
         return Err(Failure::Failed(format!("{chat} is not in {key}: add it, or repeat the command with --force")));
     }

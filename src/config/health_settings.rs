@@ -1,6 +1,6 @@
 //! [`HealthSettings`]: where the health endpoint listens, and who may ask it.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::config::keys::{KeyError, Reader};
 use crate::config::settings::{Credential, credential};

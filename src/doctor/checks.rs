@@ -27,7 +27,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
     checks.extend((!config.fallbacks.is_empty()).then(|| chain(config, facts)));
     checks.extend(facts.resting.iter().map(|resting| standing(resting, facts)));
     checks.extend(facts.codex.iter().flat_map(|found| codex(config, found)));
-    checks.extend(telegram(config));
+    checks.extend(telegram(config, facts));
     checks.extend(whatsapp(config));
     checks.extend(proxies(surroundings));
     checks.extend(host::checks(config, facts));
@@ -169,21 +169,29 @@ fn codex_account(account: &AccountFacts) -> Check {
     }
 }
 
-fn telegram(config: &Config) -> Vec<Check> {
+fn telegram(config: &Config, facts: &Facts) -> Vec<Check> {
     let telegram = &config.telegram;
     let mut checks = Vec::new();
     if telegram.enabled && telegram.token.is_none() {
         let remedy = "set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
         checks.push(Check::error("channel.telegram", "telegram is enabled without a token", remedy));
     }
-    if telegram.enabled && telegram.allow_from.is_empty() {
-        let remedy = "list the ids that may write in RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM";
+    if let Some(error) = &facts.pairing_error {
+        let remedy = "remove pairing.json from the data folder, and pair people again";
+        checks.push(Check::error("channel.telegram", format!("pairing.json cannot be read: {error}"), remedy));
+    } else if telegram.enabled && telegram.allow_from.is_empty() && facts.paired == 0 {
+        let remedy = "run 'rusty-pinch pair telegram', or list the ids that may write in \
+                      RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM";
         checks.push(Check::error("channel.telegram", "telegram answers nobody", remedy));
     }
     if checks.is_empty() {
         checks.push(Check::ok(
             "channel.telegram",
-            if telegram.enabled { "telegram can start" } else { "telegram is off" },
+            match (telegram.enabled, facts.paired) {
+                (false, _) => "telegram is off".to_owned(),
+                (true, 0) => "telegram can start".to_owned(),
+                (true, paired) => format!("telegram can start; paired with a code: {paired} (pair telegram --list)"),
+            },
         ));
     }
     if telegram.allow_from.iter().any(|entry| entry == "*") {

@@ -113,6 +113,10 @@ pub struct Resting {
 /// All that was found.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// People who were paired on Telegram.
+    pub paired: usize,
+    /// Why it cannot be read.
+    pub pairing_error: Option<String>,
     /// Our user.
     pub user: u32,
     /// The clock.

@@ -11,6 +11,7 @@ use std::{env, fs};
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::ChannelId;
+use crate::channel::pairing_file;
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
 use crate::config::keys::Environment;
@@ -55,7 +56,10 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
     let sessions = found.unwrap_or_default();
     let telemetry_folder = config.telemetry_file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let folder = |path: &Path, variable| Folder { path: path.to_owned(), variable, refusal: refusal(path) };
+    let paired = pairing_file::read(&config.data);
     Facts {
+        pairing_error: paired.as_ref().err().map(|error| error.to_string()),
+        paired: paired.map_or(0, |book| book.paired.len()),
         user: users::own_id(),
         now: clock.wall(),
         synchronised: system_clock::synchronised(),

@@ -11,13 +11,10 @@ use crate::doctor::facts::{Facts, JournalFacts, MetricsFile, WorkerFacts};
 use crate::doctor::report::Check;
 use crate::observe::condition::REASONS;
 use crate::observe::status::WRITTEN_EVERY;
+use crate::store::crash_loop;
 
 /// A document is believed for so long.
 const FRESH: Duration = Duration::from_secs(3 * WRITTEN_EVERY.as_secs());
-
-/// So many starts within [`LOOP_TIME`] are a crash loop.
-const LOOP_STARTS: usize = 5;
-const LOOP_TIME: Duration = Duration::from_secs(600);
 
 /// All of them.
 pub fn checks(config: &Config, facts: &Facts) -> Vec<Check> {
@@ -129,9 +126,9 @@ fn replaced(worker: &WorkerFacts, channel: &str) -> Check {
 fn crash_loop(journal: &JournalFacts, now: Wall) -> Check {
     const ID: &str = "worker.crash_loop";
     let channel = journal.channel;
-    let count = journal.starts.iter().filter(|start| start.until(now) <= LOOP_TIME && **start <= now).count();
+    let count = crash_loop::recent(journal.starts.iter().copied(), now);
     let sentence = format!("the {channel} worker was started {count} times in ten minutes");
-    match count < LOOP_STARTS {
+    match count < crash_loop::STARTS_MIN {
         true => Check::ok(ID, sentence),
         false => {
             let remedy = format!("see why it ends: 'journalctl -u rusty-pinch-{channel} | grep fatal'");

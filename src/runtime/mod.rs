@@ -1,7 +1,5 @@
 //! The wiring: every thread, every queue, and the order of ending.
 
-/// A rest before work, as a decision.
-pub mod crash_loop;
 /// Health and metrics over HTTP.
 pub mod endpoint;
 /// What is asked of it, and the bytes of its answers.

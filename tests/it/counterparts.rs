@@ -777,6 +777,21 @@ fn the_whatsapp_bridge_passes_its_own_tests() {
     assert!(said.contains("\n# skipped 0\n"), "a test of the bridge was left out");
 }
 
+/// The gate of level `bridge`: real worker, real bridge, WhatsApp's side scripted. Seen to fail while a linking code in the
+/// script parked the worker.
+#[test]
+fn the_worker_passes_its_checklist_with_the_real_bridge() {
+    let Some(folder) = whatsapp_bridge() else { return };
+    let world = World::new();
+    let (out, bridge) = (world.path("evidence.jsonl"), folder.path().to_string_lossy().into_owned());
+    let words = ["whatsapp", "validate", "--level", "bridge", "--bridge", &bridge, "--out", &out.to_string_lossy()];
+    let mut process = world.start(&words);
+    let status = process.wait_within(Duration::from_secs(400));
+    assert_eq!(status.code(), Some(0), "{}", process.stdout());
+    let passed = std::fs::read_to_string(&out).expect("evidence").matches(r#""result":"pass""#).count();
+    assert!(passed >= 16, "{}", process.stdout());
+}
+
 /// Without a sandbox a command can leave its session, and outlive a codex that has answered.
 #[test]
 fn what_a_command_of_the_model_leaves_behind_ends_with_the_run() {

@@ -83,6 +83,17 @@ fn the_table_of_classes_is_made_from_the_table() {
     holds_between("docs/providers.md", classes::MARKS, &classes::classes());
 }
 
+/// Likewise.
+#[test]
+fn the_checklist_of_the_whatsapp_channel_is_made_from_the_list() {
+    let path = "docs/whatsapp-validation.md";
+    let text = fs::read_to_string(root().join(path)).expect("a document");
+    let [begin, end] = rusty_pinch::validate::document::MARKS;
+    let (before, rest) = text.split_once(begin).expect("a first mark");
+    let (_, after) = rest.split_once(end).expect("a second mark");
+    equals(path, &[before, begin, &rusty_pinch::validate::document::table(), end, after].concat());
+}
+
 #[track_caller]
 fn holds(rule: fn(&Documents) -> Vec<String>) {
     let found = rule(&sync::documents());

@@ -2,8 +2,8 @@
 //! the rest of one that is started again and again. The real binary, but for `endpoint`, whose edges need no worker.
 
 pub mod endpoint;
-mod manager;
 mod rest;
+mod systemd;
 mod witness;
 
 use std::time::Duration;

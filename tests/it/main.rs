@@ -83,5 +83,7 @@ mod tidy;
 mod topology;
 /// From the earlier runtime, and back.
 mod upgrade;
+/// The checklist of the WhatsApp channel.
+mod validate;
 /// The websocket of a bridge as the worker speaks it.
 mod whatsapp;

@@ -7,15 +7,18 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rusty_pinch::tool;
 use serde_json::Value;
 
+use crate::support::cases::say;
 use crate::support::fake_provider::{API_KEY, Reply, Rule};
 use crate::support::fake_telegram::TOKEN;
 use crate::support::scene::{STOP_CEILING, Scene};
+use crate::support::telegram_script::Fault;
 use crate::support::waiting::until;
-use crate::support::world::contains;
+use crate::support::world::{World, contains};
 
 /// S24. A line of the log, with everything in it.
 const LINE_BYTES_MAX: usize = 8 * 1024;
@@ -236,29 +239,47 @@ fn no_command_shows_what_drives_a_terminal() {
         scene.telegram.say(42, &format!("number {index} {text}"));
         scene.telegram.until_sent_to(42, index + 1);
     }
-    scene.telegram.fault(
-        crate::support::telegram_script::Fault::status(403, "Forbidden: bot was blocked by the user").on("sendMessage"),
-    );
+    scene.telegram.fault(Fault::status(403, "Forbidden: bot was blocked by the user").on("sendMessage"));
     scene.telegram.say(43, &format!("given up {}", DRIVING.concat()));
     until("it is given up", || scene.world.all_events("turn").iter().any(|turn| turn["delivery"] == "dead"));
     scene.stop(process);
-    let id = scene.world.all_events("turn").last().and_then(|turn| turn["request_id"].as_str().map(str::to_string));
-    let id = id.expect("it has a name");
-    for arguments in [
-        &["session", "--session", "telegram:42"][..],
-        &["session", "list"],
-        &["session", "export", "--session", "telegram:42"],
-        &["outbox", "list"],
-        &["outbox", "show", &id],
-        &["stats"],
-        &["doctor"],
-        &["journal", "verify"],
+    let turns = scene.world.all_events("turn");
+    let id = turns.iter().find(|turn| turn["delivery"] == "dead").and_then(|turn| turn["request_id"].as_str());
+    let shown = format!("outbox show {}", id.expect("it has a name"));
+    for command in [
+        "session --session telegram:42",
+        "session list",
+        "session export --session telegram:42",
+        "session export --session telegram:42 --format markdown",
+        "outbox list",
+        &shown,
+        "stats",
+        "doctor",
+        "journal verify",
+        "tools run --session telegram:42 --name session_tail",
     ] {
-        let finished = scene.world.run(arguments);
-        let shown = finished.stdout + &finished.stderr.join("\n");
-        let driving = shown.chars().find(|c| c.is_control() && !"\n\t".contains(*c));
-        assert_eq!(driving, None, "{arguments:?}: {shown}");
+        let Some(shown) = on_terminal(&scene.world, command) else { return };
+        let driving = shown.chars().find(|c| (c.is_control() || HIDING.contains(c)) && !"\r\n\t".contains(*c));
+        assert!(driving.is_none() && shown.len() > 2, "{command}: {driving:?} in {shown}");
     }
+}
+
+const HIDING: [char; 4] = ['\u{202e}', '\u{2066}', '\u{200b}', '\u{e0041}'];
+
+/// What a command prints on a terminal. None where there is no `script` to make one.
+fn on_terminal(world: &World, command: &str) -> Option<String> {
+    let product = world.command(&[]);
+    let mut script = Command::new("script");
+    let shell = format!("\"$PRODUCT\" {command}");
+    script.args(["--quiet", "--return", "--command", &shell, "/dev/null"]).env_clear();
+    script.envs(product.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.env("PRODUCT", product.get_program()).env("SHELL", "/bin/sh").env("TERM", "xterm");
+    let output = script.stdin(Stdio::null()).output();
+    let Ok(output) = output else {
+        say("skip: no 'script' to make a pseudo-terminal with");
+        return None;
+    };
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// S24. One record a line, of bounded length, and no word of a conversation in it, also with everything switched on.
@@ -285,6 +306,52 @@ fn no_word_of_a_conversation_is_in_the_log() {
             assert!(!contains(line.as_bytes(), word), "{line}");
         }
     }
+}
+
+/// What every unit that runs the program in a place of its own has to say, and what would break Codex or `monitor`.
+const SAID: [&str; 22] = [
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "AmbientCapabilities=",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "ProtectProc=invisible",
+    "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectControlGroups=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "LockPersonality=yes",
+    "SystemCallArchitectures=native",
+    "SystemCallFilter=~@resources",
+    "UMask=0077",
+    "LimitCORE=0",
+    "User=rusty-pinch",
+];
+const NOT_SAID: [&str; 2] = ["ProcSubset=pid", "MemoryDenyWriteExecute=yes"];
+
+/// S25. How strict they are as a whole says `systemd-analyze security`.
+#[test]
+fn the_units_of_workers_are_hardened() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("there are units").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("it is a file");
+        if !text.contains("\nExecStart=/usr/bin/rusty-pinch channels") {
+            continue;
+        }
+        count += 1;
+        let lines: Vec<&str> = text.lines().collect();
+        let missing: Vec<_> = SAID.iter().filter(|line| !lines.contains(line)).collect();
+        let wrong: Vec<_> = NOT_SAID.iter().filter(|line| lines.contains(line)).collect();
+        assert!(missing.is_empty() && wrong.is_empty(), "{}: {missing:?} {wrong:?}", entry.path().display());
+    }
+    assert_eq!(count, 3);
 }
 
 /// S30. Numbers that do not fit anywhere, in every place where one is read from outside: nothing wraps around. (That no value ends

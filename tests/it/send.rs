@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::scene::Scene;
 use crate::support::waiting::until;
@@ -65,16 +65,12 @@ fn nobody_is_written_to_by_a_slip_and_limits_are_told() {
     assert!(off.code == Some(1) && off.stderr.join("").contains("whatsapp is off"), "{off:?}");
 }
 
-/// Strangers and robots by the hundred: what is not told is counted, and every line is JSON (O3).
+/// Strangers by the hundred: what is not told is counted, turns are all told, and every line is JSON (O3).
 #[test]
 fn a_worker_in_trouble_does_not_fill_the_log() {
     let mut scene = Scene::new("a_worker_in_trouble_does_not_fill_the_log");
     scene.world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM", "42");
-    for stranger in 1000..1100 {
-        scene.telegram.say(stranger, "let me in");
-        let robot = json!({ "id": stranger, "is_bot": true, "first_name": "Robot" });
-        scene.telegram.post(42, json!({ "from": robot, "text": "beep" }));
-    }
+    (1000..1100).for_each(|stranger| drop(scene.telegram.say(stranger, "let me in")));
     let worker = scene.start_polling();
     (0..30).for_each(|number| drop(scene.telegram.say(42, &format!("question {number}"))));
     until("all turns are closed", || scene.world.all_events("turn").len() == 30);
@@ -82,12 +78,10 @@ fn a_worker_in_trouble_does_not_fill_the_log() {
     let lines = scene.world.all_lines();
     let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
-    let sum = |events: Vec<&Value>, field: &str| events.iter().filter_map(|event| event[field].as_u64()).sum::<u64>();
-    let (denied, ignored) = (of("channel_denied").len() as u64, of("channel_ignored").len() as u64);
-    let left_out =
-        sum(of("log_dropped"), "lines") + sum(of("log_suppressed"), "lines") + sum(of("channel_ignored"), "suppressed");
-    assert_eq!((of("turn").len(), denied + ignored + left_out), (30, 200), "{lines:#?}");
-    assert!(ignored <= 3 && left_out >= 97, "{ignored} of one kind, {left_out} left out");
+    let denied = of("channel_denied").len() as u64;
+    let left_out: u64 = of("log_dropped").iter().filter_map(|event| event["lines"].as_u64()).sum();
+    // They come in one poll, so nearly all of them within the second of the first twenty.
+    assert!(denied + left_out == 100 && denied < 60, "{denied} were told, {left_out} left out: {lines:#?}");
     for turn in of("turn") {
         let is_known = |name: &str| turn[name].is_u64() || turn[name].is_string();
         let names = ["queue_ms", "provider_ms", "send_ms", "gen_ai.usage.input_tokens", "upstream_request_id"];

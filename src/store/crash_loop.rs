@@ -14,11 +14,14 @@ pub const STARTS_MIN: usize = 5;
 const REST_FIRST: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(300);
 
+/// How many of these starts count. A clock that was set may have some in the future; those say nothing.
+pub fn recent(starts: impl Iterator<Item = Wall>, now: Wall) -> usize {
+    starts.filter(|at| *at <= now && at.until(now) <= WITHIN).count()
+}
+
 /// The rest of a worker that starts `now`, after starts at `starts`, this one included. `None`: it may work at once.
 pub fn rest(starts: impl Iterator<Item = Wall>, now: Wall) -> Option<Duration> {
-    // A clock that was set may have starts in the future; those say nothing.
-    let recent = starts.filter(|at| *at <= now && at.until(now) <= WITHIN).count();
-    let beyond = recent.checked_sub(STARTS_MIN)?;
+    let beyond = recent(starts, now).checked_sub(STARTS_MIN)?;
     let doubled = REST_FIRST * 2u32.pow(u32::try_from(beyond).unwrap_or(u32::MAX).min(8));
     Some(doubled.min(REST_MAX))
 }
