@@ -43,7 +43,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
             checks.push(spending(config, facts));
         }
     }
-    checks.extend(workers::metrics(&surroundings.variables, facts));
+    checks.extend(workers::metrics(config, facts));
     checks
 }
 
