@@ -9,7 +9,8 @@ INPUTS ?= 100000
 RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
-.PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images
+.PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images \
+	dist dist-all package verify-package readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -18,8 +19,10 @@ check:
 	$(CARGO) test --locked
 
 # What a merge needs: the check with the real counterparts in place, then the fault campaign in its medium form.
+# Where all counterparts could be installed, a test that does not find its own fails.
 test: counterparts
-	RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) $(MAKE) check
+	required=; [ "$$(ls $(COUNTERPARTS)/*.stamp 2>/dev/null | wc -l)" -eq 3 ] && required=1; \
+		RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) RP_COUNTERPARTS_REQUIRED=$$required $(MAKE) check
 	$(MAKE) campaign images
 
 # Real crashes under load, each followed by a restart and judged from outside: 100 kill -9, 20 SIGTERM, kills at system
@@ -70,3 +73,32 @@ run:
 bench:
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench figures
+
+# The static program for TARGET: x86_64, aarch64, armv7 or armv6. No toolchain is downloaded (packaging/dist.sh).
+TARGET ?= x86_64
+dist:
+	packaging/dist.sh $(TARGET)
+
+dist-all:
+	for target in x86_64 aarch64 armv7 armv6; do packaging/dist.sh $$target || exit 1; done
+
+# Debian packages: ARCHITECTURES="amd64 arm64 armhf" or some of them; then what an operator does with them (as root, for all of it).
+ARCHITECTURES ?= amd64 arm64 armhf
+package:
+	packaging/package.sh $(ARCHITECTURES)
+
+verify-package:
+	packaging/verify-package.sh
+
+# Whether this commit may be released: everything that a merge needs, a turn, and packages that were used.
+readiness: rusty-pinch-readiness
+rusty-pinch-readiness:
+	$(MAKE) check
+	$(MAKE) run package verify-package
+
+# Whether what is deployed fits together: units, Compose files, templates of settings, scripts, documents.
+deploy-check: rusty-pinch-deploy-check
+rusty-pinch-deploy-check:
+	$(CARGO) build --locked
+	packaging/deploy-check.sh $(or $(CARGO_TARGET_DIR),target)/debug/rusty-pinch
+	$(CARGO) test --locked --test it -- docs:: deployment::

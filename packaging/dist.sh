@@ -25,6 +25,8 @@ target_folder=${CARGO_TARGET_DIR:-$here/target}
 cache=${DIST_CACHE:-$target_folder/dist-tools}
 zig_version=0.17.1
 zigbuild_version=0.24.0
+program_bytes_max=3000000
+instructions_max=50000
 mkdir -p "$cache"
 cd "$here"
 
@@ -36,7 +38,12 @@ fi
 PATH=$cache/venv/bin:$PATH
 export PATH
 
-has_installed_std() { ls "$(rustc --print sysroot)/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
+# The toolchain brings one that knows every machine.
+sysroot=$(rustc --print sysroot)
+objcopy=$(find "$sysroot/lib/rustlib" -name rust-objcopy | head -n 1)
+[ -n "$objcopy" ] || objcopy=$(command -v llvm-objcopy) || { echo "dist.sh: no rust-objcopy and no llvm-objcopy (Debian: llvm)" >&2; exit 1; }
+
+has_installed_std() { ls "$sysroot/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
 
 unpack_debian() {
     debian=$cache/debian
@@ -66,10 +73,11 @@ if [ "$mode" = debian ]; then
     RUSTC=$cache/rustc
     RUSTC_BOOTSTRAP=1
     export RUSTC RUSTC_BOOTSTRAP
-    set -- -Z build-std=std,panic_abort
+    # For size, and without the default feature that reads symbols at a panic: there are none in what is shipped.
+    set -- -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 else
     flags=
-    library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+    library=$sysroot/lib/rustlib/src/rust/library
     set --
 fi
 echo "dist.sh: $triple, standard library: $mode, $("${RUSTC:-rustc}" --version)" >&2
@@ -85,3 +93,40 @@ export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags"
 export "CFLAGS_$lower=-fno-asynchronous-unwind-tables -fno-unwind-tables -ffile-prefix-map=$registry=/registry"
 CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
     CARGO_TARGET_DIR=$target_folder cargo-zigbuild zigbuild --locked --release --bin rusty-pinch --target "$triple" "$@"
+
+# What a debugger needs is kept beside the program, which names it and holds no symbols itself.
+dist=$target_folder/dist/$triple
+rm -rf "$dist"
+mkdir -p "$dist"
+built=$target_folder/$triple/release/rusty-pinch
+(
+    cd "$dist"
+    LD_LIBRARY_PATH=$sysroot/lib
+    export LD_LIBRARY_PATH
+    "$objcopy" --only-keep-debug --compress-debug-sections=zlib "$built" rusty-pinch.debug
+    "$objcopy" --strip-all --add-gnu-debuglink=rusty-pinch.debug "$built" rusty-pinch
+)
+chmod 0755 "$dist/rusty-pinch"
+
+# Promises about the program itself.
+fail() { echo "dist.sh: $*" >&2; exit 1; }
+bytes=$(stat -c %s "$dist/rusty-pinch")
+[ "$bytes" -le "$program_bytes_max" ] || fail "$dist/rusty-pinch has $bytes bytes, more than $program_bytes_max"
+if command -v readelf > /dev/null; then
+    LC_ALL=C readelf -lW "$dist/rusty-pinch" | grep -q INTERP && fail "it wants a dynamic loader"
+    LC_ALL=C readelf -dW "$dist/rusty-pinch" | grep -q NEEDED && fail "it wants shared libraries"
+fi
+if [ "$triple" = "$(uname -m)-unknown-linux-musl" ] && [ "$(uname -m)" = x86_64 ] && command -v valgrind > /dev/null; then
+    counted=$(env -i PATH=/usr/bin valgrind --tool=callgrind --callgrind-out-file=/dev/null "$dist/rusty-pinch" --version 2>&1 |
+        sed -n 's/.*Collected : \([0-9]*\).*/\1/p')
+    [ "$counted" -le "$instructions_max" ] || fail "--version takes $counted instructions, more than $instructions_max"
+    echo "dist.sh: --version takes $counted instructions" >&2
+fi
+{
+    echo "target $triple"
+    echo "commit $(git rev-parse HEAD 2> /dev/null || echo unknown)"
+    echo "compiler $("${RUSTC:-rustc}" --version)"
+    echo "zig $zig_version"
+    echo "bytes $bytes"
+    echo "sha256 $(sha256sum "$dist/rusty-pinch" | cut -d ' ' -f 1)"
+} | tee "$dist/BUILD" >&2

@@ -6,9 +6,14 @@ _rusty_pinch() {
         command+="${command:+ }${COMP_WORDS[index]}"
     done
     case "$command ${COMP_WORDS[COMP_CWORD - 1]}" in
+        'health --max-age') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'health --channel') COMPREPLY=($(compgen -W 'telegram whatsapp' -- "$word")); return ;;
         'run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'run --message') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'repl --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'send --channel') COMPREPLY=($(compgen -W 'telegram whatsapp' -- "$word")); return ;;
+        'send --to') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'send --message') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'session --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'session export --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'session export --format') COMPREPLY=($(compgen -W 'jsonl json markdown' -- "$word")); return ;;
@@ -20,6 +25,10 @@ _rusty_pinch() {
         'tools run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --name') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'tools run --args') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'monitor --pid') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'monitor --process-match') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'monitor --interval-ms') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'monitor --storage-refresh-ticks') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'codex generate --prompt') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'codex generate --purpose') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'channels telegram --max-messages') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
@@ -32,7 +41,7 @@ _rusty_pinch() {
         'whatsapp validate --bridge') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor run repl session outbox journal backup restore tools stats codex channels pair whatsapp help' ;;
+        '') offers='doctor health run repl send session outbox journal backup restore tools stats monitor codex channels pair whatsapp help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
         'channels telegram') offers='--max-messages --delete-webhook' ;;
@@ -40,8 +49,10 @@ _rusty_pinch() {
         'codex') offers='status healthcheck generate' ;;
         'codex generate') offers='--prompt --purpose' ;;
         'doctor') offers='--json --quiet --strict --probe --secrets' ;;
+        'health') offers='--max-age --ready --channel' ;;
         'journal') offers='verify' ;;
         'journal verify') offers='--channel' ;;
+        'monitor') offers='--pid --process-match --interval-ms --storage-refresh-ticks --once --json' ;;
         'outbox') offers='list show retry drop' ;;
         'outbox drop') offers='--turn --confirm' ;;
         'outbox retry') offers='--turn' ;;
@@ -51,6 +62,7 @@ _rusty_pinch() {
         'repl') offers='--session' ;;
         'restore') offers='--confirm' ;;
         'run') offers='--session --message' ;;
+        'send') offers='--channel --to --message --force' ;;
         'session') offers='list export delete --session' ;;
         'session delete') offers='--session --confirm' ;;
         'session export') offers='--session --format' ;;

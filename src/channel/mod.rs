@@ -23,6 +23,8 @@ pub mod telegram_client;
 pub mod telegram_people;
 /// The thread that sends.
 pub mod telegram_sender;
+/// Whether messages that wait arrive.
+pub mod telegram_witness;
 /// The thread that polls.
 pub mod telegram_worker;
 /// The frames of WhatsApp bridges.

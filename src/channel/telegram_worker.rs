@@ -18,6 +18,7 @@ use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
 use crate::channel::telegram_client::TelegramClient;
 use crate::channel::telegram_people::People;
+use crate::channel::telegram_witness::{ASKED_EVERY, Verdict, Witness};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 
@@ -67,7 +68,9 @@ pub struct Reader {
     name: String,
     /// When the menu is told to the server; `None`: it was.
     menu_due: Option<Mono>,
-    parked_said: Option<Mono>,
+    /// What was last said to park it, and when.
+    parked_said: Option<(String, Mono)>,
+    witness: Witness,
 }
 
 impl Reader {
@@ -80,8 +83,8 @@ impl Reader {
         log: Arc<dyn Log>,
         rng: Rng,
     ) -> Reader {
-        let menu_due = Some(clock.mono());
-        Reader { client, settings, ends, clock, log, rng, name: String::new(), menu_due, parked_said: None }
+        let (menu_due, witness) = (Some(clock.mono()), Witness::new(clock.mono()));
+        Reader { client, settings, ends, clock, log, rng, name: String::new(), menu_due, parked_said: None, witness }
     }
 
     /// Runs until the order to stop.
@@ -116,6 +119,9 @@ impl Reader {
             }
             match outcome {
                 Ok(me) => {
+                    if poller.parked().is_some() {
+                        self.resumed();
+                    }
                     self.emit(&Event::ChannelConnected {
                         channel: ChannelId::Telegram,
                         account: Some(me.id),
@@ -140,9 +146,13 @@ impl Reader {
         let body = self.client.ask("getMe", CALL_TIMEOUT)?;
         let me = api::me(&body).ok_or((PollFailure::Transient, "getMe: not a bot".to_owned()))?;
         let body = self.client.ask("getWebhookInfo", CALL_TIMEOUT)?;
-        match api::webhook(&body).map(|webhook| webhook.is_set) {
-            Some(false) => Ok(me),
-            Some(true) => Err((PollFailure::Webhook, "getWebhookInfo: a webhook is set".to_owned())),
+        match api::webhook(&body) {
+            Some(webhook) if !webhook.is_set => {
+                // Messages can arrive from here on, also while the first poll is held.
+                self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: Some(webhook.pending) });
+                Ok(me)
+            }
+            Some(_) => Err((PollFailure::Webhook, "getWebhookInfo: a webhook is set".to_owned())),
             None => Err((PollFailure::Transient, "getWebhookInfo: not understood".to_owned())),
         }
     }
@@ -186,13 +196,38 @@ impl Reader {
         }
         let now = self.clock.mono();
         if poller.parked().is_some() {
-            self.parked_said = None;
-            self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
-            self.settings.people.look_anew();
+            self.resumed();
         }
-        self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: None });
         poller.on_batch(last, begun.until(now), now);
+        let verdict = match last {
+            Some(_) => self.witness.on_messages(),
+            None if self.witness.is_due(now) => self.ask_witness(),
+            None => Verdict::Same,
+        };
+        self.heed(verdict);
         self.offer_menu(now);
+    }
+
+    /// Nothing came; asks whether nothing waits. That it cannot be asked is no news: the next poll shows what is wrong.
+    fn ask_witness(&mut self) -> Verdict {
+        let answer = self.client.ask("getWebhookInfo", CALL_TIMEOUT).ok();
+        let pending = answer.and_then(|body| api::webhook(&body)).map(|webhook| webhook.pending);
+        if pending.is_some() {
+            self.log.note(Note::Polled { channel: ChannelId::Telegram, waiting: pending });
+        }
+        self.witness.on_asked(pending, self.clock.mono())
+    }
+
+    fn heed(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Same => {}
+            Verdict::Trouble => self.say_parked(
+                "pending_grows",
+                "messages wait at the server and polls bring none: restart the worker, and look what stands between it and the server",
+                ASKED_EVERY,
+            ),
+            Verdict::Over => self.resumed(),
+        }
     }
 
     /// Tells the server once what the menu of a chat is, when polling is known to work. Nothing depends on it.
@@ -290,7 +325,8 @@ impl Reader {
     fn remind_if_parked(&mut self, poller: &Poller) {
         let now = self.clock.mono();
         let Some(parked) = poller.parked() else { return };
-        if self.parked_said.is_some_and(|said| now < said.after(PARKED_EVERY)) {
+        let is_known = |(reason, said): &(String, Mono)| reason == parked.name() && now < said.after(PARKED_EVERY);
+        if self.parked_said.as_ref().is_some_and(is_known) {
             return;
         }
         let until = match poller.step(now) {
@@ -300,8 +336,15 @@ impl Reader {
         self.say_parked(parked.name(), parked.remedy(), now.until(until));
     }
 
+    /// What parked it is over, but for what nobody has mended yet.
+    fn resumed(&mut self) {
+        self.parked_said = None;
+        self.emit(&Event::ChannelResumed { channel: ChannelId::Telegram });
+        self.settings.people.look_anew();
+    }
+
     fn say_parked(&mut self, reason: &str, remedy: &str, retry: Duration) {
-        self.parked_said = Some(self.clock.mono());
+        self.parked_said = Some((reason.to_owned(), self.clock.mono()));
         self.emit(&Event::ChannelParked {
             channel: ChannelId::Telegram,
             reason: reason.to_owned(),

@@ -59,7 +59,7 @@ impl Passed {
             Passed::Echo => "echo",
             Passed::NotAddressed => "not_addressed",
             Passed::Empty => "empty",
-            Passed::Denied(_) => "denied",
+            Passed::Denied(refusal) => refusal.name(),
             Passed::OtherDialect => "other_dialect",
             Passed::Overflow => "overflow",
             Passed::Malformed => "malformed",

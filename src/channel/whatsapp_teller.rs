@@ -27,7 +27,8 @@ pub const CHANNEL: ChannelId = ChannelId::WhatsApp;
 /// What was told, and when.
 pub struct Teller {
     denied: Denied,
-    parked: Option<Mono>,
+    /// What was last said to park it, and when.
+    parked: Option<(String, Mono)>,
     malformed: u64,
     malformed_due: Mono,
     tallied: u64,
@@ -73,7 +74,7 @@ impl Teller {
 
     /// A person has to act.
     pub fn parked(&mut self, reason: &str, remedy: &str, retry: Duration) {
-        self.parked = Some(self.clock.mono());
+        self.parked = Some((reason.to_owned(), self.clock.mono()));
         let (reason, remedy) = (reason.to_owned(), remedy.to_owned());
         self.emit(&Event::ChannelParked { channel: CHANNEL, reason, remedy, retry_ms: millis(retry) });
     }
@@ -81,7 +82,8 @@ impl Teller {
     /// A person still has to act.
     pub fn remind(&mut self, parked: Parked, retry: Duration) {
         let now = self.clock.mono();
-        if self.parked.is_none_or(|said| now >= said.after(PARKED_EVERY)) {
+        let is_known = |(reason, said): &(String, Mono)| reason == parked.name() && now < said.after(PARKED_EVERY);
+        if !self.parked.as_ref().is_some_and(is_known) {
             self.parked(parked.name(), parked.remedy(), retry);
         }
     }

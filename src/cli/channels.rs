@@ -13,13 +13,11 @@ use crate::cli::channel_plans::{self as plans, Orders, Shared};
 use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
+use crate::cli::watch::Watch;
 use crate::cli::{Failure, reload, webhook};
-use crate::observe::board::{Board, Identity, Noticed};
 use crate::observe::metrics_file::{TextFile, of_worker};
 use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
-use crate::observe::status_file;
-use crate::runtime::health::{Health, Running};
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
 use crate::sys::signal::{self, Signal};
@@ -70,67 +68,42 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     }
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
     setup.refuse_strangers()?;
-    let metrics = setup.count(&channels);
-    let (board, health) = watch(&mut setup, &channels)?;
-    work(&setup, &metrics, (&board, health), &channels, &signals, parsed.count("max-messages"))
-}
-
-/// From here on whatever is said is heard by the board, and the `health` thread shows what it knows.
-fn watch(setup: &mut Setup, channels: &[ChannelId]) -> Result<(Arc<Board>, Running), Failure> {
-    let (wake, woken) = bounded(1);
-    let boot = setup.clock.since_boot().map(|(boot, _)| boot);
-    let data = status_file::absolute(&setup.config.data);
-    let identity = Identity { pid: std::process::id(), boot, data };
-    let board = Arc::new(Board::new(channels, identity, wake, Arc::clone(&setup.clock)));
-    setup.log = Arc::new(Noticed { inner: Arc::clone(&setup.log), board: Arc::clone(&board) });
-    let health = Health {
-        board: Arc::clone(&board),
-        woken,
-        run: setup.config.run.clone(),
-        data: setup.config.data.clone(),
-        clock: Arc::clone(&setup.clock),
-        log: Arc::clone(&setup.log),
-    };
-    Ok((board, health.start().map_err(no_thread)?))
+    let watch = Watch::begin(&mut setup, &channels)?;
+    work(&setup, watch, &channels, &signals, parsed.count("max-messages"))
 }
 
 /// Each channel has a journal, a writer, a dispatcher and turn workers of its own, as if it were a process of its own;
 /// they share the order to stop, the providers, and what may be spent.
 fn work(
     setup: &Setup,
-    metrics: &Arc<Metrics>,
-    (board, health): (&Arc<Board>, Running),
+    watch: Watch,
     channels: &[ChannelId],
     signals: &Receiver<Signal>,
     messages_max: Option<u64>,
 ) -> Result<(), Failure> {
     let (exits, exits_out) = bounded(channels.len() * (setup.config.workers + OTHER_THREADS));
     channels.iter().for_each(|channel| plans::announce(setup, *channel, messages_max));
-    let mut opened = Vec::new();
-    for channel in channels {
-        let Some(found) = opening::open(*channel, setup, board, signals)? else {
-            health.end(true);
-            return Ok(());
-        };
-        opened.push((*channel, found));
-    }
+    let Some(opened) = open(setup, &watch, channels, signals)? else {
+        watch.end(true);
+        return Ok(());
+    };
     setup.end_orphans();
     let (stopper, stop) = stop::pair();
     let mut rng = setup.rng.clone();
     let shared = Shared::new(setup, &mut rng);
     let looks = shared.looks(setup);
-    metrics.look_with(shared.metrics_look(setup));
-    let metrics_file = metrics_file(setup, metrics, channels);
+    watch.metrics.look_with(shared.metrics_look(setup));
+    let metrics_file = metrics_file(setup, &watch.metrics, channels);
     metrics_file.iter().try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone())).map_err(no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
-    for (channel, Opened { lock, ledger, opening }) in opened {
+    for (channel, Opened { lock, ledger, opening, .. }) in opened {
         let cancels: Vec<Cancel> = (0..setup.config.workers).map(|_| Cancel::new()).collect();
         let orders = Orders { poll: poll.clone(), calls: cancels.clone(), stop: stop.clone() };
         let plan = plans::plan(setup, channel, &shared, ledger, opening, &orders, limits, &mut rng);
         let started = start(plan, &exits).map_err(no_thread)?;
-        board.watch(channel, started.pulses, started.gauges);
+        watch.board.watch(channel, started.pulses, started.gauges);
         threads += started.threads;
         calls.extend(cancels);
         reloads.push(started.reload);
@@ -145,16 +118,11 @@ fn work(
         stopper,
         poll,
         calls,
-        reload: reload::start(setup, reloads).map_err(no_thread)?,
+        reload: reload::start(setup, watch.notifier.clone(), reloads).map_err(no_thread)?,
         drain: setup.config.drain,
-        on_stop: {
-            let board = Arc::clone(board);
-            Box::new(move || {
-                board.let_go();
-                board.enter(Some("stopping"));
-            })
-        },
+        on_stop: watch.on_stop(),
     };
+    watch.ready();
     let ended = supervise(supervised, &setup.clock, &setup.log);
     drop(looks);
     // What cannot be written now was told when it could not be written before.
@@ -162,13 +130,32 @@ fn work(
     let outcome = match ended {
         Ended::Signal | Ended::MaxMessages => Ok(()),
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
-        Ended::Storage { told: false } => opening::fail(channels[0], setup, signals, UNWRITABLE),
+        Ended::Storage { told: false } => opening::fail(channels[0], setup, &watch, signals, UNWRITABLE),
     };
-    // Before the lock is somebody else's, and with it the documents.
-    health.end(outcome.is_ok());
+    watch.end(outcome.is_ok());
     setup.log.flush(LOG_PATIENCE);
     drop(locks);
     outcome
+}
+
+/// The journals of all channels. `None`: we were told to end before that.
+fn open(
+    setup: &Setup,
+    watch: &Watch,
+    channels: &[ChannelId],
+    signals: &Receiver<Signal>,
+) -> Result<Option<Vec<(ChannelId, Opened)>>, Failure> {
+    let mut opened = Vec::new();
+    for channel in channels {
+        let Some(found) = opening::open(*channel, setup, watch, signals)? else { return Ok(None) };
+        opened.push((*channel, found));
+    }
+    for (channel, found) in &opened {
+        if opening::rest_if_crashing(*channel, found, setup, watch, signals) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(opened))
 }
 
 /// For node_exporter, if the operator wants it.
@@ -181,6 +168,7 @@ fn metrics_file(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId]) -
     Some(TextFile { metrics: Arc::clone(metrics), path, worker })
 }
 
-fn no_thread(error: io::Error) -> Failure {
+/// What it means that a thread cannot be started.
+pub fn no_thread(error: io::Error) -> Failure {
     Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }

@@ -16,7 +16,8 @@ use crate::config::settings::ProviderKind;
 use crate::observe::redact::Redactor;
 use crate::provider::Prompt;
 use crate::provider::accounts::{Candidate, Standing, State};
-use crate::provider::caller::{Caller, Effort, Shared};
+use crate::provider::caller::{Caller, Shared};
+use crate::provider::effort::Effort;
 use crate::provider::pool::Pool;
 use crate::sys::{children, signal, stop};
 

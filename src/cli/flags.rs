@@ -12,6 +12,7 @@ use crate::base::nearest::nearest;
 #[expect(missing_docs, reason = "named as the commands are")]
 pub enum Id {
     Doctor,
+    Health,
     Run,
     Repl,
     Send,
@@ -148,6 +149,11 @@ pub const COMMANDS: &[Command] = &[
         flag("strict", "exit 1 for warnings too"),
         flag("probe", "ask the servers, too"),
         flag("secrets", "print where each secret comes from instead"),
+    ] },
+    Command { id: Id::Health, words: &["health"], about: "Say whether the workers live, from what they leave in the run folder; exit 1 if one does not.", options: &[
+        Opt { name: "max-age", takes: Takes::Count, default: Some("90"), about: "seconds since a worker's last word of itself" },
+        flag("ready", "they must be ready, too: messages can arrive and be kept"),
+        Opt { name: "channel", takes: Takes::Choice(&["telegram", "whatsapp"]), default: Some(""), about: "only this one, not every enabled one" },
     ] },
     Command { id: Id::Run, words: &["run"], about: "Answer one message.", options: &[
         SESSION,

@@ -29,6 +29,8 @@ pub mod editor;
 pub mod environment;
 /// Commands and options, declared once.
 pub mod flags;
+/// `health`.
+pub mod health;
 /// `--help`, from `flags.rs`.
 pub mod help;
 /// `journal`.
@@ -65,6 +67,8 @@ pub mod stats;
 pub mod talk;
 /// Keys and the spinner.
 pub mod terminal;
+/// Whoever looks at a worker from outside.
+pub mod watch;
 /// `channels telegram --delete-webhook`.
 pub mod webhook;
 /// `whatsapp validate`.
@@ -133,6 +137,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Version => print(concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n")),
         Id::Help => print(&help::text(parsed.topic.as_deref())),
         Id::Doctor => doctor::run(parsed),
+        Id::Health => health::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
         Id::Send => send::run(parsed),

@@ -5,19 +5,21 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use crate::base::clock::Mono;
+use crate::base::clock::{Mono, Wall};
 use crate::base::id::ChannelId;
 use crate::cli::setup::Setup;
+use crate::cli::watch::Watch;
 use crate::cli::{Failure, replacing};
-use crate::observe::board::Board;
 use crate::observe::event::Event;
-use crate::observe::telemetry_file;
+use crate::observe::{status_file, telemetry_file};
 use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
+use crate::store::crash_loop;
 use crate::store::directory::Directory;
 use crate::store::exchange::{Folders, Opening};
 use crate::store::journal::Counting;
@@ -42,6 +44,9 @@ const FAILURES_APART: Duration = Duration::from_secs(600);
 /// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
 const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
 
+/// In the mode of a folder: whoever may do this could plant a conversation, or take one away.
+const ANYBODY_WRITES: u32 = 0o002;
+
 /// Bytes of the lock file that are shown.
 const HOLDER_BYTES_MAX: u64 = 200;
 
@@ -53,6 +58,8 @@ pub struct Opened {
     pub ledger: Ledger,
     /// What was found in it.
     pub opening: Opening,
+    /// The last worker did not end as it should: its document is still there.
+    pub was_cut_short: bool,
 }
 
 enum Trouble {
@@ -60,15 +67,15 @@ enum Trouble {
     Held(String),
     /// The disk refused.
     Disk(PathBuf, LogError),
-    /// An archive is only half in place.
-    HalfWay(String),
+    /// A person has to mend it first: an archive is half in place, or everybody may write here.
+    Refused(String),
 }
 
 /// Waits and tries until the journal is open. `None`: we were told to end.
 pub fn open(
     channel: ChannelId,
     setup: &Setup,
-    board: &Board,
+    watch: &Watch,
     signals: &Receiver<Signal>,
 ) -> Result<Option<Opened>, Failure> {
     let emit = |event: &Event| setup.log.emit(setup.clock.wall(), event);
@@ -77,7 +84,7 @@ pub fn open(
     loop {
         let delay = match attempt(channel, setup) {
             Ok(opened) => {
-                board.own(channel);
+                watch.board.own(channel);
                 if parked.is_some() {
                     emit(&Event::ChannelResumed { channel });
                 }
@@ -95,13 +102,15 @@ pub fn open(
                 }
                 LOCK_LOOK_EVERY
             }
-            Err(Trouble::HalfWay(sentence)) => return Err(Failure::Configuration(sentence)),
+            Err(Trouble::Refused(sentence)) => return Err(Failure::Configuration(sentence)),
             Err(Trouble::Disk(path, error)) => {
                 let Some((reason, remedy)) = explained(&error) else {
-                    return fail(channel, setup, signals, &format!("{}: {error}", path.display())).map(|()| None);
+                    return fail(channel, setup, watch, signals, &format!("{}: {error}", path.display()))
+                        .map(|()| None);
                 };
                 // Nobody else can work there, either.
-                board.own(channel);
+                watch.board.own(channel);
+                watch.ready();
                 let now = setup.clock.mono();
                 if parked.is_none_or(|said| now >= said.after(PARKED_EVERY)) {
                     parked = Some(now);
@@ -148,10 +157,15 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
         move |error: io::Error| Trouble::Disk(path, LogError::Io(error))
     };
     files::make_folder(&journal).map_err(disk(&journal))?;
+    if fs::metadata(data).is_ok_and(|found| found.permissions().mode() & ANYBODY_WRITES != 0) {
+        let path = data.display();
+        return Err(Trouble::Refused(format!("everybody on this machine can change {path}: chmod 700 {path}")));
+    }
     let lock = take_lock(&journal.join("LOCK"), setup)?;
+    let was_cut_short = status_file::path(&setup.config.run, channel).exists();
     // Only now: as long as it runs, a restore holds the lock.
     if let Some(sentence) = replacing::unfinished(data) {
-        return Err(Trouble::HalfWay(sentence));
+        return Err(Trouble::Refused(sentence));
     }
     let is_new = !journal.join(FILES[0]).exists();
     if is_new && files::free_bytes(&journal).is_ok_and(|free| free < FREE_BYTES_MIN) {
@@ -169,7 +183,7 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
         spool: directory(&data.join("spool").join(channel.name()))?,
     };
     let (ledger, opening) = ledger(channel, folders, setup).map_err(|error| Trouble::Disk(journal, error))?;
-    Ok(Opened { lock, ledger, opening })
+    Ok(Opened { lock, ledger, opening, was_cut_short })
 }
 
 /// For a command that needs the worker to stay away.
@@ -179,7 +193,7 @@ pub fn lock_or_name_holder(channel: ChannelId, journal: &Path, setup: &Setup) ->
             Failure::Locked(format!("the {} worker runs ({holder}): stop it, and try again", channel.name()))
         }
         Trouble::Disk(path, error) => Failure::Storage(format!("{}: {error}", path.display())),
-        Trouble::HalfWay(sentence) => Failure::Configuration(sentence),
+        Trouble::Refused(sentence) => Failure::Configuration(sentence),
     })
 }
 
@@ -223,15 +237,53 @@ fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger
 
 /// Ends a worker whose disk failed. The second time within [`FAILURES_APART`] it stays up for as long, not working: a
 /// supervisor would only wear the medium down. SIGHUP ends the wait, for a person who has mended it.
-pub fn fail(channel: ChannelId, setup: &Setup, signals: &Receiver<Signal>, reason: &str) -> Result<(), Failure> {
+pub fn fail(
+    channel: ChannelId,
+    setup: &Setup,
+    watch: &Watch,
+    signals: &Receiver<Signal>,
+    reason: &str,
+) -> Result<(), Failure> {
     if failed_just_before(&setup.config.run.join(channel.name()), setup.clock.wall().0 / 1000) {
         let remedy = format!("{reason}; look at the storage medium (dmesg), then send SIGHUP or restart");
-        setup.log.emit(setup.clock.wall(), &parked_event(channel, "storage", &remedy, FAILURES_APART));
-        if let Ok(Signal::Terminate { .. }) = signals.recv_timeout(FAILURES_APART) {
+        if rest(channel, setup, watch, signals, ("storage", &remedy), FAILURES_APART) {
             return Ok(());
         }
     }
     Err(Failure::Storage(reason.to_owned()))
+}
+
+/// A worker that was started too often in a short time, and whose last one was cut short, rests before it works. Whether it was
+/// told to end meanwhile.
+pub fn rest_if_crashing(
+    channel: ChannelId,
+    opened: &Opened,
+    setup: &Setup,
+    watch: &Watch,
+    signals: &Receiver<Signal>,
+) -> bool {
+    let starts = opened.ledger.journal().starts().map(|start| Wall(start.ts));
+    let time = crash_loop::rest(starts, setup.clock.wall()).filter(|_| opened.was_cut_short);
+    let Some(time) = time else { return false };
+    let remedy = "it was started again and again: look what ends it (rusty-pinch doctor, the log before each channel_start), \
+                  then send SIGHUP or wait";
+    let is_told = rest(channel, setup, watch, signals, ("crash_loop", remedy), time);
+    setup.log.emit(setup.clock.wall(), &Event::ChannelResumed { channel });
+    is_told
+}
+
+/// Says why, and does not work for so long, alive to whoever asks. Whether it was told to end; SIGHUP ends the rest.
+fn rest(
+    channel: ChannelId,
+    setup: &Setup,
+    watch: &Watch,
+    signals: &Receiver<Signal>,
+    (reason, remedy): (&str, &str),
+    time: Duration,
+) -> bool {
+    setup.log.emit(setup.clock.wall(), &parked_event(channel, reason, remedy, time));
+    watch.ready();
+    matches!(signals.recv_timeout(time), Ok(Signal::Terminate { .. }))
 }
 
 /// Notes this failure, and says whether there was another one shortly before. A note that cannot be written is none.

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use crate::cli::{Failure, environment, setup};
+use crate::base::clock::Clock;
+use crate::cli::{Failure, environment, setup, watch};
 use crate::config::keys::Reader;
+use crate::sys::notify::Notifier;
 use crate::sys::signal::{self, Signal};
+use crate::sys::system_clock::SystemClock;
 
 /// How often a parked process says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
@@ -48,10 +51,21 @@ fn wanted() -> bool {
 fn park(reason: &str) -> Result<Then, Failure> {
     let (exits, _reports): (_, Receiver<_>) = bounded(1);
     let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
-    for _ in 0..LOOK_EVERY.as_secs() / PARKED_EVERY.as_secs() {
-        let line = setup::fatal_line(&format!("parked: {reason}; mend it, then send SIGHUP or restart"));
-        let _ = io::stderr().write_all((line + "\n").as_bytes());
-        match signals.recv_timeout(PARKED_EVERY) {
+    let notifier = watch::notifier(&environment::process_variables());
+    // The start is over for a service manager, too: it would end a start that takes so long.
+    notifier.iter().for_each(|notifier| notifier.ready());
+    notifier.iter().for_each(|notifier| notifier.status("parked: the configuration does not fit"));
+    let alive_every = notifier.as_ref().and_then(Notifier::alive_every).unwrap_or(PARKED_EVERY).min(PARKED_EVERY);
+    let clock = SystemClock::new();
+    let (end, mut said_due) = (clock.mono().after(LOOK_EVERY), clock.mono());
+    while clock.mono() < end {
+        if clock.mono() >= said_due {
+            said_due = clock.mono().after(PARKED_EVERY);
+            let line = setup::fatal_line(&format!("parked: {reason}; mend it, then send SIGHUP or restart"));
+            let _ = io::stderr().write_all((line + "\n").as_bytes());
+        }
+        notifier.iter().for_each(|notifier| notifier.alive());
+        match signals.recv_timeout(alive_every) {
             Ok(Signal::Terminate { .. }) | Err(RecvTimeoutError::Disconnected) => return Ok(Then::End),
             Ok(Signal::Reload) => return Ok(Then::LookAgain),
             Err(RecvTimeoutError::Timeout) => {}

@@ -25,6 +25,7 @@ use crate::config::surroundings::Surroundings;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::{Event, Log};
 use crate::provider::probe::{self, Answer};
+use crate::sys::notify::Notifier;
 use crate::sys::thread::spawn;
 
 /// How long the other side may take to say whether it accepts a secret.
@@ -32,6 +33,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is needed to look again.
 struct Reload {
+    notifier: Option<Arc<Notifier>>,
     config: Config,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
@@ -42,18 +44,20 @@ struct Reload {
 ///
 /// # Errors
 /// When the system has no thread left to give.
-pub fn start(setup: &Setup, then: Vec<Sender<()>>) -> io::Result<Sender<()>> {
+pub fn start(setup: &Setup, notifier: Option<Arc<Notifier>>, then: Vec<Sender<()>>) -> io::Result<Sender<()>> {
     let (config, clock, log) = (setup.config.clone(), Arc::clone(&setup.clock), Arc::clone(&setup.log));
-    let reload = Reload { config, clock, log };
+    let reload = Reload { notifier, config, clock, log };
     let (wishes, wishes_out) = bounded(1);
     let (exits, _) = bounded(1);
     spawn("reload", exits, move || {
         for () in wishes_out {
+            reload.notifier.iter().for_each(|notifier| notifier.reloading());
             reload.once();
             // One that is waiting already is as good as two.
             for reader in &then {
                 let _ = reader.try_send(());
             }
+            reload.notifier.iter().for_each(|notifier| notifier.ready());
         }
         Ok(())
     })?;
@@ -138,6 +142,8 @@ fn ask(slot: &Slot, new: &Secret) -> Asked {
         Receiver::Codex => Asked::Failed("codex has no free question for a key: the next turn will tell".to_owned()),
         // A second client would throw the first one out.
         Receiver::Bridge(_) => Asked::Failed("the bridge is told at the next connection".to_owned()),
+        // Whoever asks us brings it from now on.
+        Receiver::Own => Asked::Accepted,
         Receiver::Http(kind, base) => {
             let mut transport = HttpClient::new(base.is_secure());
             let mut ask = |key: &Secret| probe::ask(&mut transport, *kind, base.as_str(), Some(key), PROBE_PATIENCE);

@@ -72,7 +72,6 @@ pub fn configuration() -> String {
 pub fn words(fate: Fate) -> &'static str {
     match fate {
         Fate::Heeded => "heeded",
-        Fate::Later => "checked; heeded in a later version",
         Fate::NoEffect => "no effect any more",
         Fate::Foreign => "for the entrypoint or Compose",
     }

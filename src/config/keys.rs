@@ -27,8 +27,6 @@ pub struct Key {
 pub enum Fate {
     /// It is heeded.
     Heeded,
-    /// It is checked, and heeded once the feature exists; until then `doctor` says so.
-    Later,
     /// It is accepted because earlier deployments set it, and has no effect; `doctor` says so.
     NoEffect,
     /// It is for the container's entrypoint or for Compose; nothing is said.
@@ -93,10 +91,6 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 
 const fn unset(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, default: None, doc, fate: Fate::Heeded }
-}
-
-const fn later(key: Key) -> Key {
-    Key { fate: Fate::Later, ..key }
 }
 
 const fn no_effect(name: &'static str) -> Key {
@@ -179,8 +173,8 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Questions that one sender of a channel may ask a model in any minute; 0 is no limit."),
     key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Questions that one sender of a channel may ask a model in a day (UTC); 0 is no limit."),
     key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens that all may use in a day (UTC), over all processes of the data folder; 0 is no limit."),
-    later(unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Address of the health endpoint.")),
-    later(unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "Token of the health endpoint.")),
+    unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Where a worker shows /livez, /readyz and /metrics over HTTP, for example 127.0.0.1:9464; an address that others can reach needs the token."),
+    unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "What everybody who asks there must bring (Authorization: Bearer …)."),
     unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File that a worker writes its metrics to every minute, for node_exporter (`….prom`); if several channels are enabled, each worker puts its name before the suffix."),
     key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them more at most; 0 is for ever. A worker removes once a day what is older."),
     key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run."),
@@ -302,7 +296,7 @@ impl Reader<'_> {
     /// Checks one variable of the table as strictly as if it were used. What has no effect may hold anything.
     pub fn check(&self, key: &Key) -> Result<(), KeyError> {
         match key.fate {
-            Fate::Heeded | Fate::Later => self.check_value(key.name, key.kind),
+            Fate::Heeded => self.check_value(key.name, key.kind),
             Fate::NoEffect | Fate::Foreign => Ok(()),
         }
     }
@@ -377,7 +371,7 @@ impl Reader<'_> {
 
 /// The secrets that are read, each also from a file and from a credential.
 pub fn secret_names() -> impl Iterator<Item = &'static str> {
-    let ours = KEYS.iter().filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later)).map(|key| (key.name, key.kind));
+    let ours = KEYS.iter().filter(|key| key.fate == Fate::Heeded).map(|key| (key.name, key.kind));
     ours.chain(FOREIGN.iter().copied()).filter(|(_, kind)| kind.is_secret()).map(|(name, _)| name)
 }
 

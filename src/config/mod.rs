@@ -14,6 +14,8 @@ pub mod document;
 pub mod endpoint;
 /// The grammar of `.env` files.
 pub mod env_file;
+/// The health endpoint.
+pub mod health_settings;
 /// Every variable, declared once.
 pub mod keys;
 /// How much may be asked and spent.

@@ -17,6 +17,8 @@ pub enum Receiver {
     Codex,
     /// A WhatsApp bridge, by its URL.
     Bridge(String),
+    /// This process: whoever asks its health endpoint brings it.
+    Own,
 }
 
 /// A secret in use, and where.
@@ -71,7 +73,9 @@ pub fn slots(config: &Config) -> Vec<Slot> {
     });
     let bridge = config.whatsapp.token.iter().zip(config.whatsapp.bridge.clone());
     let bridge = bridge.map(|(token, url)| Slot::new("whatsapp", 0, Receiver::Bridge(url), token));
-    token.chain(bridge).chain(keys).chain(of_codex).collect()
+    let health = config.health.token.iter().filter(|_| config.health.address.is_some());
+    let health = health.map(|token| Slot::new("health", 0, Receiver::Own, token));
+    token.chain(bridge).chain(keys).chain(of_codex).chain(health).collect()
 }
 
 fn is_same(one: &Slot, other: &Slot) -> bool {

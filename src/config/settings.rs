@@ -7,6 +7,7 @@ use crate::base::message::Mode;
 use crate::config::chain::Entry;
 use crate::config::codex_settings::CodexSettings;
 use crate::config::endpoint::Endpoint;
+use crate::config::health_settings::HealthSettings;
 use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
 use crate::config::limits::SpendingLimits;
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
@@ -124,6 +125,8 @@ pub struct Config {
     pub workspace: PathBuf,
     /// Counters.
     pub telemetry_file: PathBuf,
+    /// The health endpoint.
+    pub health: HealthSettings,
     /// Where the metrics are written, if they are.
     pub metrics_file: Option<PathBuf>,
     /// What only concerns running processes.
@@ -185,14 +188,10 @@ impl Config {
         }
         let reader = Reader(environment);
         let insecure = reader.flag("RUSTY_PINCH_ALLOW_INSECURE_HTTP")?;
-        let data = path(&reader, "RUSTY_PINCH_DATA_DIR");
+        let (data, run) = folders(&reader);
         let telemetry_file = match reader.text("RUSTY_PINCH_TELEMETRY_FILE") {
             Some((file, _)) => PathBuf::from(file),
             None => data.join("telemetry").join("latest.json"),
-        };
-        let run = match reader.text("RUSTY_PINCH_RUN_DIR").or_else(|| reader.text("RUNTIME_DIRECTORY")) {
-            Some((folder, _)) => PathBuf::from(folder),
-            None => data.join("run"),
         };
         let entries = chain::entries(&reader)?;
         let mut providers = Vec::new();
@@ -221,6 +220,7 @@ impl Config {
             data,
             workspace: path(&reader, "RUSTY_PINCH_WORKSPACE"),
             telemetry_file,
+            health: HealthSettings::load(&reader)?,
             metrics_file: reader.text("RUSTY_PINCH_METRICS_FILE").map(|(file, _)| PathBuf::from(file)),
             workers: size(reader.number("RUSTY_PINCH_WORKERS")?),
             drain: reader.seconds("RUSTY_PINCH_DRAIN_SECS")?,
@@ -245,6 +245,14 @@ impl Config {
     pub fn children_folder(&self) -> PathBuf {
         self.run.join("children")
     }
+}
+
+/// The data folder, and the one for what only concerns running processes.
+pub fn folders(reader: &Reader<'_>) -> (PathBuf, PathBuf) {
+    let data = path(reader, "RUSTY_PINCH_DATA_DIR");
+    let run = reader.text("RUSTY_PINCH_RUN_DIR").or_else(|| reader.text("RUNTIME_DIRECTORY"));
+    let run = run.map_or_else(|| data.join("run"), |(folder, _)| PathBuf::from(folder));
+    (data, run)
 }
 
 /// Who is meant; any unknown name is Codex, because names are checked before.

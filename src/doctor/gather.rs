@@ -1,6 +1,5 @@
 //! Gathers the facts: files and their modes, the clock, the Codex program. Creates nothing but a probe file in each
-//! folder, which it removes again. Waits for systemd [`SYSTEMD_PATIENCE`] at most, and for Codex three times
-//! [`LOGIN_PATIENCE`].
+//! folder, which it removes again. Waits for programs, which are systemd and Codex, [`PROGRAMS_PATIENCE`] at most.
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -10,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use std::{env, fs};
 
 use crate::base::cancel::Cancel;
-use crate::base::clock::{Clock, Wall};
+use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::ChannelId;
 use crate::channel::pairing_file;
 use crate::config::codex_accounts::Account;
@@ -21,7 +20,8 @@ use crate::doctor::facts::{
     Access, AccountFacts, CodexFacts, Facts, Folder, JournalFacts, Login, MetricsFile, Resting, WorkerFacts,
 };
 use crate::doctor::service::{self, Unit};
-use crate::observe::telemetry_file;
+use crate::observe::status::Status;
+use crate::observe::{status_file, telemetry_file};
 use crate::provider::accounts::{Reason, Standing};
 use crate::provider::kept::Moment;
 use crate::provider::{accounts_file, codex_home, pool, spending_file, standing_file};
@@ -32,13 +32,13 @@ use crate::store::inspect::{self, JournalDamage};
 use crate::sys::child::{self, End, Program};
 use crate::sys::machine::{self, Machine};
 use crate::sys::system_clock::{self, SystemClock};
-use crate::sys::{files, users};
+use crate::sys::{entropy, files, users};
 
 /// How long the Codex program may take to say whether it has an account. On a small machine it needs half a second.
 const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
 
-/// How long systemd may take to say how the units are.
-const SYSTEMD_PATIENCE: Duration = Duration::from_secs(1);
+/// How long all programs together may take, so that somebody who looks every minute is not kept waiting.
+const PROGRAMS_PATIENCE: Duration = Duration::from_millis(900);
 
 /// More than it says of three units.
 const SYSTEMD_BYTES_MAX: usize = 16 * 1024;
@@ -49,6 +49,7 @@ const ROOT: &str = "/";
 /// Looks at everything.
 pub fn facts(config: &Config, variables: &Environment) -> Facts {
     let clock = SystemClock::new();
+    let end = clock.mono().after(PROGRAMS_PATIENCE);
     let found = inspect::session_damage(&Directory::reading(&config.data.join("sessions")));
     let spent = spending_file::read(&config.data);
     let session_error = found.as_ref().err().map(|error| error.to_string());
@@ -73,11 +74,11 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
         ],
         machine: Machine::look(Path::new(ROOT)),
         read_only: Some(machine::is_read_only(&existing(&config.data))),
-        units: units(Path::new(ROOT), &clock),
+        units: units(Path::new(ROOT), end, &clock),
         workers: workers(config),
         metrics_file: metrics_file(variables),
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
-        codex: config.uses_codex().then(|| codex(config, &clock)),
+        codex: config.uses_codex().then(|| codex(config, end, &clock)),
         resting: resting(&config.data, &clock),
         journals: journals(&config.data),
         session_bad_lines: sessions.bad_lines,
@@ -135,15 +136,13 @@ fn locked_out(config: &Config) -> Vec<String> {
     refused.chain(locks).map(|(path, error)| format!("{} ({error})", path.display())).collect()
 }
 
-fn codex(config: &Config, clock: &dyn Clock) -> CodexFacts {
+fn codex(config: &Config, end: Mono, clock: &dyn Clock) -> CodexFacts {
     let settings = &config.codex;
     let found = program_exists(settings);
     let known = accounts_file::read(&pool::file(config));
     let file_error = known.as_ref().err().map(|error| error.to_string());
     let known = known.unwrap_or_default();
     let asks = found && settings.enabled;
-    // All accounts together keep nobody waiting for long.
-    let end = clock.mono().after(LOGIN_PATIENCE * u32::try_from(settings.accounts.len().min(3)).unwrap_or(3));
     let about = |account: &Account| {
         let patience = if asks { clock.mono().until(end).min(LOGIN_PATIENCE) } else { Duration::ZERO };
         let login = (!patience.is_zero()).then(|| codex_home::is_logged_in(settings, account, patience, clock));
@@ -179,7 +178,7 @@ fn program_exists(settings: &CodexSettings) -> bool {
 }
 
 /// What systemd says of our units; `None` if it does not in time. Where it does not run, there are none.
-fn units(root: &Path, clock: &dyn Clock) -> Option<Vec<Unit>> {
+fn units(root: &Path, end: Mono, clock: &dyn Clock) -> Option<Vec<Unit>> {
     if !root.join("run/systemd/system").is_dir() {
         return Some(Vec::new());
     }
@@ -195,7 +194,7 @@ fn units(root: &Path, clock: &dyn Clock) -> Option<Vec<Unit>> {
         text.extend_from_slice(bytes);
         if text.len() > SYSTEMD_BYTES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let finished = child::run(&program, b"", clock.mono().after(SYSTEMD_PATIENCE), clock, &Cancel::new(), &mut sink);
+    let finished = child::run(&program, b"", end, clock, &Cancel::new(), &mut sink);
     finished.ok().filter(|finished| finished.end == End::Exited(0))?;
     let mut units = service::units(&String::from_utf8_lossy(&text));
     for unit in &mut units {
@@ -205,8 +204,16 @@ fn units(root: &Path, clock: &dyn Clock) -> Option<Vec<Unit>> {
     Some(units)
 }
 
-fn workers(_config: &Config) -> Vec<WorkerFacts> {
-    Vec::new()
+/// The workers of this data folder, by their documents.
+fn workers(config: &Config) -> Vec<WorkerFacts> {
+    let boot = entropy::boot_id();
+    let about = |status: Status| {
+        // A process number says nothing of another boot.
+        let is_ours = status.boot.as_ref() == Some(&boot);
+        let program = is_ours.then(|| machine::program_of(Path::new(ROOT), status.pid)).flatten();
+        WorkerFacts { is_replaced: program.is_some_and(|program| program.ends_with(" (deleted)")), status }
+    };
+    status_file::read(&config.run, &config.data).into_iter().map(about).collect()
 }
 
 fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
@@ -255,5 +262,31 @@ mod tests {
         assert_eq!(existing(&folder.path().join("a/b/c")), folder.path());
         assert!(refusal(Path::new("/proc/none")).is_some());
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0);
+    }
+
+    /// A stand-in for systemctl, in a root of its own.
+    #[test]
+    fn systemd_is_asked_only_where_it_runs_and_not_waited_for() {
+        let root = tempfile::tempdir().expect("a folder");
+        let clock = SystemClock::new();
+        let ask = |patience: u64| units(root.path(), clock.mono().after(Duration::from_millis(patience)), &clock);
+        assert_eq!(ask(5000), Some(Vec::new()));
+        for folder in ["run/systemd/system", "usr/bin", "usr/lib/systemd/system"] {
+            fs::create_dir_all(root.path().join(folder)).expect("made");
+        }
+        assert_eq!(ask(5000), None, "there is no such program");
+        let program = root.path().join("usr/bin/systemctl");
+        let answer = |script: &str| {
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+            fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+        };
+        fs::write(root.path().join("usr/lib/systemd/system/rusty-pinch.service"), "").expect("written");
+        answer("printf 'Id=rusty-pinch.service\\nLoadState=loaded\\nActiveState=failed\\n'");
+        let found = ask(5000).expect("it answers");
+        assert_eq!((found.len(), found[0].active.as_str(), found[0].in_package), (1, "failed", true));
+        answer("exit 1");
+        assert_eq!(ask(5000), None);
+        answer("read -r never < /dev/zero; while :; do :; done");
+        assert_eq!(ask(50), None);
     }
 }

@@ -13,7 +13,7 @@ pub fn checks(surroundings: &Surroundings) -> Vec<Check> {
     let ours = set.filter(|(name, value)| {
         !value.is_empty() && ["RUSTY_PINCH_", "OTEL_"].iter().any(|start| name.starts_with(start))
     });
-    let ours = ours.filter_map(|(name, value)| check(name, value));
+    let ours = ours.filter_map(|(name, _)| check(name));
     let remarks = surroundings.remarks.iter();
     let remarks = remarks.map(|remark| Check::warning(remark.check, remark.sentence.as_str(), ""));
     ours.chain(surroundings.repeats.iter().map(repeat)).chain(remarks).collect()
@@ -27,21 +27,16 @@ fn repeat(repeat: &Repeat) -> Check {
     Check::warning("config.duplicate", sentence, "remove one of them")
 }
 
-fn check(name: &str, value: &str) -> Option<Check> {
+fn check(name: &str) -> Option<Check> {
     let key = |name: &str| KEYS.iter().find(|key| key.name == name);
     let of_a_secret = name.strip_suffix("_FILE").and_then(key).is_some_and(|key| key.kind.is_secret());
     if of_a_secret {
         return None;
     }
     let gone = PREFIXES_WITHOUT_EFFECT.iter().any(|prefix| name.starts_with(prefix));
-    match key(name).map(|key| (key.fate, key.default)) {
-        Some((Fate::Heeded | Fate::Foreign, _)) => None,
-        // What holds anyway is no news; the templates of earlier deployments write it out.
-        Some((Fate::Later, Some(default))) if value == default => None,
-        Some((Fate::Later, _)) => {
-            Some(Check::warning("config.later", format!("{name} is set, and this version does not heed it yet"), ""))
-        }
-        Some((Fate::NoEffect, _)) => Some(without_effect(name)),
+    match key(name).map(|key| key.fate) {
+        Some(Fate::Heeded | Fate::Foreign) => None,
+        Some(Fate::NoEffect) => Some(without_effect(name)),
         None if gone => Some(without_effect(name)),
         None => Some(unknown(name)),
     }
@@ -65,7 +60,7 @@ mod tests {
 
     #[track_caller]
     fn says(name: &str, want: Option<(&str, &str)>) {
-        let found = check(name, "set");
+        let found = check(name);
         let got = found.as_ref().map(|check| (check.id, check.remedy.as_str()));
         assert_eq!(got, want, "{name}");
     }

@@ -10,7 +10,6 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("config.value", "a variable's value does not fit its key"),
     ("config.unknown", "a variable that is not one of ours"),
     ("config.no_effect", "a variable that has no effect any more"),
-    ("config.later", "a variable that this version does not heed yet"),
     ("config.duplicate", "a name that the env file sets twice"),
     ("config.surprise", "a value that fits and does not do what it seems to say"),
     ("config.env_file", "who can read and write the env file"),
@@ -60,6 +59,9 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("probe.webhook", "with `--probe`: no webhook keeps messages from the worker"),
     ("probe.bridge", "with `--probe`: the WhatsApp bridge can be reached"),
 ];
+
+/// Version of the JSON: it goes up when a field goes away or means something else.
+const SCHEMA: u32 = 1;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +150,7 @@ impl Report {
         text
     }
 
-    /// `{"status", "version", "settings": {…}, "checks": [{"id", "level", "sentence", "remedy"}]}`, with the checks that
+    /// `{"schema", "status", "version", "settings": {…}, "checks": [{"id", "level", "sentence", "remedy"}]}`, with the checks that
     /// are as they should be.
     pub fn json(&self) -> String {
         let settings = self.settings.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())));
@@ -156,6 +158,7 @@ impl Report {
             json!({"id": id, "level": level.name(), "sentence": sentence, "remedy": remedy})
         });
         let report = json!({
+            "schema": SCHEMA,
             "status": self.level().name(),
             "version": env!("CARGO_PKG_VERSION"),
             "settings": settings.collect::<Map<_, _>>(),

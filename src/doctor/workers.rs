@@ -9,14 +9,12 @@ use crate::config::keys::Environment;
 use crate::config::settings::Config;
 use crate::doctor::facts::{Facts, JournalFacts, MetricsFile, WorkerFacts};
 use crate::doctor::report::Check;
+use crate::observe::condition::REASONS;
 use crate::observe::status::WRITTEN_EVERY;
+use crate::store::crash_loop;
 
 /// A document is believed for so long.
 const FRESH: Duration = Duration::from_secs(3 * WRITTEN_EVERY.as_secs());
-
-/// So many starts within [`LOOP_TIME`] are a crash loop.
-const LOOP_STARTS: usize = 5;
-const LOOP_TIME: Duration = Duration::from_secs(600);
 
 /// All of them.
 pub fn checks(config: &Config, facts: &Facts) -> Vec<Check> {
@@ -82,8 +80,19 @@ fn ready(worker: &WorkerFacts, channel: &str) -> Check {
     match worker.status.ready {
         true => Check::ok(ID, format!("messages of {channel} can arrive")),
         false => {
-            let remedy = "see docs/runbook.md, 'Not ready', for each reason";
-            Check::error(ID, format!("messages of {channel} cannot arrive: {reasons}"), remedy)
+            let first = worker.status.reasons.first();
+            let meaning = REASONS.iter().find(|(name, _)| first.is_some_and(|first| first == name));
+            let meaning = meaning.map_or("", |(_, meaning)| *meaning);
+            let sentence = format!("messages of {channel} cannot arrive ({reasons}). {meaning}");
+            // That is over soon, or has another name then.
+            let is_passing =
+                worker.status.reasons.iter().all(|reason| ["starting", "stopping"].contains(&reason.as_str()));
+            let check = if is_passing { Check::warning } else { Check::error };
+            check(
+                ID,
+                sentence.trim_end().trim_end_matches('.').to_owned(),
+                "see docs/runbook.md, 'Not ready'".to_owned(),
+            )
         }
     }
 }
@@ -117,9 +126,9 @@ fn replaced(worker: &WorkerFacts, channel: &str) -> Check {
 fn crash_loop(journal: &JournalFacts, now: Wall) -> Check {
     const ID: &str = "worker.crash_loop";
     let channel = journal.channel;
-    let count = journal.starts.iter().filter(|start| start.until(now) <= LOOP_TIME && **start <= now).count();
+    let count = crash_loop::recent(journal.starts.iter().copied(), now);
     let sentence = format!("the {channel} worker was started {count} times in ten minutes");
-    match count < LOOP_STARTS {
+    match count < crash_loop::STARTS_MIN {
         true => Check::ok(ID, sentence),
         false => {
             let remedy = format!("see why it ends: 'journalctl -u rusty-pinch-{channel} | grep fatal'");

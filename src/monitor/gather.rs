@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::ChannelId;
+use crate::base::text;
 use crate::config::settings::Config;
 use crate::monitor::facts::{Application, Asked, Facts, FolderSize, Host, Process, Storage, Worker};
 use crate::monitor::process as kernel;
-use crate::observe::status::{self, Status};
+use crate::observe::redact::Redactor;
+use crate::observe::status_file;
 use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
 use crate::provider::kept::{Book, Moment};
@@ -23,6 +25,9 @@ use crate::sys::{files, system_clock};
 
 /// Larger than any file of the kernel that is read here; `/proc/stat` is long where there are many interrupts.
 const KERNEL_BYTES_MAX: u64 = 1 << 20;
+
+/// A longer command line is cut, in bytes, after secrets of ours were taken out of it.
+const COMMAND_BYTES_MAX: usize = 500;
 
 /// Shortest time between two searches for the process.
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
@@ -41,6 +46,7 @@ const LISTED_MAX: usize = 65_536;
 
 /// Remembers what it needs to see growth, and what has not changed.
 pub struct Gatherer {
+    redactor: Redactor,
     config: Config,
     clock: Arc<dyn Clock>,
     asked: Asked,
@@ -56,7 +62,6 @@ pub struct Gatherer {
     counters: Cached<Option<Snapshot>>,
     spent: Cached<Option<Spent>>,
     book: Cached<Book>,
-    workers: [Cached<Option<Status>>; ChannelId::WITH_WORKER.len()],
 }
 
 /// What a file held when it had this stamp.
@@ -80,6 +85,7 @@ impl Gatherer {
     /// Looks at nothing yet.
     pub fn new(config: Config, clock: Arc<dyn Clock>, asked: Asked, refresh_ticks: u64) -> Gatherer {
         Gatherer {
+            redactor: Redactor::new(&config.secrets),
             config,
             clock,
             asked,
@@ -94,13 +100,13 @@ impl Gatherer {
             counters: Cached::default(),
             spent: Cached::default(),
             book: Cached::default(),
-            workers: Default::default(),
         }
     }
 
     /// What is known now. Figures of growth are since the look before.
     pub fn look(&mut self) -> Facts {
-        let workers = self.workers();
+        let found = status_file::read(&self.config.run, &self.config.data);
+        let workers: Vec<Worker> = found.into_iter().map(|status| Worker { status }).collect();
         let process = self.process(&workers);
         let host = self.host();
         self.refresh_storage();
@@ -137,20 +143,6 @@ impl Gatherer {
         }
     }
 
-    fn workers(&mut self) -> Vec<Worker> {
-        let run = &self.config.run;
-        let found = ChannelId::WITH_WORKER.into_iter().zip(&mut self.workers).filter_map(|(channel, cached)| {
-            let path = run.join(format!("{}.status.json", channel.name()));
-            let read = || {
-                let (bytes, _) = files::read_bounded_itself(&path, status::BYTES_MAX).ok()?;
-                serde_json::from_slice::<Status>(&bytes).ok()
-            };
-            let status = cached.look(&path, read).clone()?;
-            Some(Worker { status })
-        });
-        found.collect()
-    }
-
     fn process(&mut self, workers: &[Worker]) -> Option<Process> {
         let target = self.target(workers);
         if target.is_none() {
@@ -158,7 +150,7 @@ impl Gatherer {
         }
         let pid = target?;
         let folder = process_folder(pid);
-        let status = text(&folder.join("status"))?;
+        let status = text_of(&folder.join("status"))?;
         let (nanos, now) = (processor_nanos(&folder), self.clock.mono());
         let before = self.process_before.filter(|(before, ..)| *before == pid);
         let cpu_percent = before.zip(nanos).and_then(|((_, before, at), nanos)| {
@@ -167,13 +159,13 @@ impl Gatherer {
         self.process_before = nanos.map(|nanos| (pid, nanos, now));
         Some(Process {
             pid,
-            command: kernel::command(&bytes(&folder.join("cmdline"))?),
+            command: text::truncate_bytes(&self.redactor.clean(&command_of(pid)?), COMMAND_BYTES_MAX).to_owned(),
             cpu_percent,
             resident: kernel::status_field(&status, "VmRSS"),
             virtual_size: kernel::status_field(&status, "VmSize"),
             threads: kernel::status_field(&status, "Threads"),
             descriptors: fs::read_dir(folder.join("fd")).ok().map(|entries| entries.take(LISTED_MAX).count()),
-            io: text(&folder.join("io")).and_then(|text| kernel::io(&text)),
+            io: text_of(&folder.join("io")).and_then(|text| kernel::io(&text)),
         })
     }
 
@@ -196,13 +188,13 @@ impl Gatherer {
     }
 
     fn host(&mut self) -> Host {
-        let times = text(Path::new("/proc/stat")).and_then(|text| kernel::host_times(&text));
+        let times = text_of(Path::new("/proc/stat")).and_then(|text| kernel::host_times(&text));
         let cpu_percent = times.zip(self.host_before).and_then(|((used, all, _), (used_before, all_before))| {
             kernel::share(used_before, used, all.saturating_sub(all_before))
         });
         self.host_before = times.map(|(used, all, _)| (used, all));
-        let figure = |path: &str| text(Path::new(path))?.trim().parse::<u64>().ok();
-        let load = text(Path::new("/proc/loadavg"));
+        let figure = |path: &str| text_of(Path::new(path))?.trim().parse::<u64>().ok();
+        let load = text_of(Path::new("/proc/loadavg"));
         Host {
             load: load.map(|text| text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
             cores: times.map(|(_, _, cores)| cores),
@@ -246,7 +238,7 @@ fn bytes(path: &Path) -> Option<Vec<u8>> {
     files::read_bounded(path, KERNEL_BYTES_MAX).ok().map(|(bytes, _)| bytes)
 }
 
-fn text(path: &Path) -> Option<String> {
+fn text_of(path: &Path) -> Option<String> {
     bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -258,9 +250,9 @@ fn command_of(pid: u32) -> Option<String> {
 /// second. A thread that ends takes its account with it.
 fn processor_nanos(folder: &Path) -> Option<u64> {
     let threads = fs::read_dir(folder.join("task")).into_iter().flatten().flatten().take(LISTED_MAX);
-    let of_thread = threads.map(|thread| kernel::schedstat_nanos(&text(&thread.path().join("schedstat"))?));
+    let of_thread = threads.map(|thread| kernel::schedstat_nanos(&text_of(&thread.path().join("schedstat"))?));
     let all = of_thread.flatten().fold(None, |sum: Option<u64>, nanos| Some(sum.unwrap_or(0).saturating_add(nanos)));
-    all.filter(|nanos| *nanos > 0).or_else(|| kernel::stat_nanos(&text(&folder.join("stat"))?))
+    all.filter(|nanos| *nanos > 0).or_else(|| kernel::stat_nanos(&text_of(&folder.join("stat"))?))
 }
 
 /// The lowest number, ours excepted.

@@ -22,6 +22,9 @@ const TALL_FROM: usize = 16;
 /// From here on the overview has every detail.
 const DETAIL_FROM: usize = 44;
 
+/// Where graphs begin there, unless a text is longer.
+const GRAPH_COLUMN: usize = 46;
+
 /// A graph with fewer cells shows nothing.
 const GRAPH_MIN: usize = 8;
 
@@ -153,18 +156,20 @@ impl Screen {
 
     fn rows(&self, sections: &[Section], history: &History, width: usize, height: usize) -> Vec<Row> {
         let mut rows = Vec::new();
+        // Where there is little room, a line for each fact is worth more than whole lines; the other views have those.
+        let is_cut = height < TALL_FROM && self.view == 0 && !self.is_helping;
         for section in sections {
             if height >= TALL_FROM {
                 let letters = self.glyphs.letters(&format!("[{}]", section.title));
                 rows.push(vec![Piece { column: 0, letters, tone: Tone::Heading }]);
             }
-            section.lines.iter().for_each(|line| self.add(&mut rows, line, history, width));
+            section.lines.iter().for_each(|line| self.add(&mut rows, line, history, width, is_cut));
         }
         rows
     }
 
     /// A label, its text in as many rows as it needs, and behind the last of them the graph, if it fits.
-    fn add(&self, rows: &mut Vec<Row>, line: &Line, history: &History, width: usize) {
+    fn add(&self, rows: &mut Vec<Row>, line: &Line, history: &History, width: usize, is_cut: bool) {
         let is_wide = width >= WIDE_FROM;
         let indent = if is_wide { 16 } else { 13 };
         let mut letters = self.glyphs.letters(line.label);
@@ -174,7 +179,9 @@ impl Screen {
         // What is wrong is marked by more than its colour.
         let mark = if matches!(line.tone, Tone::Bad | Tone::Warning) { "! " } else { "" };
         let letters = self.glyphs.letters(&format!("{mark}{}", line.text));
-        for (at, letters) in wrapped(&letters, width.saturating_sub(indent)).into_iter().enumerate() {
+        let room = width.saturating_sub(indent);
+        let letters = if is_cut { cut(letters, room) } else { letters };
+        for (at, letters) in wrapped(&letters, room).into_iter().enumerate() {
             if at > 0 {
                 rows.push(std::mem::take(&mut row));
             }
@@ -182,7 +189,7 @@ impl Screen {
             row.push(Piece { column: indent, letters: letters.to_vec(), tone: line.tone });
         }
         if let Some(graph) = line.graph {
-            let column = (behind + 2).max(if is_wide { 44.min(width / 2) } else { 0 });
+            let column = (behind + 2).max(if is_wide { GRAPH_COLUMN } else { 0 });
             let room = width.saturating_sub(column).min(SAMPLES_MAX);
             if room >= GRAPH_MIN {
                 let steps = history.steps(graph, room);
@@ -245,7 +252,21 @@ struct Piece {
 
 type Row = Vec<Piece>;
 
-/// Cuts letters into rows of at most `width` columns, at blanks where there are any. At least one, maybe empty.
+/// What fits, with a mark at its end if that is not all.
+fn cut(mut letters: Vec<(char, usize)>, width: usize) -> Vec<(char, usize)> {
+    let mut columns: usize = letters.iter().map(|(_, width)| width).sum();
+    let is_whole = columns <= width;
+    while columns >= width && !is_whole {
+        let Some((_, last)) = letters.pop() else { break };
+        columns -= last;
+    }
+    if !is_whole {
+        letters.push(('~', 1));
+    }
+    letters
+}
+
+/// Cuts letters into rows of at most `width` columns, at a blank where one is near the end. At least one, maybe empty.
 fn wrapped(letters: &[(char, usize)], width: usize) -> Vec<&[(char, usize)]> {
     let mut rows = Vec::new();
     let mut rest = letters;
@@ -261,7 +282,7 @@ fn wrapped(letters: &[(char, usize)], width: usize) -> Vec<&[(char, usize)]> {
             rows.push(rest);
             return rows;
         }
-        let blank = rest[..=fits].iter().rposition(|(letter, _)| *letter == ' ').filter(|at| *at > 0);
+        let blank = rest[..=fits].iter().rposition(|(letter, _)| *letter == ' ').filter(|at| *at > fits / 3);
         rows.push(&rest[..blank.unwrap_or(fits)]);
         rest = &rest[blank.map_or(fits, |at| at + 1)..];
     }
@@ -293,6 +314,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_says_so() {
+        let cut = |text: &str, width| cut(Glyphs { is_utf8: true }.letters(text), width);
+        let text = |letters: Vec<(char, usize)>| letters.into_iter().map(|(letter, _)| letter).collect::<String>();
+        assert_eq!([text(cut("abc", 3)), text(cut("abcd", 3)), text(cut("漢漢", 3))], ["abc", "ab~", "漢~"]);
+        assert_eq!([text(cut("", 0)), text(cut("ab", 1)), text(cut("ab", 0))], ["", "~", "~"]);
+    }
+
+    #[test]
     fn any_key_on_any_size_draws_without_end_or_panic() {
         let (facts, history) = (Facts::default(), History::default());
         let keys =
@@ -313,6 +342,7 @@ mod tests {
     fn scrolling_ends_at_both_ends() {
         let (facts, history) = (Facts::default(), History::default());
         let mut screen = Screen::new(Glyphs { is_utf8: true });
+        screen.press(Key::Help);
         let shown = |screen: &mut Screen, key| {
             screen.press(key);
             screen.draw(&facts, &history, 80, 8).row(1)

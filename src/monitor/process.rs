@@ -5,13 +5,9 @@
 /// The kernel counts processor time for programs in hundredths of a second, on every architecture of ours.
 const TICK_NANOS: u64 = 10_000_000;
 
-/// A longer command line is cut, in bytes.
-const COMMAND_BYTES_MAX: usize = 500;
-
 /// A command line in one line; the kernel separates arguments with zeros. Blank for a thread of the kernel.
 pub fn command(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(COMMAND_BYTES_MAX)]);
-    text.trim_end_matches('\0').replace('\0', " ")
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').replace('\0', " ")
 }
 
 /// A field of `/proc/<pid>/status` in its own unit; those in kB become bytes.
@@ -63,7 +59,6 @@ mod tests {
     #[test]
     fn files_of_the_kernel_are_read() {
         assert_eq!(command(b"rusty-pinch\0channels\0all\0"), "rusty-pinch channels all");
-        assert_eq!(command(&[b'x'; 9000]).len(), COMMAND_BYTES_MAX);
         let status = "Name:\tx\nVmSize:\t   2048 kB\nVmRSS:\t 1024 kB\nThreads:\t12\n";
         let fields = ["VmSize", "VmRSS", "Threads", "Vm", "Name"].map(|name| status_field(status, name));
         assert_eq!(fields, [Some(2_097_152), Some(1_048_576), Some(12), None, None]);

@@ -60,7 +60,8 @@ impl Grid {
     /// Puts letters of [`crate::monitor::line::Glyphs`] into a row, up to column `end`. Returns the column behind them.
     /// What lies outside is left out.
     pub fn put(&mut self, row: usize, column: usize, end: usize, letters: &[(char, usize)], tone: Tone) -> usize {
-        let end = end.min(self.columns);
+        let is_last_row = row + 1 == self.rows;
+        let end = end.min(self.columns - usize::from(is_last_row));
         let mut at = column;
         for &(letter, width) in letters {
             if row >= self.rows || at + width > end {
@@ -96,8 +97,7 @@ impl Grid {
             let mut cursor = None;
             for column in 0..self.columns {
                 let at = start + column;
-                let covers = usize::from(self.cells.get(at + 1).is_some_and(|next| next.letter == COVERED));
-                if at + covers >= last || self.cells[at] == old(at) || self.cells[at].letter == COVERED {
+                if at == last || self.cells[at] == old(at) || self.cells[at].letter == COVERED {
                     continue;
                 }
                 let from = cursor.filter(|from| column - from <= GAP_MAX);
@@ -108,7 +108,7 @@ impl Grid {
                 for cell in &self.cells[start + from.unwrap_or(column)..=at] {
                     paint(&mut bytes, &mut pen, *cell, has_colour);
                 }
-                cursor = Some(column + 1 + covers);
+                cursor = Some(column + 1);
             }
         }
         if (pen.tone, pen.is_reversed) != (BLANK.tone, BLANK.is_reversed) {
@@ -211,15 +211,15 @@ mod tests {
     fn what_does_not_fit_is_left_out() {
         let mut grid = Grid::blank(5, 2);
         assert_eq!(put(&mut grid, 0, 0, "漢漢漢"), 4);
-        assert_eq!((put(&mut grid, 1, 3, "abc"), put(&mut grid, 2, 0, "abc")), (5, 0));
-        assert_eq!([grid.row(0), grid.row(1)], ["漢漢", "   ab"]);
+        assert_eq!((put(&mut grid, 1, 2, "abc"), put(&mut grid, 2, 0, "abc")), (4, 0));
+        assert_eq!([grid.row(0), grid.row(1)], ["漢漢", "  ab"]);
         grid.reverse(9, 0, 99);
         grid.reverse(0, 0, 99);
         assert_eq!(Grid::blank(0, 0).difference(None, true), b"");
         assert_eq!(Grid::blank(u16::MAX, u16::MAX).cells.len(), usize::from(COLUMNS_MAX) * usize::from(ROWS_MAX));
     }
 
-    /// Seen to fail without the rule about covered cells, and with a gap that reaches over the row.
+    /// Seen to fail without the rule about covered cells, and with a cursor that is kept over the rows.
     #[test]
     fn the_difference_makes_the_screen_what_it_should_be_whatever_it_was() {
         let words = ["", "a", "load 1.5", "漢字 x", "▁▂█", "  ", "wait: 3 min ago"];
@@ -240,10 +240,16 @@ mod tests {
                 next.reverse(pick(6), pick(12), 12 + pick(12));
                 apply(&mut screen, &next.difference(before.as_ref(), true));
                 let last = next.cells.len() - 1;
-                assert_eq!(screen.cells[..last], next.cells[..last], "seed {seed} step {step}");
+                assert_eq!(shown(&screen)[..last], shown(&next)[..last], "seed {seed} step {step}");
                 before = Some(next);
             }
         }
+    }
+
+    /// A wide letter has one tone: that of its first half.
+    fn shown(grid: &Grid) -> Vec<Cell> {
+        let cells = grid.cells.iter();
+        cells.map(|cell| if cell.letter == COVERED { Cell { letter: COVERED, ..BLANK } } else { *cell }).collect()
     }
 
     /// Frames are drawn on blank grids, so a letter is never put over half of another; here the row is wiped first.

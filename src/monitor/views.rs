@@ -132,7 +132,7 @@ fn breakers(facts: &Facts) -> Vec<Line> {
         let until = provider.until_at.map_or(String::new(), until);
         let is_closed = provider.breaker == "closed";
         let text = format!("{} {}{class}{until}", provider.name, provider.breaker);
-        line("breaker", text).brief().bad_if(!is_closed)
+        line("breaker", text).bad_if(!is_closed)
     };
     let mut lines: Vec<Line> = Vec::new();
     for found in live(facts).flat_map(|status| &status.providers).map(of_worker) {
@@ -177,7 +177,7 @@ fn last_turn(application: &Application) -> Option<Line> {
     let error = turn.error.as_ref().map_or(String::new(), |error| format!(" error={error}"));
     let (id, status, session) = (&turn.request_id, &turn.status, &turn.session_id);
     let text = format!("request_id={id} path={path} status={status} session={session}{error}");
-    Some(line("last_turn", text).brief().warning_if(turn.error.is_some()))
+    Some(line("last_turn", text).warning_if(turn.error.is_some()))
 }
 
 fn problems(facts: &Facts) -> Vec<Line> {
@@ -221,7 +221,7 @@ fn channel(worker: &Worker, now: Wall) -> Vec<Line> {
         "commits={} bytes={} flush_p99={} ms errors={}",
         journal.commits, journal.bytes, journal.flush_p99_ms, journal.errors
     );
-    let mut lines = vec![first.vital(), line("links", links).brief(), line("worker", running)];
+    let mut lines = vec![first.vital(), line("links", links), line("worker", running)];
     lines.push(line("journal", commits).bad_if(journal.errors > 0));
     if !status.ready && !is_stale {
         lines.push(line("not_ready", status.reasons.join(", ")).tone(Tone::Bad));

@@ -25,7 +25,7 @@ pub fn process(facts: &Facts) -> Section {
     let (read, written) = process.io.map_or((None, None), |(read, written)| (Some(bytes(read)), Some(bytes(written))));
     let io = format!("read={} write={}", known(read), known(written));
     let lines = vec![
-        line("pid", process.pid.to_string()).brief(),
+        line("pid", process.pid.to_string()),
         line("command", &process.command),
         line("cpu", percent(process.cpu_percent)).vital().graph(Graph::Cpu),
         line("rss", known(process.resident.map(bytes))).vital().graph(Graph::Resident).joined(),
@@ -55,7 +55,7 @@ pub fn host(facts: &Facts) -> Section {
         line("swap", text)
     });
     let mut lines = vec![
-        line("loadavg", known(host.load.clone())).brief(),
+        line("loadavg", known(host.load.clone())),
         line("cores", known(host.cores)).joined(),
         line("host_cpu", percent(host.cpu_percent)).brief().graph(Graph::HostCpu),
         memory.unwrap_or_else(|| line("memory", "n/a")),
@@ -109,7 +109,7 @@ pub fn storage(facts: &Facts) -> Section {
     let lines = vec![
         line("data_dir", storage.data.display().to_string()),
         line("workspace", storage.workspace.display().to_string()),
-        line("dir_size", sizes).brief(),
+        line("dir_size", sizes),
         disk.unwrap_or_else(|| line("filesystem", "n/a")),
         line("journals", storage.journal.map_or("none".to_owned(), bytes)),
     ];

@@ -12,6 +12,8 @@ pub mod http_wire;
 pub mod retry_after;
 /// Which certificates are trusted.
 pub mod roots;
+/// What is asked of the kernel for a connection.
+pub mod socket_options;
 /// A websocket, over the one crate for it.
 pub mod websocket;
 /// The server's end of one.

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, select};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tungstenite::client::client_with_config;
@@ -27,6 +26,7 @@ use tungstenite::{HandshakeError, Message};
 
 use crate::base::clock::{Clock, Mono};
 use crate::net::roots;
+use crate::net::socket_options::options;
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn;
 
@@ -45,13 +45,6 @@ const SLICE: Duration = Duration::from_millis(250);
 
 /// How long a write that stands still may go on once we are stopping.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-
-/// The kernel gives a connection up whose bytes are not confirmed for so long, in milliseconds.
-const UNCONFIRMED_MILLIS: u32 = 30_000;
-/// Keep-alive of the kernel: the first probe, the pause between probes, and how many.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
-const PROBE_EVERY: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
 
 /// What is meant by a close without a code (RFC 6455, 7.1.5).
 const NO_CODE: u16 = 1005;
@@ -215,17 +208,6 @@ fn tls_config() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     versions.expect("the provider has the usual versions").with_root_certificates(trusted).with_no_client_auth()
-}
-
-pub(super) fn options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MILLIS)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
-    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, PROBES)?;
-    Ok(())
 }
 
 /// A socket that is waited for until a time; then everything that would have to wait says so.

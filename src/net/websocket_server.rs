@@ -11,7 +11,8 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::Role;
 
 use crate::base::clock::Clock;
-use crate::net::websocket::{Sliced, WebSocket, WebSocketError, Wire, limits, options};
+use crate::net::socket_options::options;
+use crate::net::websocket::{Sliced, WebSocket, WebSocketError, Wire, limits};
 
 /// Longest request of a handshake, in bytes.
 const REQUEST_BYTES_MAX: usize = 8192;

@@ -16,7 +16,7 @@ use crate::base::id::ChannelId;
 use crate::observe::condition::{Condition, Grounds};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
-use crate::observe::status::{Beat, ProviderStatus, Queue, Status, Tokens};
+use crate::observe::status::{Beat, ChannelStatus, Queue, Status};
 use crate::sys::heartbeat::Pulse;
 
 /// A queue that somebody may look at.
@@ -57,8 +57,8 @@ struct State {
     phase: Option<&'static str>,
     free_bytes: Option<u64>,
     is_clock_off: bool,
-    providers: Vec<ProviderStatus>,
-    tokens: Tokens,
+    /// Names of providers that are left alone.
+    closed_providers: Vec<String>,
 }
 
 /// Shared by all threads of a worker.
@@ -106,11 +106,6 @@ impl Board {
         self.wake();
     }
 
-    /// Whether it does not work.
-    pub fn phase(&self) -> Option<&'static str> {
-        self.state().phase
-    }
-
     /// The threads and queues of a channel.
     pub fn watch(&self, channel: ChannelId, pulses: Vec<Pulse>, gauges: Vec<Gauge>) {
         if let Some(known) = self.state().channels.get_mut(&channel) {
@@ -139,10 +134,20 @@ impl Board {
         }
     }
 
-    /// What was found out about the providers.
-    pub fn set_providers(&self, providers: Vec<ProviderStatus>, tokens: Tokens) {
+    /// The providers that are left alone now. Whether they are others than before.
+    pub fn set_closed_providers(&self, names: Vec<String>) -> bool {
         let mut state = self.state();
-        (state.providers, state.tokens) = (providers, tokens);
+        let is_news = state.closed_providers != names;
+        state.closed_providers = names;
+        is_news
+    }
+
+    /// Says in the documents what is impaired now.
+    pub fn degrade(&self, documents: &mut [(ChannelId, Status)]) {
+        let state = self.state();
+        for (id, status) in documents {
+            status.degraded = state.channels.get(id).map_or(Vec::new(), |known| degraded(&state, known));
+        }
     }
 
     /// The threads that should have shown that they live.
@@ -153,14 +158,21 @@ impl Board {
         overdue.map(|pulse| pulse.name().to_owned()).collect()
     }
 
-    /// The documents of all channels, as far as they are known here.
-    pub fn statuses(&self) -> Vec<Status> {
-        let is_live = self.overdue().is_empty();
-        let state = self.state();
-        state.channels.values().map(|known| self.status(&state, known, is_live)).collect()
+    /// The documents that are ours, without what is counted.
+    pub fn documents(&self) -> Vec<(ChannelId, Status)> {
+        self.all().into_iter().filter_map(|(id, status, is_ours)| is_ours.then_some((id, status))).collect()
     }
 
-    fn status(&self, state: &State, known: &Channel, is_live: bool) -> Status {
+    /// The documents of all channels of the process, without what is counted, and whether they are ours.
+    pub fn all(&self) -> Vec<(ChannelId, Status, bool)> {
+        let is_live = self.overdue().is_empty();
+        let state = self.state();
+        let document =
+            |(id, known): (&ChannelId, &Channel)| (*id, self.status(&state, *id, known, is_live), known.is_ours);
+        state.channels.iter().map(document).collect()
+    }
+
+    fn status(&self, state: &State, id: ChannelId, known: &Channel, is_live: bool) -> Status {
         let now = self.clock.mono();
         let beat = |pulse: &Pulse| {
             let seen = pulse.look(now);
@@ -180,12 +192,10 @@ impl Board {
             at: self.clock.wall().0,
             ready: reasons.is_empty(),
             reasons,
-            degraded: degraded(state),
-            channel: known.condition.status(),
+            degraded: degraded(state, known),
+            channel: ChannelStatus { id: id.name().to_owned(), ..ChannelStatus::default() },
             threads: known.pulses.iter().chain(&state.pulses).map(beat).collect(),
             queues: known.gauges.iter().map(gauge).collect(),
-            providers: state.providers.clone(),
-            tokens: state.tokens.clone(),
             ..Status::default()
         }
     }
@@ -212,9 +222,9 @@ impl Board {
             Note::Polled { channel, .. } | Note::LinkAlive { channel } | Note::LinkDown { channel } => channel,
             _ => return,
         };
-        let (now, wall) = (self.clock.mono(), self.clock.wall());
+        let now = self.clock.mono();
         let mut state = self.state();
-        if state.channels.get_mut(&channel).is_some_and(|known| known.condition.on_note(note, now, wall)) {
+        if state.channels.get_mut(&channel).is_some_and(|known| known.condition.on_note(note, now)) {
             drop(state);
             self.wake();
         }
@@ -230,12 +240,11 @@ impl Board {
 }
 
 /// What is impaired and does not keep messages from being answered or refused with a sentence: restarting would not help.
-fn degraded(state: &State) -> Vec<String> {
-    let open = state.providers.iter().filter(|provider| provider.breaker != "closed");
-    let mut degraded: Vec<String> = open.map(|provider| format!("provider_open:{}", provider.name)).collect();
-    degraded.extend(state.is_clock_off.then(|| "clock".to_owned()));
-    degraded.extend(state.phase.filter(|phase| *phase == "crash_loop").map(str::to_owned));
-    degraded
+fn degraded(state: &State, known: &Channel) -> Vec<String> {
+    let providers = state.closed_providers.iter().map(|name| ["provider_open:", name].concat());
+    let clock = state.is_clock_off.then(|| "clock".to_owned());
+    let crash_loop = known.condition.is_parked_by("crash_loop").then(|| "crash_loop".to_owned());
+    providers.chain(clock).chain(crash_loop).collect()
 }
 
 fn millis(time: Duration) -> u64 {
@@ -259,6 +268,10 @@ impl Log for Noticed {
     fn note(&self, note: Note<'_>) {
         self.inner.note(note);
         self.board.on_note(note);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.inner.dropped()
     }
 
     fn flush(&self, patience: Duration) {

@@ -3,6 +3,9 @@
 
 use std::fmt::Write;
 
+use crate::observe::event::{FIELD_BYTES_MAX, LINE_BYTES_MAX};
+use crate::observe::repeats;
+
 /// An event as a reader of logs sees it.
 #[derive(Debug)]
 pub struct Entry {
@@ -167,6 +170,33 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "channel_pairing", level: "warn", meaning: "Who may write to the bot was changed by pairing, or somebody tried a wrong code.", fields: &[
         CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
     ] },
+    Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
+        ("threads", "which ones, as in docs/architecture.md"),
+    ] },
+];
+
+/// Fields of other schemas that say the same, for who collects logs of many programs: ours, ECS, OpenTelemetry. The names of the
+/// latter for models are not final there; ours stay.
+#[rustfmt::skip]
+pub const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("timestamp", "@timestamp", "Timestamp"),
+    ("level", "log.level", "SeverityText"),
+    ("event", "event.action", "EventName"),
+    ("request_id", "trace.id, transaction.id", "TraceId, as an attribute"),
+    ("session_id", "labels.session_id", "gen_ai.conversation.id"),
+    ("status", "event.outcome (`ok` is `success`, `error` is `failure`)", "otel.status_code"),
+    ("error", "error.type", "error.type"),
+    ("error_detail", "error.message", "exception.message"),
+    ("latency_ms", "event.duration, in nanoseconds", "gen_ai.client.operation.duration, in seconds"),
+    ("provider", "service.target.name", "gen_ai.provider.name"),
+    ("model", "labels.model", "gen_ai.request.model"),
+    ("gen_ai.response.model", "labels.response_model", "gen_ai.response.model"),
+    ("gen_ai.usage.input_tokens", "labels.input_tokens", "gen_ai.usage.input_tokens"),
+    ("gen_ai.usage.output_tokens", "labels.output_tokens", "gen_ai.usage.output_tokens"),
+    ("upstream_request_id", "http.request.id", "gen_ai.response.id"),
+    ("tool_name", "labels.tool_name", "gen_ai.tool.name"),
+    ("target", "log.logger", "InstrumentationScope"),
+    ("message", "message", "Body"),
 ];
 
 /// `docs/logs.md`.
@@ -177,9 +207,31 @@ pub fn markdown() -> String {
                     ## In every line\n\n| field | meaning |\n|---|---|\n"
         .to_owned();
     push_fields(&mut text, EVERYWHERE);
+    let _ = writeln!(
+        text,
+        "| `suppressed` | left out before this one because they said the same; missing if none |\n\n\
+         ## How many lines\n\n\
+         A worker writes the same trouble once in {} s: the same event of the same class, whatever its numbers. The next line of it says in \
+         `suppressed` how many were left out; if none comes, `log_suppressed` does. All lines together are {} in a second at most, and \
+         `log_dropped` counts the others. Lines of turns and `fatal` are always written. No field is longer than {} bytes, \
+         and no line longer than {}. Commands write every line.\n\n\
+         A busy worker writes about 500 bytes a turn. For journald 64 MB are plenty: `SystemMaxUse=64M` in `/etc/systemd/journald.conf`. For \
+         Compose: `max-size: 10m` and `max-file: 5` of the `json-file` driver.\n\n\
+         ```bash\n\
+         journalctl -u rusty-pinch-telegram -o cat | jq -c 'select(.level != \"info\")'\n\
+         ```",
+        repeats::EVERY.as_secs(),
+        repeats::LINES_PER_SECOND,
+        FIELD_BYTES_MAX,
+        LINE_BYTES_MAX,
+    );
     for Entry { event, level, meaning, fields } in EVENTS {
         let _ = write!(text, "\n## {event}\n\n{meaning} Level: `{level}`.\n\n| field | meaning |\n|---|---|\n");
         push_fields(&mut text, fields);
+    }
+    text.push_str("\n## In other schemas\n\n| field | ECS | OpenTelemetry |\n|---|---|---|\n");
+    for (ours, ecs, open_telemetry) in ELSEWHERE {
+        let _ = writeln!(text, "| `{ours}` | {ecs} | {open_telemetry} |");
     }
     text
 }
@@ -260,6 +312,7 @@ mod tests {
             Event::LogSuppressed { of: text(), class: text(), lines: 1 },
             Event::Log { target: text(), message: text() },
             Event::ChannelPairing { channel, sender_id: text(), status: "x" },
+            Event::ThreadsOverdue { threads: vec![text()] },
         ]
     }
 
@@ -300,6 +353,7 @@ mod tests {
             Event::LogSuppressed { .. } => 32,
             Event::Log { .. } => 33,
             Event::ChannelPairing { .. } => 34,
+            Event::ThreadsOverdue { .. } => 35,
         }
     }
 
@@ -317,5 +371,7 @@ mod tests {
             assert_eq!(told, found, "{}", entry.event);
             assert!(entry.meaning.ends_with('.'), "{}", entry.event);
         }
+        let fields = || EVERYWHERE.iter().chain(EVENTS.iter().flat_map(|entry| entry.fields)).map(|(name, _)| *name);
+        assert!(ELSEWHERE.iter().all(|(ours, ..)| fields().any(|name| name == *ours)));
     }
 }

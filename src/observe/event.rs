@@ -264,13 +264,18 @@ pub enum Event {
     Log { target: String, message: String },
     /// Somebody was paired, tried to be, or is not any more.
     ChannelPairing { channel: ChannelId, sender_id: String, status: &'static str },
+    /// These threads have not shown for too long that they live; a watchdog ends the process if that lasts.
+    ThreadsOverdue { threads: Vec<String> },
 }
 
 impl Event {
     /// How serious it is.
     pub fn level(&self) -> Level {
         match self {
-            Event::Fatal { .. } | Event::JournalDamage { .. } | Event::ChannelParked { .. } => Level::Error,
+            Event::ThreadsOverdue { .. }
+            | Event::Fatal { .. }
+            | Event::JournalDamage { .. }
+            | Event::ChannelParked { .. } => Level::Error,
             Event::ChannelPollError { .. }
             | Event::ChannelConnectError { .. }
             | Event::ChannelReadError { .. }

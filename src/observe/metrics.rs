@@ -168,6 +168,8 @@ pub const CHANNEL_CLASSES: &[&str] = &[
     "disk_full",
     "disk_readonly",
     "storage",
+    "pending_grows",
+    "crash_loop",
     OTHER,
 ];
 

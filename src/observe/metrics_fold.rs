@@ -18,10 +18,8 @@ impl Registry {
     pub fn on_event(&mut self, at: Wall, event: &Event) {
         match event {
             Event::Turn(record) => self.turn(record, at),
-            Event::ChannelConnected { channel, .. } => {
-                self.alive(*channel, at);
-                self.mended(*channel);
-            }
+            Event::ChannelConnected { channel, .. } => self.alive(*channel, at),
+            Event::ChannelState { channel, state: "offline" } => self.set(Id::Up, &[channel.name()], 0),
             Event::ChannelPollError { channel, error, .. } => {
                 self.failed(*channel, "poll", "channel_poll_error", error, at)
             }
@@ -89,7 +87,6 @@ impl Registry {
         match note {
             Note::Polled { channel, waiting } => {
                 self.alive(channel, at);
-                self.mended(channel);
                 if let Some(waiting) = waiting {
                     self.set(Id::Waiting, &[channel.name()], waiting);
                     self.of_channel(channel).waiting = Some(waiting);
@@ -161,12 +158,6 @@ impl Registry {
         if was_up && !is_up {
             self.add(Id::Reconnects, &name, 1);
         }
-    }
-
-    /// What kept it from asking is over; that nobody may write is not.
-    fn mended(&mut self, channel: ChannelId) {
-        let of_channel = self.of_channel(channel);
-        of_channel.parked = of_channel.parked.take().filter(|reason| reason == "allowlist_empty");
     }
 
     fn failed(&mut self, channel: ChannelId, class: &str, event: &str, error: &str, at: Wall) {

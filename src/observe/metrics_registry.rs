@@ -116,7 +116,10 @@ impl Registry {
             problems: VecDeque::new(),
             standing: Vec::new(),
         };
-        for metric in METRICS.iter().filter(|metric| metric.is_eager) {
+        // Should there be too many providers, everything else is there.
+        let of_providers = |metric: &&Metric| metric.labels.iter().any(|(_, words)| *words == Words::Provider);
+        let (last, first): (Vec<_>, Vec<_>) = METRICS.iter().filter(|metric| metric.is_eager).partition(of_providers);
+        for metric in first.into_iter().chain(last) {
             registry.begin(metric, [0; LABELS_MAX], 0);
         }
         registry.set(Id::Build, &[env!("CARGO_PKG_VERSION")], 1);

@@ -16,8 +16,9 @@ use crate::net::backoff::{Made, Next, Policy, TIME_MIN, TURN_ATTEMPTS_MAX};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::provider::breaker::Pass;
-use crate::provider::chain::{Link, PROVIDERS_MAX};
+use crate::provider::chain::Link;
 use crate::provider::class::{Again, Class};
+use crate::provider::effort::Effort;
 use crate::provider::pool::Pool;
 use crate::provider::spending::Refusal;
 use crate::provider::spending_file::{Asker, Spending};
@@ -30,39 +31,6 @@ const SLICE: Duration = Duration::from_millis(100);
 
 /// A provider that wants to be left alone no longer than this is waited for.
 const NAMED_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// Counted over all calls of a turn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effort {
-    /// Attempts made.
-    pub attempts: u32,
-    /// Milliseconds in calls and the waits between them.
-    pub latency_ms: u64,
-    /// Milliseconds in calls alone.
-    pub provider_ms: u64,
-    /// The model of the last answer, as the other side names it.
-    pub response_model: Option<String>,
-    /// The other side's name of the last answer.
-    pub upstream_id: Option<String>,
-    /// Tokens of all prompts that were counted.
-    pub input_tokens: Option<u64>,
-    /// Tokens of all answers that were counted.
-    pub output_tokens: Option<u64>,
-    /// Name and model of the provider that answered the last question, or failed last.
-    pub by: Option<(String, String)>,
-    /// The first provider, if that was another one.
-    pub fallback_from: Option<String>,
-    /// Places in the chain of those who were asked, at most [`PROVIDERS_MAX`].
-    asked: Vec<usize>,
-    /// The failure that came last.
-    failed: Option<Class>,
-}
-
-impl Effort {
-    fn may_ask(&self, at: usize) -> bool {
-        self.asked.len() < PROVIDERS_MAX || self.asked.contains(&at)
-    }
-}
 
 /// What ends the attempts of a question early.
 #[derive(Clone, Copy)]
@@ -171,9 +139,7 @@ impl Caller {
         let outcome = self.walk(prompt, Bounds { deadline, cancel }, effort);
         effort.latency_ms += u64::try_from(start.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
         if let Ok(completion) = &outcome {
-            add(&mut effort.input_tokens, completion.input_tokens);
-            add(&mut effort.output_tokens, completion.output_tokens);
-            (effort.response_model, effort.upstream_id) = (completion.model.clone(), completion.id.clone());
+            effort.add(completion);
         }
         outcome
     }
@@ -316,12 +282,12 @@ impl Caller {
         let mut attempt = Attempt { deadline, cancel, spare, may_wait, deltas: &mut |_| () };
         let begun = self.clock.mono();
         let outcome = link.provider.complete(prompt, &mut attempt);
-        effort.provider_ms += u64::try_from(begun.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
+        let took = begun.until(self.clock.mono());
+        effort.provider_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let is_unasked = |error: &ProviderError| error.unasked || error.class == Class::NotConfigured;
         let counted = !outcome.as_ref().is_err_and(is_unasked);
         if counted {
             let class = outcome.as_ref().map_or_else(|error| error.class.name(), |_| "ok");
-            let took = begun.until(self.clock.mono());
             self.log.note(Note::Asked { provider: &self.links[at].name, class, took });
         }
         let link = &self.links[at];
@@ -403,10 +369,4 @@ impl Caller {
 
 fn stopped() -> ProviderError {
     ProviderError::new(Class::Cancelled, "stopped between two attempts")
-}
-
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *sum = Some(sum.unwrap_or(0) + more);
-    }
 }

@@ -40,6 +40,8 @@ pub mod codex_home;
 pub mod cost;
 /// The table of classes in docs/providers.md.
 pub mod document;
+/// What the questions of a turn took.
+pub mod effort;
 /// What is known of a provider from one process to the next.
 pub mod kept;
 /// An echo.
@@ -50,7 +52,7 @@ pub mod metered;
 pub mod openai;
 /// What a chat completions server answers.
 pub mod openai_answer;
-/// What is told of those who may be asked.
+/// What a person may see of the providers.
 pub mod overview;
 /// The accounts of Codex that all workers share.
 pub mod pool;

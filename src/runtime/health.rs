@@ -13,15 +13,20 @@ use crate::base::clock::{Clock, Mono};
 use crate::base::id::ChannelId;
 use crate::observe::board::Board;
 use crate::observe::event::{Event, Log};
+use crate::observe::metrics_log::Metrics;
 use crate::observe::status::{Status, WRITTEN_EVERY};
 use crate::observe::status_file;
 use crate::sys::files;
 use crate::sys::heartbeat::{self, Heart};
+use crate::sys::notify::Notifier;
 use crate::sys::stop::{self, Stop, Stopper};
 use crate::sys::thread::{Exit, spawn};
 
 /// How long a round may take, its wait included.
 const ROUND_MAX: Duration = Duration::from_secs(40);
+
+/// How often an overdue thread is looked at, because the service manager waits for word of it.
+const OVERDUE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long its end is waited for: it may be waiting for the disk.
 const END_PATIENCE: Duration = Duration::from_millis(500);
@@ -30,6 +35,10 @@ const END_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Health {
     /// What is known.
     pub board: Arc<Board>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The service manager, if it wants to be told.
+    pub notifier: Option<Arc<Notifier>>,
     /// Told on it: something changed.
     pub woken: Receiver<()>,
     /// Folder of the documents.
@@ -73,15 +82,15 @@ impl Health {
         self.board.watch_one(pulse);
         let (board, run) = (Arc::clone(&self.board), self.run.clone());
         spawn("health", exits, move || {
-            Shown { health: self, heart, due: Mono(0), last: Vec::new(), has_failed: false }.show(&stop);
+            Shown::new(self, heart).show(&stop);
             Ok(())
         })?;
         Ok(Running { stopper, ended, board, run })
     }
 }
 
-/// Of a document, what is worth telling at once: the channel, whether it is ready, why not, what is impaired.
-type Essence = Vec<(String, Vec<String>, Vec<String>)>;
+/// Of a document, what is worth telling at once: the channel, why it is not ready, what is impaired.
+type Essence = Vec<(ChannelId, Vec<String>, Vec<String>)>;
 
 /// The thread's state.
 struct Shown {
@@ -89,19 +98,30 @@ struct Shown {
     heart: Heart,
     /// When the documents are written next, if nothing changes.
     due: Mono,
-    /// What they say.
+    /// When the service manager is told next that every thread lives.
+    alive_due: Mono,
+    /// What the documents say.
     last: Essence,
-    /// That they cannot be written was said.
+    /// The threads that were said to be overdue.
+    overdue: Vec<String>,
+    /// That the documents cannot be written was said.
     has_failed: bool,
 }
 
 impl Shown {
+    fn new(health: Health, heart: Heart) -> Shown {
+        let (due, last, overdue) = (Mono(0), Vec::new(), Vec::new());
+        Shown { health, heart, due, alive_due: Mono(0), last, overdue, has_failed: false }
+    }
+
     fn show(mut self, stop: &Stop) {
         loop {
             self.heart.within(ROUND_MAX);
             self.look();
+            self.tell_manager();
             self.write();
-            let wait = self.health.clock.mono().until(self.due);
+            let next = self.due.min(self.alive_due);
+            let wait = self.health.clock.mono().until(next);
             select! {
                 recv(stop.receiver()) -> _ => return,
                 recv(self.health.woken) -> _ => {}
@@ -118,21 +138,54 @@ impl Shown {
         board.set_disk(&writable, files::free_bytes(data).ok(), !clock.is_trusted());
     }
 
+    /// That every thread lives, which is said only if it is true.
+    fn tell_manager(&mut self) {
+        let Health { board, clock, log, notifier, .. } = &self.health;
+        let overdue = board.overdue();
+        if overdue != self.overdue {
+            if !overdue.is_empty() {
+                log.emit(clock.wall(), &Event::ThreadsOverdue { threads: overdue.clone() });
+            }
+            self.overdue = overdue;
+        }
+        let now = clock.mono();
+        let watchdog = notifier.as_ref().and_then(|notifier| Some((notifier, notifier.alive_every()?)));
+        let Some((notifier, every)) = watchdog else {
+            self.alive_due = now.after(WRITTEN_EVERY);
+            return;
+        };
+        if now < self.alive_due {
+            return;
+        }
+        if self.overdue.is_empty() {
+            notifier.alive();
+            self.alive_due = now.after(every);
+        } else {
+            // Whoever comes back is told of at once.
+            self.alive_due = now.after(every.min(OVERDUE_LOOK_EVERY));
+        }
+    }
+
     fn write(&mut self) {
-        let Health { board, run, clock, log, .. } = &self.health;
-        let owned = board.owned();
-        let mut statuses = board.statuses();
-        statuses.retain(|status| owned.iter().any(|channel| channel.name() == status.channel.id));
-        let essence = |status: &Status| (status.channel.id.clone(), status.reasons.clone(), status.degraded.clone());
-        let new: Essence = statuses.iter().map(essence).collect();
+        let Health { board, metrics, run, clock, log, notifier, .. } = &self.health;
+        let mut documents = board.documents();
+        documents.iter_mut().for_each(|(id, status)| metrics.fill(*id, status));
+        let closed = documents.first().map_or(Vec::new(), |(_, status)| closed_providers(status));
+        if board.set_closed_providers(closed) {
+            board.degrade(&mut documents);
+        }
+        let essence = |(id, status): &(ChannelId, Status)| (*id, status.reasons.clone(), status.degraded.clone());
+        let new: Essence = documents.iter().map(essence).collect();
         let now = clock.mono();
         if now < self.due && new == self.last {
             return;
         }
         self.due = now.after(WRITTEN_EVERY);
+        if new != self.last {
+            notifier.iter().for_each(|notifier| notifier.status(&sentence(&new)));
+        }
         self.last = new;
-        let written = owned.iter().zip(&statuses).try_for_each(|(id, status)| status_file::write(run, *id, status));
-        match written {
+        match documents.iter().try_for_each(|(id, status)| status_file::write(run, *id, status)) {
             Ok(()) => self.has_failed = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.has_failed, true) {
@@ -142,4 +195,19 @@ impl Shown {
             }
         }
     }
+}
+
+fn closed_providers(status: &Status) -> Vec<String> {
+    let closed = status.providers.iter().filter(|provider| provider.breaker != "closed");
+    closed.map(|provider| provider.name.clone()).collect()
+}
+
+/// For `systemctl status`.
+fn sentence(essence: &Essence) -> String {
+    let of_channel = |(id, reasons, degraded): &(ChannelId, Vec<String>, Vec<String>)| {
+        let how = if reasons.is_empty() { "ready".to_owned() } else { format!("not ready: {}", reasons.join(", ")) };
+        let impaired = if degraded.is_empty() { String::new() } else { format!(" ({})", degraded.join(", ")) };
+        format!("{}: {how}{impaired}", id.name())
+    };
+    essence.iter().map(of_channel).collect::<Vec<String>>().join("; ")
 }

@@ -55,8 +55,8 @@ pub struct Supervised {
     pub reload: Sender<()>,
     /// How long a stop may take.
     pub drain: Duration,
-    /// Done once, when the order to stop is given.
-    pub on_stop: Box<dyn FnOnce() + Send>,
+    /// Done once, when the order to stop is given; with whether somebody wanted it.
+    pub on_stop: Box<dyn FnOnce(bool) + Send>,
 }
 
 /// Waits until every thread has ended, or for as long as a stop may take.
@@ -113,7 +113,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
             stop_begun = Some(clock.mono());
             drop(stopper);
             poll.cancel();
-            on_stop();
+            on_stop(was_told);
         }
     }
     drop(order);

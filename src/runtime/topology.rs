@@ -200,18 +200,12 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers + 1).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));
     let mut pulses = Pulses { seen: Vec::new(), clock: Arc::clone(&clock) };
-    let mut gauges = vec![
-        gauge("inbox", &inbox_out),
-        gauge("appends", &appends_out),
-        gauge("deliveries", &deliveries_out),
-        gauge("jobs", &jobs_out),
-    ];
-    gauges.extend(outboxes_out.iter().map(|outbox| gauge("outbox", outbox)));
+    let (gauged, replies) = (gauge("inbox", &inbox_out), outboxes_out.iter().map(|outbox| gauge("outbox", outbox)));
+    let mut gauges = vec![gauged, gauge("appends", &appends_out), gauge("deliveries", &deliveries_out)];
+    gauges.extend([gauge("jobs", &jobs_out)].into_iter().chain(replies));
 
-    for reopened in &left.reopened {
-        if let Some(outbound) = &reopened.reply {
-            push(&outboxes[sender_of(&outbound.chat, senders)], outbound.clone());
-        }
+    for outbound in left.reopened.iter().filter_map(|reopened| reopened.reply.as_ref()) {
+        push(&outboxes[sender_of(&outbound.chat, senders)], outbound.clone());
     }
     let heart = pulses.heart("writer");
     let writer_ends = WriterEnds { appends: appends_out, deliveries: deliveries_out, notices, outboxes, lanes, heart };

@@ -202,7 +202,6 @@ pub struct CommitLog {
     last_crc: u32,
     synced_seq: u64,
     reopenable: Option<Reopenable>,
-    dirty: bool,
     latched: bool,
     /// Bytes written since the last flush.
     unsynced_bytes: u64,
@@ -250,7 +249,6 @@ impl CommitLog {
             last_crc,
             synced_seq: seq,
             reopenable: None,
-            dirty: false,
             latched: false,
             unsynced_bytes: 0,
             flushed: None,
@@ -328,20 +326,17 @@ impl CommitLog {
         self.offset = frame.offset + bytes.len() as u64;
         self.last_crc = crc;
         self.unsynced_bytes += bytes.len() as u64;
-        self.dirty = true;
         self.reopenable = (bytes.len() <= RESEALED_BYTES_MAX).then_some(frame);
         Ok(())
     }
 
     /// Makes everything appended durable. Never tried again after an error: the kernel may have dropped the pages.
     pub fn sync(&mut self) -> Result<(), LogError> {
-        if !self.dirty {
+        if !self.is_dirty() {
             return Ok(());
         }
         self.guarded(|log| log.storage.sync(FILES[log.active]).map_err(LogError::Flush))?;
-        self.dirty = false;
-        let bytes = std::mem::take(&mut self.unsynced_bytes);
-        self.flushed = Some(self.flushed.unwrap_or(0) + bytes);
+        self.flushed = Some(self.flushed.unwrap_or(0) + std::mem::take(&mut self.unsynced_bytes));
         self.synced_seq = self.seq;
         self.reopenable = None;
         Ok(())
@@ -354,7 +349,7 @@ impl CommitLog {
 
     /// Whether something is in the page cache only.
     pub fn is_dirty(&self) -> bool {
-        self.dirty
+        self.unsynced_bytes > 0
     }
 
     /// Starts the other file with everything open, durably.

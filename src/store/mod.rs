@@ -10,6 +10,8 @@
 pub mod archive;
 /// The two recycled files of frames.
 pub mod commit_log;
+/// How long a worker rests that was started too often.
+pub mod crash_loop;
 /// Turns that were given up, as files, and the way back.
 pub mod dead;
 /// Storage over real files.

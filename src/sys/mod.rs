@@ -14,6 +14,8 @@ pub mod files;
 pub mod heartbeat;
 /// Memory, heat and power of the host.
 pub mod machine;
+/// What a service manager is told.
+pub mod notify;
 /// What becomes of a process with a bug.
 pub mod panic;
 /// Queues that must never be full.

@@ -17,6 +17,10 @@ const LIFE_MILLIS_MAX: u64 = 300;
 /// Chats of WA-15.
 const CHATS: u64 = 4;
 
+/// One worker of so many lives until nothing is open: a message that is under way in three ends is given up, for good reason,
+/// and a chat with 32 open ones is told to wait.
+const CALM_EVERY: u64 = 3;
+
 /// How long the soak is, and how much of it passes before the first look.
 const SOAK: Duration = Duration::from_secs(120);
 const WARM_UP: Duration = Duration::from_secs(30);
@@ -31,7 +35,7 @@ const GROWTH_FILES_MAX: u64 = 2;
 
 /// WA-15.
 pub fn kills(stage: &mut Stage) -> Outcome {
-    for _ in 0..KILLS {
+    for number in 1..=KILLS {
         let mut worker = stage.start(&[])?;
         let life = Duration::from_millis(20 + stage.rng.up_to(LIFE_MILLIS_MAX));
         for _ in 0..=stage.rng.up_to(2) {
@@ -39,6 +43,11 @@ pub fn kills(stage: &mut Stage) -> Outcome {
             stage.write(&chat)?;
         }
         stage.rest(life)?;
+        if number % CALM_EVERY == 0 {
+            stage.until(BACK, "an answer to all that is open", &mut |stage| {
+                judge(&stage.sent, stage.written).lost == 0
+            })?;
+        }
         worker.kill();
     }
     let worker = stage.start_linked()?;

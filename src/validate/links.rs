@@ -62,7 +62,7 @@ fn restart(stage: &mut Stage, worker: &Worker, time: u64) -> Result<Duration, St
     let links = usize::try_from(time).unwrap_or(0) + 1;
     let number = stage.write(ANNA)?;
     stage.wish(Wish::Stop)?;
-    stage.until(LINKED, "the loss of the link", &mut |_| worker.count(NOTICED) >= links)?;
+    stage.until(BACK, "the loss of the link", &mut |_| worker.count(NOTICED) >= links)?;
     stage.wish(Wish::Start)?;
     let took = stage.until(BACK, "the link after a restart", &mut |_| worker.count("\"channel_connected\"") > links)?;
     stage.answered(number)?;
@@ -78,7 +78,7 @@ fn legacy(stage: &mut Stage) -> Outcome {
     for links in 1..=RESTARTS_OF_A_WORKER {
         stage.wish(Wish::Stop)?;
         let known = usize::try_from(links).unwrap_or(0);
-        stage.until(LINKED, "the loss of the link", &mut |_| worker.count(NOTICED) >= known)?;
+        stage.until(BACK, "the loss of the link", &mut |_| worker.count(NOTICED) >= known)?;
         stage.write(ANNA)?;
         stage.wish(Wish::Start)?;
         stage.until(BACK, "the link to a bridge without v2", &mut |_| worker.count("\"channel_connected\"") > known)?;
@@ -153,18 +153,21 @@ pub fn stops(stage: &mut Stage) -> Outcome {
 pub fn parked(stage: &mut Stage) -> Outcome {
     let mut worker = stage.start_linked()?;
     let troubles = [
-        (Wish::LogOut, "\"reason\":\"logged_out\"", "link it again", "logged_out_told_ms"),
-        (Wish::Replace, "\"reason\":\"replaced\"", "end that one", "replaced_told_ms"),
+        (Wish::LogOut, "logged_out", "link it again", "logged_out_told_ms"),
+        (Wish::Replace, "replaced", "end that one", "replaced_told_ms"),
     ];
     for (round, (wish, reason, remedy, name)) in troubles.into_iter().enumerate() {
         stage.wish(wish)?;
         let tells = |line: &str| ["\"channel_parked\"", reason, remedy].iter().all(|part| line.contains(part));
         let took = stage.until(LINKED, "the operator is told", &mut |_| worker.said().lines().any(tells))?;
         stage.saw(name, millis(took));
+        let parked = (false, Some(reason.to_owned()));
+        stage.until(LINKED, "not ready", &mut |stage| stage.place.status().as_ref() == Some(&parked))?;
         stage.wish(Wish::Online)?;
         stage.until(BACK, "the worker goes on", &mut |_| worker.count("\"channel_resumed\"") > round)?;
         stage.linked(&mut worker, round + 2, BACK)?;
         stage.ask(ANNA)?;
+        stage.until(LINKED, "ready again", &mut |stage| stage.place.status() == Some((true, None)))?;
     }
     stage.stop(worker).map(drop)
 }

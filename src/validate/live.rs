@@ -41,7 +41,9 @@ pub fn run(means: &Means, place: &Place, wanted: &[usize], ask: Ask<'_>, tell: T
     let mut worker = place.start(&[])?;
     let linked = until(means, LINKED, &mut || worker.count("\"state\":\"online\"") > 0);
     let first = worker.sample();
-    tell(0, evidence(means, 0, verdict(linked), &mut worker, String::new()));
+    if wanted.contains(&0) {
+        tell(0, evidence(means, 0, verdict(linked), &mut worker, String::new()));
+    }
     let is_asked = |at: &usize| wanted.contains(at) && !CHECKS[*at].person.is_empty();
     for at in (0..CHECKS.len()).filter(is_asked) {
         let check = &CHECKS[at];

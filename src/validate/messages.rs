@@ -55,11 +55,13 @@ pub fn denied(stage: &mut Stage) -> Outcome {
         stage.write(STRANGER)?;
     }
     stage.ask(ANNA)?;
+    let strangers = stage.sent.iter().filter(|sent| sent.to == STRANGER).count();
+    stage.saw("answers_to_strangers", strangers as u64);
+    ensure(strangers == 0 && stage.sent.len() == 1, "somebody else was answered")?;
     let told = |line: &str| line.contains("\"channel_denied\"") && line.contains(STRANGER);
     stage.until(ANSWERED, "the operator is told", &mut |_| worker.said().lines().any(told))?;
     stage.stop(worker)?;
-    stage.saw("answers_to_strangers", stage.sent.iter().filter(|sent| sent.to == STRANGER).count() as u64);
-    ensure(stage.sent.len() == 1 && stage.sent[0].to == ANNA, "somebody else was answered")
+    ensure(stage.sent.len() == 1, "somebody else was answered at the end")
 }
 
 /// WA-05.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::base::clock::{Clock, Mono};
+use crate::observe::status_file;
 use crate::sys::child::{End, Program};
 use crate::sys::companion::{Companion, Sample};
 use crate::sys::files;
@@ -85,6 +86,12 @@ impl Place {
     /// Where workers say what they say.
     pub fn log(&self) -> PathBuf {
         self.path("worker.log")
+    }
+
+    /// What the worker leaves of itself: whether it is ready, and what parks its channel.
+    pub fn status(&self) -> Option<(bool, Option<String>)> {
+        let status = status_file::read(&self.path("run"), &self.path("data")).pop()?;
+        Some((status.ready, status.channel.parked))
     }
 
     /// Starts a worker.

@@ -89,7 +89,7 @@ impl Case {
 }
 
 fn checked() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| matches!(key.fate, Fate::Heeded | Fate::Later))
+    KEYS.iter().filter(|key| key.fate == Fate::Heeded)
 }
 
 /// Values that fit no key of this kind.

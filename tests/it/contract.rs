@@ -36,7 +36,6 @@ pub enum Decision {
     Stays,
     Changed(&'static str),
     Gone(&'static str),
-    Later(&'static str),
 }
 
 pub enum Proof {
@@ -49,7 +48,7 @@ impl Row {
     fn reason(&self) -> Option<&'static str> {
         match self.decision {
             Decision::Stays => None,
-            Decision::Changed(reason) | Decision::Gone(reason) | Decision::Later(reason) => Some(reason),
+            Decision::Changed(reason) | Decision::Gone(reason) => Some(reason),
         }
     }
 }

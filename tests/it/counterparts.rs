@@ -1,5 +1,5 @@
 //! The product's turns with programs that other people wrote: the real codex program against a fake Responses API, and
-//! LiteLLM's OpenAI-compatible proxy in front of our fake provider. And our WhatsApp bridge, which stands on a library
+//! LiteLLM's OpenAI-compatible proxy in front of our fake provider. And Prometheus' promtool (`promtool`), and our WhatsApp bridge, which stands on a library
 //! of other people, with its own tests.
 //!
 //! `tests/tools/counterparts.sh` installs all under `target/counterparts`; `RP_COUNTERPARTS` names another folder. A
@@ -22,6 +22,8 @@ use rusty_pinch::base::clock::Clock;
 use rusty_pinch::sys::system_clock::SystemClock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+mod promtool;
 
 use crate::support::cases::Random;
 use crate::support::fake_http::Shape;
@@ -773,6 +775,21 @@ fn the_whatsapp_bridge_passes_its_own_tests() {
     let failed: Vec<&str> = said.split("\n# Subtest: ").filter(|part| part.contains("\nnot ok")).collect();
     assert!(ended && status.success(), "{}", if failed.is_empty() { said.as_str() } else { failed[0] });
     assert!(said.contains("\n# skipped 0\n"), "a test of the bridge was left out");
+}
+
+/// The gate of level `bridge`: real worker, real bridge, WhatsApp's side scripted. Seen to fail while a linking code in the
+/// script parked the worker.
+#[test]
+fn the_worker_passes_its_checklist_with_the_real_bridge() {
+    let Some(folder) = whatsapp_bridge() else { return };
+    let world = World::new();
+    let (out, bridge) = (world.path("evidence.jsonl"), folder.path().to_string_lossy().into_owned());
+    let words = ["whatsapp", "validate", "--level", "bridge", "--bridge", &bridge, "--out", &out.to_string_lossy()];
+    let mut process = world.start(&words);
+    let status = process.wait_within(Duration::from_secs(400));
+    assert_eq!(status.code(), Some(0), "{}", process.stdout());
+    let passed = std::fs::read_to_string(&out).expect("evidence").matches(r#""result":"pass""#).count();
+    assert!(passed >= 16, "{}", process.stdout());
 }
 
 /// Without a sandbox a command can leave its session, and outlive a codex that has answered.

@@ -189,7 +189,7 @@ fn under_systemd_a_bad_set_up_ends_a_worker_once() {
     scene.stop(process);
 }
 
-/// The codes of `RestartPreventExitStatus` in every unit of a worker; those of the design while there is none.
+/// The codes of `RestartPreventExitStatus`, the same in every unit of a worker.
 fn not_restarted() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
     let units = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -199,9 +199,9 @@ fn not_restarted() -> Vec<String> {
         let line = text.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
         line.unwrap_or_default().split_whitespace().map(str::to_string).collect()
     };
-    let all: Vec<Vec<String>> = workers.iter().map(codes).collect();
-    assert!(all.iter().all(|codes| *codes == ["2", "75", "78"]), "{all:?}");
-    ["2", "75", "78"].map(str::to_string).to_vec()
+    let mut all: Vec<Vec<String>> = workers.iter().map(codes).collect();
+    assert!(all.len() >= 3 && all.windows(2).all(|pair| pair[0] == pair[1]), "{all:?}");
+    all.swap_remove(0)
 }
 
 /// The conflict is over when the other program ends: nobody has to do anything.

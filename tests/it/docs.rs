@@ -9,6 +9,7 @@ use rusty_pinch::base::control;
 use rusty_pinch::cli;
 use rusty_pinch::config::document;
 use rusty_pinch::config::keys::{FOREIGN, KEYS};
+use rusty_pinch::observe::condition;
 use rusty_pinch::provider::document as classes;
 
 use crate::support::cases::say;
@@ -73,8 +74,24 @@ fn the_table_of_control_words_is_made_from_the_table() {
 }
 
 #[test]
+fn the_table_of_reasons_is_made_from_the_table() {
+    holds_between("docs/production-healthcheck.md", condition::MARKS, &condition::table());
+}
+
+#[test]
 fn the_table_of_classes_is_made_from_the_table() {
     holds_between("docs/providers.md", classes::MARKS, &classes::classes());
+}
+
+/// Likewise.
+#[test]
+fn the_checklist_of_the_whatsapp_channel_is_made_from_the_list() {
+    let path = "docs/whatsapp-validation.md";
+    let text = fs::read_to_string(root().join(path)).expect("a document");
+    let [begin, end] = rusty_pinch::validate::document::MARKS;
+    let (before, rest) = text.split_once(begin).expect("a first mark");
+    let (_, after) = rest.split_once(end).expect("a second mark");
+    equals(path, &[before, begin, &rusty_pinch::validate::document::table(), end, after].concat());
 }
 
 #[track_caller]
@@ -87,6 +104,14 @@ fn holds(rule: fn(&Documents) -> Vec<String>) {
 fn every_guarantee_names_tests_that_exist_or_says_pending() {
     holds(sync::guarantees);
     assert!(sync::documents()["docs/guarantees.md"].matches("\n| ").count() > 20);
+}
+
+#[test]
+fn every_line_of_the_checklist_of_security_has_its_row() {
+    let text = sync::documents().remove("docs/security.md").expect("a document");
+    for number in 1..=30 {
+        assert_eq!(text.matches(&format!("\n| S{number} ")).count(), 1, "S{number}");
+    }
 }
 
 #[test]
@@ -120,6 +145,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("README.md", "make test", "make tests"),
     ("README.md", "docs/architecture.md", "docs/architektur.md"),
     ("README.md", "](docs/cli.md)", "](docs/cli.md#exit-kodes)"),
+    ("docs/security.md", "`a_model_is_told_no_secret`", "`a_model_is_told_a_secret`"),
     ("docs/testing.md", "`make campaign`", "`make kampaign`"),
     ("docs/testing.md", "`campaign.rs`", "`campain.rs`"),
     ("docs/testing.md", "tests/tools/counterparts.sh", "tests/tools/counterpart.sh"),

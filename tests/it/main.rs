@@ -27,6 +27,8 @@ mod controls;
 mod counterparts;
 /// Nothing makes a worker end again and again.
 mod crash_loop;
+/// Units and packages fit together.
+mod deployment;
 /// Disks that are full, read-only or gone.
 mod disks;
 /// Documents are true.
@@ -37,12 +39,18 @@ mod doctor;
 mod faults;
 /// Readers of foreign bytes, given what a mutator makes.
 mod fuzz;
+/// How a worker is, as seen from outside.
+mod health;
 /// One ledger over real folders, step by step.
 mod ledger;
 /// Many messages, slow chats, prompt stops.
 mod load;
+/// What Prometheus is told, and what it is to make of it.
+mod metrics;
 /// All interleavings of two messages, crashes and network faults.
 mod model;
+/// `monitor`: screens, frames, JSON, and real terminals.
+mod monitor;
 /// What is not settled, and what a person can do about it.
 mod outbox;
 /// What a bug does to the process.
@@ -53,6 +61,10 @@ mod provider;
 mod sanitizer;
 /// Where secrets come from, how they change, and that nobody sees them.
 mod secrets;
+/// Lines of docs/security.md that nothing else proves.
+mod security;
+/// Messages of scripts.
+mod send;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
 /// Every signal, at random instants.
@@ -71,5 +83,7 @@ mod tidy;
 mod topology;
 /// From the earlier runtime, and back.
 mod upgrade;
+/// The checklist of the WhatsApp channel.
+mod validate;
 /// The websocket of a bridge as the worker speaks it.
 mod whatsapp;

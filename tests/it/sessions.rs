@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::command::local;
+use crate::support::scene::Scene;
+use crate::support::waiting::until;
 use crate::support::world::World;
 
 /// The limit of the documents, in numbers of its own.
@@ -172,4 +174,29 @@ fn a_full_session_file_is_put_away_and_the_conversation_goes_on() {
     assert_eq!((list[0]["lines"].as_u64(), list[0]["bytes"].as_u64()), (Some(total + 4), Some(bytes)), "{list}");
     assert!(say(&world, "on").ends_with(&format!("history={} messages.\n", total + 4)));
     assert_eq!(ordinals(&fs::read(path(&world, "kept.jsonl")).expect("there")), [total + 5, total + 6]);
+}
+
+/// Once a day, and first when it starts. A conversation of the console is one like any other.
+#[test]
+fn a_worker_removes_what_is_too_old_and_nothing_else() {
+    let mut scene = Scene::new("retention");
+    scene.world.set("RUSTY_PINCH_RETENTION_DAYS", "30");
+    let old = WHOLE[0];
+    let young = old.replace("2025", "2999");
+    fs::create_dir_all(scene.world.data().join("sessions")).expect("our own folder");
+    let files = [
+        ("telegram_7.1.jsonl", format!("{old}\n")),
+        ("telegram_7.jsonl", format!("{young}\n")),
+        ("console.jsonl", format!("{old}\n")),
+        ("mixed.jsonl", format!("{old}\n{young}\n")),
+        ("note.txt", format!("{old}\n")),
+    ];
+    for (name, content) in &files {
+        fs::write(path(&scene.world, name), content).expect("our own folder");
+    }
+    let worker = scene.start_polling();
+    until("the old files are gone", || !path(&scene.world, "console.jsonl").exists());
+    scene.stop(worker);
+    let kept = files.iter().map(|(name, _)| *name).filter(|name| path(&scene.world, name).exists());
+    assert_eq!(kept.collect::<Vec<_>>(), ["telegram_7.jsonl", "mixed.jsonl", "note.txt"]);
 }

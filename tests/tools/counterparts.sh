@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs the real counterparts that tests/it/counterparts.rs talks to: the codex program and the libraries of our
-# WhatsApp bridge from npm, and LiteLLM's OpenAI-compatible proxy from PyPI, all pinned.
+# WhatsApp bridge from npm, and LiteLLM's OpenAI-compatible proxy from PyPI, all pinned; and Prometheus' promtool from Debian.
 #
 # Usage: counterparts.sh [DIR]        DIR defaults to target/counterparts
 #
-# Layout: DIR/npm/node_modules/.bin/codex, DIR/bridge/node_modules and DIR/python/bin/python. A stamp beside each says which
+# Layout: DIR/npm/node_modules/.bin/codex, DIR/bridge/node_modules, DIR/python/bin/python, DIR/promtool/usr/bin/promtool. A stamp beside each says which
 # set is complete, so a second run does nothing. A counterpart that cannot be had prints one "skip:" line and is not an error: the tests
 # skip it likewise, unless RP_COUNTERPARTS_REQUIRED=1.
 set -eu
@@ -105,6 +105,33 @@ install_litellm() {
     echo "$name: installed in $folder/python"
 }
 
+install_promtool() {
+    stamp=$folder/promtool.stamp
+    if [ -f "$stamp" ]; then
+        echo "promtool $(cat "$stamp"): already in $folder/promtool"
+        return
+    fi
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        echo "skip: promtool: this is no Debian"
+        return
+    fi
+    rm -rf "$folder/promtool"
+    mkdir -p "$folder/promtool"
+    # Unpacked and not installed: that would start a server.
+    if ! (cd "$folder/promtool" && run_logged "$folder/promtool.log" apt-get download prometheus && dpkg-deb -x prometheus_*.deb .); then
+        echo "skip: promtool: apt-get could not download prometheus (see $folder/promtool.log)"
+        return
+    fi
+    rm -f "$folder"/promtool/prometheus_*.deb
+    if ! "$folder/promtool/usr/bin/promtool" --version >"$folder/promtool.log" 2>&1; then
+        echo "skip: promtool: it does not run here (see $folder/promtool.log)"
+        return
+    fi
+    sed -n 's/^promtool, version \([^ ]*\).*/\1/p' "$folder/promtool.log" >"$stamp"
+    echo "promtool $(cat "$stamp"): installed in $folder/promtool"
+}
+
 install_codex
 install_bridge
 install_litellm
+install_promtool

@@ -8,14 +8,13 @@ use serde_json::Value;
 
 use rusty_pinch::cli::flags::COMMANDS;
 
-use crate::contract::Decision::{Changed, Gone, Later, Stays};
+use crate::contract::Decision::{Changed, Gone, Stays};
 use crate::contract::Proof::{Check, Tests};
 use crate::contract::{Row, row};
 use crate::support::command::{local, run};
 use crate::support::scene::Scene;
 use crate::support::world::World;
 
-const NOT_YET: &str = "§13 a later issue brings it";
 const ZERO: &str = "§15.16 kept, and 0 where nothing is counted any more";
 
 #[rustfmt::skip]
@@ -69,7 +68,11 @@ pub const ROWS: &[Row] = &[
     row("3", "session", "", Stays, Check(session)),
     row("3", "session --session", "default", Stays, Check(option)),
     row("3", "stats", "", Changed("§15.7 stats | jq works"), Check(stats_is_json)),
-    row("3", "monitor --pid 1 --process-match x --interval-ms 1 --storage-refresh-ticks 1 --once", "not in this version yet", Later(NOT_YET), Check(refused)),
+    row("3", "monitor --pid", "", Stays, Check(option)),
+    row("3", "monitor --process-match", "rusty-pinch", Stays, Check(option)),
+    row("3", "monitor --interval-ms", "1000", Stays, Check(option)),
+    row("3", "monitor --storage-refresh-ticks", "10", Stays, Check(option)),
+    row("3", "monitor --once", "", Stays, Check(option)),
     row("3", "codex status", "accounts enabled queue_capacity queue_depth queue_mode_reason rate_limit_threshold_percent", Stays, Check(codex_command)),
     row("3", "codex status: accounts", "", Stays, Tests(&["the_commands_of_codex_print_what_scripts_read"])),
     row("3", "codex healthcheck", "checks", Stays, Check(codex_command)),
@@ -164,7 +167,10 @@ pub const ROWS: &[Row] = &[
     row("10", "WhatsApp: no dedupe, no check for own messages", "", Changed("weakness: echoing bridges loop"), Tests(&["our_own_messages_and_echoes_are_not_answered", "copies_of_a_message_are_answered_once_and_what_has_no_id_every_time"])),
     row("10", "WhatsApp: allow list by sender or chat", "", Changed("§15.1 empty is nobody"), Tests(&["entries_match_every_candidate_alike", "an_empty_list_answers_nobody_and_says_so"])),
     row("10", "WhatsApp: --max-messages", "", Stays, Tests(&["a_bounded_run_ends_after_its_messages"])),
-    row("11", "monitor: header, APP, PROCESS, HOST and STORAGE blocks", "", Later(NOT_YET), Check(monitor_is_later)),
+    row("11", "monitor: header, APP, PROCESS, HOST and STORAGE blocks", "", Stays, Tests(&["a_frame_is_as_it_always_was", "once_prints_one_frame_with_a_real_figure_of_processor_time"])),
+    row("11", "monitor clears the screen each tick, has no keys", "", Changed("weakness: a terminal gets a screen with keys, of which only changes are painted; elsewhere as before"), Tests(&["keys_change_what_is_shown_and_quit_gives_the_terminal_back", "without_a_terminal_each_tick_is_a_frame"])),
+    row("11", "monitor: pulse, evolution and their alerts", "", Gone("§15.17"), Tests(&["a_frame_is_as_it_always_was"])),
+    row("11", "monitor: the lowest process that matches, itself excluded; exit 0 without one", "", Changed("weakness: a worker that reports is preferred"), Tests(&["a_worker_that_reports_is_preferred_to_a_search"])),
 ];
 
 /// What doctor says of a complete set-up.
@@ -330,13 +336,11 @@ fn tools_run(_: &Row) {
     assert!(kept.contains("\"/tool session_tail 1\""), "{kept}");
 }
 
-/// The name is no command any more, or not yet; one sentence says what to use instead.
+/// The name is no command any more; one sentence says what to use instead.
 fn refused(row: &Row) {
     let arguments: Vec<&str> = row.name.split(' ').collect();
     let finished = run(&local(), &arguments, 2);
     assert!(finished.stdout.is_empty() && finished.stderr[0].contains(row.want), "{finished:?}");
-    let is_later = matches!(row.decision, Later(_));
-    assert_eq!(finished.stderr[0].contains("not in this version yet"), is_later, "{finished:?}");
 }
 
 fn disabled_channel(_: &Row) {
@@ -354,10 +358,6 @@ fn bridge_url(_: &Row) {
     process.terminate();
     process.wait_within(std::time::Duration::from_secs(10));
     assert!(!world.all_lines().iter().any(|line| line.contains("canary")));
-}
-
-fn monitor_is_later(_: &Row) {
-    assert!(run(&local(), &["monitor"], 2).stderr[0].contains("not in this version yet"));
 }
 
 fn repl(_: &Row) {

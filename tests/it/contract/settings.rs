@@ -4,7 +4,7 @@ use std::fs;
 
 use rusty_pinch::config::keys::{Fate, KEYS, Kind};
 
-use crate::contract::Decision::{Changed, Gone, Later, Stays};
+use crate::contract::Decision::{Changed, Gone, Stays};
 use crate::contract::Proof::{Check, Tests};
 use crate::contract::{Row, row, templates};
 use crate::support::cases::Random;
@@ -171,9 +171,9 @@ pub const ROWS: &[Row] = &[
     row("16", "RUSTY_PINCH_TURNS_PER_MINUTE", "20", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TURNS_PER_DAY", "300", Stays, Check(key)),
     row("16", "RUSTY_PINCH_TOKENS_PER_DAY", "2000000", Stays, Check(key)),
-    row("16", "RUSTY_PINCH_HEALTH_ADDR", "", Later("§13 with observation"), Check(key)),
-    row("16", "RUSTY_PINCH_HEALTH_TOKEN", "", Later("§13 with observation"), Check(key)),
-    row("16", "RUSTY_PINCH_METRICS_FILE", "", Later("§13 with observation"), Check(key)),
+    row("16", "RUSTY_PINCH_HEALTH_ADDR", "", Stays, Check(key)),
+    row("16", "RUSTY_PINCH_HEALTH_TOKEN", "", Stays, Check(key)),
+    row("16", "RUSTY_PINCH_METRICS_FILE", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_RUN_DIR", "", Stays, Check(key)),
     row("16", "RUSTY_PINCH_ALLOW_INSECURE_HTTP", "false", Stays, Check(key)),
     row("16", "RUSTY_PINCH_RETENTION_DAYS", "0", Stays, Check(key)),
@@ -395,7 +395,6 @@ fn key(row: &Row) {
     let fate = declared.map_or(Fate::NoEffect, |key| key.fate);
     let want = match row.decision {
         Stays | Changed(_) => Fate::Heeded,
-        Later(_) => Fate::Later,
         Gone(_) => Fate::NoEffect,
     };
     assert_eq!(fate, want);
@@ -415,7 +414,7 @@ fn key(row: &Row) {
     assert!(told.contains("status: "), "{told}");
     let says = |words: &str| told.lines().any(|line| line.contains(&format!("{} ", row.name)) && line.contains(words));
     assert!(!says("not a variable"), "{told}");
-    assert_eq!((says("no effect"), says("not heed")), (want == Fate::NoEffect, want == Fate::Later), "{told}");
+    assert_eq!(says("no effect"), want == Fate::NoEffect, "{told}");
 }
 
 /// For the entrypoint or for Compose: nothing is said.

@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use rusty_pinch::base::clock::{WALL_FLOOR, Wall};
 use rusty_pinch::config::env_file::Repeat;
-use rusty_pinch::config::keys::{Fate, KEYS, Source};
+use rusty_pinch::config::keys::Source;
 use rusty_pinch::config::settings::Config;
 use rusty_pinch::config::surroundings::{Problem, ReadFile, Shadow, Surroundings};
 use rusty_pinch::doctor::checks;
@@ -15,12 +17,14 @@ use rusty_pinch::doctor::facts::{
 };
 use rusty_pinch::doctor::report::{CHECKS, Level};
 use rusty_pinch::doctor::service::Unit;
+use rusty_pinch::observe::condition::REASONS;
 use rusty_pinch::observe::status::{ChannelStatus, Status};
 use rusty_pinch::sys::machine::{Machine, Memory, Throttled};
 
 use Level::{Error, Warning};
 
 use crate::support::repository::{files, read, root};
+use crate::support::world::World;
 
 /// A set-up, as doctor sees it.
 struct Case {
@@ -140,7 +144,6 @@ type Change = fn(&mut Case);
 const PAIRS: &[(&str, Level, Change)] = &[
     ("config.unknown", Warning, |case| case.set("RUSTY_PINCH_MODELL", "x")),
     ("config.no_effect", Warning, |case| case.set("RUSTY_PINCH_BUS_CAPACITY", "7")),
-    ("config.later", Warning, later),
     ("config.duplicate", Warning, |case| case.surroundings.repeats.push(Repeat { name: "A".into(), first: 1, line: 2, value: "x".into() })),
     ("config.surprise", Warning, |case| case.surroundings.remarks.push(Problem { check: "config.surprise", sentence: "x".into() })),
     ("config.env_file", Warning, |case| case.surroundings.file = Some(ReadFile { path: ".env".into(), has_secrets: true, mode: 0o644, owner: 7 })),
@@ -189,6 +192,7 @@ const PAIRS: &[(&str, Level, Change)] = &[
     ("worker.status", Error, |case| status(case).at = NOW.0 - 31_000),
     ("worker.status", Warning, |case| case.facts.workers.clear()),
     ("worker.ready", Error, |case| { status(case).ready = false; status(case).reasons.push("conflict".into()); }),
+    ("worker.ready", Warning, |case| { status(case).ready = false; status(case).reasons.push("starting".into()); }),
     ("worker.degraded", Warning, |case| status(case).degraded.push("provider_open:codex".into())),
     ("worker.crash_loop", Warning, |case| journal(case).starts = starts(5)),
     ("upgrade.pending", Warning, |case| status(case).program = "0.0.1".into()),
@@ -222,17 +226,12 @@ fn level(case: &Case, id: &str) -> Option<Level> {
     found.iter().filter(|check| check.id == id).map(|check| check.level).max()
 }
 
-fn later(case: &mut Case) {
-    let key = KEYS.iter().find(|key| key.fate == Fate::Later).expect("without such a key the check is to be removed");
-    case.set(key.name, "127.0.0.1:9");
-}
-
 #[test]
 fn every_check_is_seen_failing_and_passing() {
     let good = well();
     for (id, want, change) in PAIRS {
         let passes = level(&good, id).is_none_or(|level| level == Level::Ok);
-        assert!(passes || *id == "config.later", "{id} fails where all is well");
+        assert!(passes, "{id} fails where all is well");
         let mut bad = well();
         change(&mut bad);
         assert_eq!(level(&bad, id), Some(*want), "{id}");
@@ -258,4 +257,35 @@ fn what_is_well_is_said_of_the_host_the_units_and_the_workers() {
     for (id, _) in CHECKS.iter().filter(|(id, _)| said.iter().any(|start| id.starts_with(start))) {
         assert_eq!(level(&good, id), Some(Level::Ok), "{id}");
     }
+}
+
+/// Programs read this: what is here stays, and `schema` goes up if it cannot.
+#[test]
+fn the_json_has_the_fields_that_are_documented() {
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_PROVIDER", "local");
+    let finished = world.run(&["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&report), ["checks", "schema", "settings", "status", "version"]);
+    assert_eq!((&report["schema"], &report["status"]), (&1.into(), &"ok".into()));
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    assert!(report["settings"].as_object().expect("an object").values().all(Value::is_string));
+    let checks = report["checks"].as_array().expect("a list");
+    assert!(checks.len() > 10, "{checks:#?}");
+    for check in checks {
+        assert_eq!(names(check), ["id", "level", "remedy", "sentence"]);
+        assert!(check.as_object().expect("an object").values().all(Value::is_string), "{check}");
+        assert!(CHECKS.iter().any(|(id, _)| check["id"] == *id), "{check}");
+        assert!(["ok", "warning", "error"].iter().any(|level| check["level"] == *level), "{check}");
+    }
+}
+
+/// Whoever reads a reason in the line of doctor finds it in the runbook, with something to do.
+#[test]
+fn every_reason_of_a_worker_has_a_row_in_the_runbook() {
+    let runbook = read(&root().join("docs/runbook.md"));
+    let has_row = |name: &str| runbook.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+    let without: Vec<&str> = REASONS.iter().map(|(name, _)| *name).filter(|name| !has_row(name)).collect();
+    assert!(without.is_empty(), "{without:?}");
 }

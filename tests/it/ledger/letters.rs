@@ -134,3 +134,23 @@ fn a_letter_of_an_archive_that_cannot_be_read_is_kept_as_it_is() {
     settle::hold_letters(&place.storage("spool/telegram"), &mut place.storage("dead")).expect("held");
     assert_eq!(fs::read_to_string(place.path("dead").join(&name)).expect("kept"), "half a let");
 }
+
+/// A host that was restarted cannot have begun to send what no worker has seen.
+#[test]
+fn a_message_of_a_script_that_waited_over_a_boot_is_no_repeat() {
+    for (key, is_repeat) in [("send:1", false), ("tg:1:2:3", true)] {
+        let place = Place::new();
+        let (mut ledger, _) = place.open();
+        let id = "rp-00000000000000000000000009";
+        let letter = format!(
+            r#"{{"why":"x","ts":1,"open":{{"rx":{{"id":"{id}","key":"{key}","acct":0,"ch":"telegram","chat":"10","from":"o",
+            "text":"","ts":1}},"n":0,"rep":{{"id":"{id}","boot":"another","asst":"hello","sum":{{"provider":"","model":"",
+            "user_chars":0,"response_chars":0}},"ts":1}},"owed":false,"snd":0,"ack":0,"k":0,"again":true}}}}"#
+        );
+        fs::write(place.path("spool/telegram").join(format!("{id}.json")), letter).expect("our own folder");
+        let wish = wish(&ledger).expect("spooled");
+        let outbound = outbound(readmit(&mut ledger, wish)).expect("to be sent");
+        assert_eq!((outbound.ambiguous, outbound.other_boot), (is_repeat, is_repeat), "{key}");
+        assert_eq!(outbound.parts, ["hello"]);
+    }
+}

@@ -55,12 +55,27 @@ impl LoopDisk {
         Ok(())
     }
 
+    /// Whoever writes to it waits as long as this value lives.
+    pub fn freeze(&self) -> Result<Frozen<'_>, String> {
+        run("fsfreeze", &["--freeze"], &self.mount)?;
+        Ok(Frozen(self))
+    }
+
     /// Waits until the kernel has let go of it: a process that is just ending may still hold it.
     pub fn unmount(&self) {
         until("the disk can be unmounted", || run("umount", &[], &self.mount).is_ok());
         let name = self.device.trim_start_matches("/dev/");
         let known = Path::new("/sys/fs/ext4").join(name);
         until("the kernel lets go of the disk", || !known.exists());
+    }
+}
+
+/// Nobody who waits for it can even be killed, so it has to go before the process does.
+pub struct Frozen<'a>(&'a LoopDisk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = run("fsfreeze", &["--unfreeze"], &self.0.mount);
     }
 }
 

@@ -43,6 +43,8 @@ fn the_allowlist_names_senders_and_chats() {
     check_allowed("7", -100_500, 7, true);
     check_allowed("77,-10050", -100_500, 7, false);
     check_allowed("*", -100_500, 7, true);
+    // A name can be registered anew by anybody, so none is an entry.
+    check_allowed("Ada,@Ada,ada", 7, 7, false);
 }
 
 #[test]

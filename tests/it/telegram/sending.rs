@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::checker::{MARK, Rules};
+use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{Reply, Rule, UPSTREAM_CANARY};
 use crate::support::fake_telegram::Sent;
 use crate::support::scene::Scene;
 use crate::support::telegram_script::Fault;
-use crate::support::waiting::{holds, now, since, until};
+use crate::support::waiting::{Gate, holds, now, since, until};
 
 #[test]
 fn a_forum_topic_is_answered_in_its_topic() {
@@ -134,11 +135,50 @@ fn check_dead(name: &str, status: u16, description: &str) {
     assert!(!scene.world.all_events("channel_send_error").is_empty(), "{name}: no event");
 }
 
+/// C9, seven of eight.
 #[test]
 fn a_chat_that_is_gone_costs_one_call_until_it_writes_again() {
-    check_dead("blocked", 403, "Forbidden: bot was blocked by the user");
-    check_dead("kicked", 403, "Forbidden: bot was kicked from the supergroup chat");
-    check_dead("not found", 400, "Bad Request: chat not found");
+    for (name, status, description) in [
+        ("blocked", 403, "Forbidden: bot was blocked by the user"),
+        ("deactivated", 403, "Forbidden: user is deactivated"),
+        ("kicked", 403, "Forbidden: bot was kicked from the supergroup chat"),
+        ("kicked from a channel", 403, "Forbidden: bot is not a member of the channel chat"),
+        ("not found", 400, "Bad Request: chat not found"),
+        ("no rights", 400, "Bad Request: not enough rights to send text messages to the chat"),
+        ("closed topic", 400, "Bad Request: TOPIC_CLOSED"),
+    ] {
+        check_dead(name, status, description);
+    }
+}
+
+/// C9, the eighth: a group became a supergroup, with another id. What waited for the old one goes to the new one, in order, unmarked.
+#[test]
+fn replies_follow_a_group_to_its_new_id() {
+    const OLD: i64 = -4200;
+    const NEW: i64 = -1_004_200;
+    let scene = Scene::new("migrated");
+    let gate = Gate::closed();
+    scene.provider.rule(Rule::when("first").after(Wait::Until(gate.clone())));
+    let moved = json!({
+        "ok": false, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": { "migrate_to_chat_id": NEW },
+    });
+    scene.telegram.fault(Fault::instead(400, &moved).on("sendMessage").for_chat(OLD));
+    let process = scene.start_polling();
+    scene.telegram.say_as(OLD, 7, "first");
+    scene.telegram.say_as(OLD, 7, "second");
+    scene.telegram.until_confirmed();
+    gate.open();
+    scene.telegram.until_sent_to(NEW, 2);
+    scene.telegram.say_as(NEW, 7, "from the new one");
+    scene.telegram.until_sent_to(NEW, 3);
+    scene.telegram.until_confirmed();
+    until("three turns are told", || scene.world.all_events("turn").len() == 3);
+    scene.stop(process);
+    let texts: Vec<String> = scene.telegram.sent_to(NEW).into_iter().map(|sent| sent.text).collect();
+    assert_eq!(texts, ["reply #0 to first", "reply #1 to second", "reply #2 to from the new one"]);
+    assert!(scene.telegram.sent_to(OLD).is_empty());
+    assert!(deliveries(&scene).iter().all(|delivery| !delivery.contains("ambiguous") && delivery != "dead"));
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{bounded, select};
 
-use rusty_pinch::base::clock::{Clock, Wall};
+use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
 use rusty_pinch::base::message::Delivery;
 use rusty_pinch::base::rng::Rng;
@@ -15,7 +15,7 @@ use rusty_pinch::config::keys::Source;
 use rusty_pinch::config::settings::Config;
 use rusty_pinch::observe::event::{Event, Log};
 use rusty_pinch::provider::caller::{Caller, Shared};
-use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Threads, Work, start};
+use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Started, Threads, Work, start};
 use rusty_pinch::store::exchange::Folders;
 use rusty_pinch::store::exchange::Left;
 use rusty_pinch::store::journal::Counting;
@@ -152,18 +152,29 @@ fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
         },
         telemetry_file: counters.path().join("latest.json"),
         rng: Rng::from_seed(3),
-        clock,
+        clock: Arc::clone(&clock),
         log: Arc::new(Silent),
         stop,
     };
     let (exits, exits_out) = bounded(16);
-    let threads = start(plan, &exits).expect("threads").threads;
+    let seen = Arc::clone(&clock);
+    let Started { threads, pulses, gauges, .. } = start(plan, &exits).expect("threads");
     let wanted = (BOUNDS.appends + 1 + BOUNDS.inbox, BOUNDS.deliveries);
     until("the queues are full", || {
         let (handed_over, reported) = still.came_through();
         handed_over >= wanted.0 && reported >= wanted.1
     });
     holds("no more comes through", WINDOW, || still.came_through() == wanted);
+    let overdue = |later: u64| -> Vec<&str> {
+        let then = Mono(seen.mono().0 + later * 1000);
+        let overdue = pulses.iter().filter(|pulse| pulse.look(then).is_overdue());
+        overdue.map(|pulse| pulse.name()).collect()
+    };
+    assert_eq!(overdue(11), ["writer"], "it waits for the disk, and the others for it");
+    assert_eq!(overdue(31), ["writer", "dispatcher"]);
+    let full: Vec<&str> = gauges.iter().filter(|gauge| (gauge.length)() == gauge.bound).map(|one| &*one.name).collect();
+    assert!(["inbox", "appends", "deliveries"].iter().all(|name| full.contains(name)), "{full:?}");
+    drop(gauges);
     still.ends.open();
     until("everything came through", || still.came_through() == (MANY - 1, MANY));
     drop(stopper);

@@ -176,7 +176,7 @@ impl Process {
             calls,
             reload,
             drain: DRAIN,
-            on_stop: Box::new(|| {}),
+            on_stop: Box::new(|_| {}),
         };
         let (ended, ended_out) = bounded(1);
         let kept = Arc::clone(&clock);

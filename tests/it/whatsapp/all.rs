@@ -1,5 +1,6 @@
 //! Both channels in one process.
 
+use crate::health::endpoint::{free_address, get};
 use crate::support::fake_bridge::Speaks;
 use crate::support::fake_telegram::{FakeTelegram, TOKEN};
 use crate::support::scene::STOP_CEILING;
@@ -19,12 +20,23 @@ fn with_telegram(test: &str) -> (Scene, FakeTelegram) {
 
 #[test]
 fn both_channels_are_answered_and_each_has_its_journal() {
-    let (scene, telegram) = with_telegram("both");
+    let (mut scene, telegram) = with_telegram("both");
+    let endpoint = free_address(&mut scene.random);
+    scene.world.set("RUSTY_PINCH_HEALTH_ADDR", &endpoint.to_string());
     let process = scene.world.start(&["channels", "all"]);
     scene.bridge.until_ready();
     telegram.say(42, "by telegram");
     assert!(scene.ask(ANNA, "1", "by whatsapp").ends_with("to by whatsapp"));
     until("telegram is answered", || telegram.sent_count() == 1);
+    let ready = || {
+        let done = scene.world.run(&["health", "--ready"]);
+        done.code == Some(0) && done.stdout == "telegram is ready; whatsapp is ready\n"
+    };
+    until("both say that they are ready", ready);
+    let (status, body) = get(endpoint, "/readyz");
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let channels = [&body["channels"][0]["channel"], &body["channels"][1]["channel"]];
+    assert_eq!((status, channels), (200, [&"telegram".into(), &"whatsapp".into()]), "one endpoint for both: {body}");
     for channel in ["telegram", "whatsapp"] {
         assert!(scene.world.data().join("journal").join(channel).join("a.jnl").exists(), "{channel}");
     }

@@ -20,7 +20,7 @@ fn strangers_are_refused_silently_and_told_to_the_operator() {
     scene.stop(process);
     assert!(scene.bridge.texts_to(BERT).is_empty() && scene.session("whatsapp_4915110002_s_whatsapp_net").is_empty());
     assert_eq!(scene.world.all_events("channel_denied").len(), 1);
-    assert_eq!(scene.world.all_events("channel_tally")[0]["passed"]["denied"], 2);
+    assert_eq!(scene.world.all_events("channel_tally")[0]["passed"]["not_on_allowlist"], 2);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn groups_are_answered_when_they_are_listed_and_we_are_meant() {
     assert_eq!(scene.bridge.texts_to("120@g.us").len(), 1);
     assert_eq!(scene.bridge.texts_to("130@g.us").len(), 1);
     let passed = &scene.world.all_events("channel_tally")[0]["passed"];
-    assert_eq!((&passed["not_addressed"], &passed["denied"]), (&1.into(), &1.into()));
+    assert_eq!((&passed["not_addressed"], &passed["not_on_allowlist"]), (&1.into(), &1.into()));
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rusty_pinch::channel::whatsapp_frame::Dialect;
 
-use crate::support::fake_bridge::{FakeBridge, Speaks};
+use crate::support::fake_bridge::{Entrance, FakeBridge, Speaks};
 use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{Reply, Rule};
-use crate::support::waiting::{Gate, until, until_within};
+use crate::support::waiting::{Gate, spawn, until, until_within};
 use crate::whatsapp::lab::{CALM, Lab, SHORT};
 use crate::whatsapp::{ANNA, BERT, MARK, Scene};
 
@@ -42,22 +42,26 @@ fn answers_of_v2_are_taken_by_their_ids_in_any_order() {
 
 #[test]
 fn a_send_without_an_answer_ends_the_link_and_is_repeated_with_a_mark() {
-    for speaks in [Speaks::N, Speaks::V2] {
-        let bridge = FakeBridge::start(speaks, None);
-        let mut lab = Lab::start(&bridge, Some(Dialect::N), SHORT);
-        bridge.until_ready();
-        bridge.leave_unanswered(1);
-        lab.reply(ANNA, "once");
-        lab.until_error("not answered in time", Duration::from_secs(5));
-        until_within("it is repeated", Duration::from_secs(20), || lab.deliveries().len() == 4);
-        let deliveries = lab.deliveries();
-        assert_eq!(deliveries, ["sending 0 0", "sending 0 1", "sent 0", "close AmbiguousResent"]);
-        let texts = bridge.texts_to(ANNA);
-        // A bridge of v2 knows the id and does not send it twice, unless the new link has not got so far as to say so.
-        let want = ["once".to_string(), format!("{MARK}once")];
-        let is_once = speaks == Speaks::V2 && texts == want[..1];
-        assert!(is_once || texts == want, "{speaks:?}: {texts:?}");
-    }
+    // Repeats wait five seconds, so both wait at the same time.
+    let threads = [Speaks::N, Speaks::V2].map(|speaks| spawn("unanswered", move || without_an_answer(speaks)));
+    threads.into_iter().for_each(|thread| assert!(thread.join().is_ok()));
+}
+
+fn without_an_answer(speaks: Speaks) {
+    let bridge = FakeBridge::start(speaks, None);
+    let mut lab = Lab::start(&bridge, Some(Dialect::N), SHORT);
+    bridge.until_ready();
+    bridge.leave_unanswered(1);
+    lab.reply(ANNA, "once");
+    lab.until_error("not answered in time", Duration::from_secs(5));
+    until_within("it is repeated", Duration::from_secs(20), || lab.deliveries().len() == 4);
+    let deliveries = lab.deliveries();
+    assert_eq!(deliveries, ["sending 0 0", "sending 0 1", "sent 0", "close AmbiguousResent"]);
+    let texts = bridge.texts_to(ANNA);
+    // A bridge of v2 knows the id and does not send it twice, unless the new link has not got so far as to say so.
+    let want = ["once".to_string(), format!("{MARK}once")];
+    let is_once = speaks == Speaks::V2 && texts == want[..1];
+    assert!(is_once || texts == want, "{speaks:?}: {texts:?}");
 }
 
 #[test]
@@ -101,13 +105,13 @@ fn a_reply_that_was_made_while_the_link_is_down_goes_out_unmarked_after_it_is_ba
         let process = scene.start_linked();
         scene.bridge.write(ANNA, "1", "slow question");
         until("the provider is asked", || scene.provider.asked_count() == 1);
-        scene.bridge.entrance(crate::support::fake_bridge::Entrance::Silent);
+        scene.bridge.entrance(Entrance::Status(503));
         scene.bridge.cut();
         process.until_event("channel_read_error");
         gate.open();
         scene.bridge.until_links(2);
         assert!(scene.bridge.sent().is_empty());
-        scene.bridge.entrance(crate::support::fake_bridge::Entrance::Open);
+        scene.bridge.entrance(Entrance::Open);
         scene.bridge.until_sent(1);
         let text = scene.bridge.sent()[0].text.clone();
         assert!(text.starts_with("reply #"), "{speaks:?}: {text}");

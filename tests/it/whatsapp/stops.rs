@@ -9,7 +9,7 @@ use crate::support::fake_bridge::{Entrance, FakeBridge, Speaks};
 use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{Reply, Rule};
 use crate::support::scene::STOP_CEILING;
-use crate::support::waiting::{Gate, now, since, until};
+use crate::support::waiting::{Gate, now, since, spawn, until};
 use crate::whatsapp::lab::{Lab, PRODUCT};
 use crate::whatsapp::{ANNA, Scene};
 
@@ -44,7 +44,7 @@ fn the_thread_stops_promptly_in_every_state_with_the_times_of_the_product() {
             until("a send is begun", || !lab.deliveries().is_empty());
         }),
     ];
-    for (name, entrance, reach) in states {
+    let stop = |(name, entrance, reach): (&'static str, Entrance, Reach)| {
         let bridge = FakeBridge::start(Speaks::V2, None);
         bridge.entrance(entrance);
         let mut lab = Lab::start(&bridge, Some(Dialect::N), PRODUCT);
@@ -53,7 +53,10 @@ fn the_thread_stops_promptly_in_every_state_with_the_times_of_the_product() {
         let took = lab.stop();
         assert!(took < Duration::from_secs(6), "{name}: {took:?}");
         bridge.die(false);
-    }
+    };
+    // Each mostly waits, so all wait at the same time.
+    let threads = states.map(|state| (state.0, spawn("stopping", move || stop(state))));
+    threads.into_iter().for_each(|(name, thread)| assert!(thread.join().is_ok(), "{name}"));
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! `whatsapp validate`: its short items against the real worker (all of them in a long run), workers that break a promise
+//! and have to fail, and a person at level `live`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusty_pinch::base::cancel::Cancel;
+use rusty_pinch::base::digest::sha256;
+use rusty_pinch::sys::companion::Sample;
+use rusty_pinch::sys::system_clock::SystemClock;
+use rusty_pinch::validate::checklist::{CHECKS, Level};
+use rusty_pinch::validate::endurance::flat;
+use rusty_pinch::validate::run::{self, Means};
+use serde_json::Value;
+
+use crate::support::cases::{is_long_run, say};
+use crate::support::fake_bridge::{FakeBridge, Speaks};
+use crate::support::waiting::{spawn, until};
+use crate::support::world::World;
+use crate::whatsapp::{ANNA, TOKEN};
+
+/// What takes seconds. The others take a minute or two, mostly of waiting.
+const SHORT: &str = "WA-01,WA-02,WA-03,WA-04,WA-05,WA-06,WA-09,WA-10,WA-11,WA-12,WA-13,WA-17,WA-18";
+
+/// The lines of the evidence, by their check; each has the documented form.
+fn evidence(path: &Path, level: &str) -> BTreeMap<String, Value> {
+    let text = std::fs::read_to_string(path).expect("there is evidence");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines
+        .map(|line| {
+            assert_eq!(line["level"], level, "{line}");
+            assert!(["pass", "fail", "skip"].contains(&line["result"].as_str().expect("a word")), "{line}");
+            for (field, length) in [("run_id", 16), ("binary_sha256", 64), ("config_fp", 64), ("at", 29)] {
+                assert_eq!(line[field].as_str().map(str::len), Some(length), "{field} of {line}");
+            }
+            assert!(line["observed"].is_object() && line["artifacts"].is_array(), "{line}");
+            (line["check"].as_str().expect("an id").to_string(), line)
+        })
+        .collect()
+}
+
+/// All 18 in a long run, which then passes the gate.
+#[test]
+fn the_worker_passes_its_checklist_with_the_built_in_bridge() {
+    let world = World::new();
+    let out = world.path("evidence.jsonl");
+    let mut words = vec!["whatsapp", "validate", "--level", "sim", "--out", out.to_str().expect("plain")];
+    if !is_long_run() {
+        words.extend(["--only", SHORT]);
+    }
+    let mut process = world.start(&words);
+    let status = process.wait_within(std::time::Duration::from_secs(300));
+    say(&process.stdout());
+    let found = evidence(&out, "sim");
+    let failed: Vec<&Value> = found.values().filter(|line| line["result"] != "pass").collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let wanted = if is_long_run() { CHECKS.len() } else { SHORT.split(',').count() };
+    // A part of the list is no pass, however good it is.
+    assert_eq!((found.len(), status.code()), (wanted, Some(i32::from(!is_long_run()))));
+    assert!(found["WA-11"]["observed"]["messages"] == 100 && found["WA-13"]["observed"]["alert"] == 48);
+}
+
+/// What stands in the worker's place, which items it has to fail, and what is said of that. `$0` is our program.
+#[rustfmt::skip]
+const SABOTAGE: [(&str, &str, &str); 6] = [
+    ("WA-01", "unset RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE; RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN=another-token-altogether exec \"$0\" \"$@\"", "the link"),
+    ("WA-02", "\"$0\" \"$@\"; exit 3", "exited 3"),
+    ("WA-04", "RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM='*' exec \"$0\" \"$@\"", "somebody else"),
+    ("WA-09", "rm -rf \"$RUSTY_PINCH_DATA_DIR/journal\"; exec \"$0\" \"$@\"", "came twice"),
+    ("WA-13", "url=$RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL; url=${url#wss://}; exec openssl s_client -connect \"${url%/}\"", "was not refused"),
+    ("WA-18", "echo \"{\\\"log\\\":\\\"$(cat \"$RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE\")\\\"}\" >&2; exec \"$0\" \"$@\"", "a secret"),
+];
+
+fn means(folder: &Path, binary: PathBuf) -> Means {
+    Means {
+        run: run::describe(Level::Sim, 7, &binary, &[]).expect("it is there"),
+        binary,
+        folder: folder.join("temporary"),
+        bridge: PathBuf::new(),
+        path: String::new(),
+        out: folder.join("evidence.jsonl"),
+        clock: Arc::new(SystemClock::new()),
+        cancel: Cancel::new(),
+    }
+}
+
+/// The one of WA-13 is another TLS client that does not look: to it the server is as good as any.
+#[test]
+fn a_worker_that_breaks_a_promise_fails_the_item_of_it() {
+    let has_openssl = std::process::Command::new("openssl").arg("version").output().is_ok();
+    let rows = SABOTAGE.into_iter().filter(|(_, script, _)| has_openssl || !script.contains("openssl"));
+    let threads = rows.map(|(id, script, why)| {
+        let thread = spawn("sabotage", move || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("worker");
+            let product = World::product_path();
+            let set = format!(
+                "PATH=/usr/local/bin:/usr/bin:/bin; export PATH; set -- \"$@\"; f() {{ {} ; }}; f \"$@\"\n",
+                script.replace("$0", &product.to_string_lossy())
+            );
+            std::fs::write(&path, format!("#!/bin/sh\n{set}")).expect("written");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("set");
+            let at = CHECKS.iter().position(|check| check.id == id).expect("an item");
+            let means = means(folder.path(), path);
+            run::run(&means, &[at], &mut |_, evidence| {
+                assert_eq!(evidence.verdict.name(), "fail", "{id}");
+                assert!(evidence.note.contains(why), "{id}: {}", evidence.note);
+                // What the worker said is beside the evidence.
+                assert_eq!(evidence.artifacts.len(), 1, "{id}");
+            })
+            .expect("threads");
+        });
+        (id, thread)
+    });
+    for (id, thread) in threads.collect::<Vec<_>>() {
+        assert!(thread.join().is_ok(), "{id} was passed, or failed for another reason");
+    }
+}
+
+#[test]
+fn what_has_grown_is_not_flat() {
+    let first = Sample { resident_kib: 10_000, threads: 11, files: 20 };
+    assert_eq!(flat(first, Sample { resident_kib: 12_000, files: 22, ..first }), Ok(()));
+    for grown in
+        [Sample { resident_kib: 13_000, ..first }, Sample { threads: 12, ..first }, Sample { files: 23, ..first }]
+    {
+        assert!(flat(first, grown).is_err(), "{grown:?}");
+    }
+}
+
+/// A person answers for an item, for another only a person could, and signs; the signature covers what is written.
+#[test]
+fn a_person_is_asked_and_signs_what_was_seen() {
+    let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
+    let mut world = World::new();
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "*");
+    let out = world.path("evidence.jsonl");
+    let only = "WA-01,WA-02,WA-03,WA-04,WA-16";
+    let words = ["whatsapp", "validate", "--level", "live", "--only", only, "--out", out.to_str().expect("plain")];
+    let (mut process, mut input) = world.start_reading(&words);
+    // The worker that answers one message runs when the question is asked.
+    until("the question about WA-02", || process.stdout().contains("WA-02:"));
+    bridge.write(ANNA, "1", "hello");
+    input.write_all(b"\nmaybe\npass five of five\nskip no second phone\npass\nA. Nonymous\n").expect("it reads");
+    drop(input);
+    let status = process.wait_within(std::time::Duration::from_secs(60));
+    let found = evidence(&out, "live");
+    let results: Vec<(&str, &str)> =
+        found.iter().map(|(id, line)| (id.as_str(), line["result"].as_str().expect("a word"))).collect();
+    let want = [
+        ("WA-01", "pass"),
+        ("WA-02", "pass"),
+        ("WA-03", "pass"),
+        ("WA-04", "skip"),
+        ("WA-16", "fail"),
+        ("sign-off", "pass"),
+    ];
+    assert_eq!(results, want, "{}", process.stdout());
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(found["WA-03"]["observed"]["note"], "five of five");
+    assert_eq!(found["sign-off"]["observed"]["note"], "A. Nonymous");
+    let text = std::fs::read_to_string(&out).expect("there");
+    let before = text.trim_end().rsplit_once('\n').map(|(before, _)| format!("{before}\n")).expect("lines");
+    assert_eq!(found["sign-off"]["artifacts"][1]["sha256"], sha256(&[before.as_bytes()]));
+    assert!(!text.contains(TOKEN) && bridge.texts_to(ANNA).len() == 1);
+}
