@@ -43,7 +43,7 @@ pub fn all(config: &Config, surroundings: &Surroundings, facts: &Facts) -> Vec<C
             checks.push(spending(config, facts));
         }
     }
-    checks.extend(workers::metrics(&surroundings.variables, facts));
+    checks.extend(workers::metrics(config, facts));
     checks
 }
 
@@ -177,8 +177,11 @@ fn telegram(config: &Config, facts: &Facts) -> Vec<Check> {
         checks.push(Check::error("channel.telegram", "telegram is enabled without a token", remedy));
     }
     if let Some(error) = &facts.pairing_error {
-        let remedy = "remove pairing.json from the data folder, and pair people again";
-        checks.push(Check::error("channel.telegram", format!("pairing.json cannot be read: {error}"), remedy));
+        // That a stranger cannot read it has a reason of its own.
+        if facts.stranger_to.is_none() {
+            let remedy = "remove pairing.json from the data folder, and pair people again";
+            checks.push(Check::error("channel.telegram", format!("pairing.json cannot be read: {error}"), remedy));
+        }
     } else if telegram.enabled && telegram.allow_from.is_empty() && facts.paired == 0 {
         let remedy = "run 'rusty-pinch pair telegram', or list the ids that may write in \
                       RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM";

@@ -139,6 +139,8 @@ pub struct Facts {
     pub units: Option<Vec<Unit>>,
     /// Workers by their documents.
     pub workers: Vec<WorkerFacts>,
+    /// Whether somebody listens where the health endpoint is to be; `None`: there is to be none.
+    pub endpoint_answers: Option<bool>,
     /// If metrics are to be written to a file.
     pub metrics_file: Option<MetricsFile>,
     /// Bytes free for us where the data folder is.

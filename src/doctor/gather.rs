@@ -2,6 +2,7 @@
 //! folder, which it removes again. Waits for programs, which are systemd and Codex, [`PROGRAMS_PATIENCE`] at most.
 
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ const LOGIN_PATIENCE: Duration = Duration::from_millis(600);
 /// How long all programs together may take, so that somebody who looks every minute is not kept waiting.
 const PROGRAMS_PATIENCE: Duration = Duration::from_millis(900);
 
+/// How long the machine may take to say whether somebody listens on one of its own ports.
+const ENDPOINT_PATIENCE: Duration = Duration::from_millis(100);
+
 /// More than it says of three units.
 const SYSTEMD_BYTES_MAX: usize = 16 * 1024;
 
@@ -76,6 +80,7 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
         read_only: Some(machine::is_read_only(&existing(&config.data))),
         units: units(Path::new(ROOT), end, &clock),
         workers: workers(config),
+        endpoint_answers: config.health.address.as_deref().map(answers),
         metrics_file: metrics_file(variables),
         disk_free: files::free_bytes(&existing(&config.data)).ok(),
         codex: config.uses_codex().then(|| codex(config, end, &clock)),
@@ -216,6 +221,19 @@ fn workers(config: &Config) -> Vec<WorkerFacts> {
     status_file::read(&config.run, &config.data).into_iter().map(about).collect()
 }
 
+/// Whether somebody listens there. One that is to be reached at every address of this machine is looked for here.
+fn answers(address: &str) -> bool {
+    let found = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.is_some_and(|mut address| {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        TcpStream::connect_timeout(&address, ENDPOINT_PATIENCE).is_ok()
+    })
+}
+
 fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
     let (value, _) = variables.get("RUSTY_PINCH_METRICS_FILE").filter(|(value, _)| !value.trim().is_empty())?;
     let path = PathBuf::from(value.trim());
@@ -288,5 +306,14 @@ mod tests {
         assert_eq!(ask(5000), None);
         answer("read -r never < /dev/zero; while :; do :; done");
         assert_eq!(ask(50), None);
+    }
+
+    #[test]
+    fn an_endpoint_that_listens_is_told_from_one_that_does_not() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        assert!(answers(&format!("127.0.0.1:{port}")) && answers(&format!("0.0.0.0:{port}")));
+        drop(listener);
+        assert!(!answers(&format!("127.0.0.1:{port}")) && !answers("nonsense"));
     }
 }

@@ -48,7 +48,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("worker.degraded", "what impairs a worker"),
     ("worker.crash_loop", "how often a worker was started of late"),
     ("upgrade.pending", "a worker runs the program that is on disk"),
-    ("metrics.endpoint", "who can reach the health endpoint"),
+    ("metrics.endpoint", "somebody listens where the health endpoint is to be"),
     ("metrics.file", "the file for metrics is written"),
     ("session.damage", "lines of conversations that cannot be read"),
     ("dead.letters", "replies that were given up"),

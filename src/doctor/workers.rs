@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::text::terminal_safe;
-use crate::config::keys::Environment;
 use crate::config::settings::Config;
 use crate::doctor::facts::{Facts, JournalFacts, MetricsFile, WorkerFacts};
 use crate::doctor::report::Check;
@@ -141,20 +140,22 @@ fn crash_loop(journal: &JournalFacts, now: Wall) -> Check {
 const METRICS_FRESH: Duration = Duration::from_secs(180);
 
 /// What a collector of metrics would find. Nothing is said where nothing is asked for.
-pub fn metrics(variables: &Environment, facts: &Facts) -> Vec<Check> {
-    let value = |name: &str| variables.get(name).map(|(value, _)| value.trim()).filter(|value| !value.is_empty());
-    let endpoint = value("RUSTY_PINCH_HEALTH_ADDR").map(|address| {
-        let is_here = address.parse::<core::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
-        match is_here || value("RUSTY_PINCH_HEALTH_TOKEN").is_some() {
-            true => Check::ok("metrics.endpoint", format!("health and metrics are served at {address}")),
-            false => {
-                let sentence = format!("{address} can be reached from elsewhere, and there is no token for it");
-                let remedy = "use 127.0.0.1:9464, or set RUSTY_PINCH_HEALTH_TOKEN_FILE";
-                Check::error("metrics.endpoint", sentence, remedy)
-            }
-        }
-    });
+pub fn metrics(config: &Config, facts: &Facts) -> Vec<Check> {
+    let endpoint = config.health.address.as_deref().map(|address| endpoint(address, facts));
     endpoint.into_iter().chain(facts.metrics_file.as_ref().map(|file| metrics_file(file, facts))).collect()
+}
+
+/// A worker that finds the address taken, or forbidden, goes on without.
+fn endpoint(address: &str, facts: &Facts) -> Check {
+    const ID: &str = "metrics.endpoint";
+    let is_expected = facts.journals.iter().any(|journal| journal.running);
+    match is_expected && facts.endpoint_answers == Some(false) {
+        false => Check::ok(ID, format!("health and metrics are for {address}")),
+        true => {
+            let sentence = format!("a worker runs, and nobody answers at {address}");
+            Check::warning(ID, sentence, "see its log for the reason; it reads the address when it starts")
+        }
+    }
 }
 
 fn metrics_file(file: &MetricsFile, facts: &Facts) -> Check {

@@ -89,7 +89,7 @@ step() { # NAME COMMAND...
     else
         echo "FAIL  $name"
         sed 's/^/      /' "$work/step"
-        box journalctl --no-pager -n 200 -u 'rusty-pinch*' | grep -v '"event":"turn"' | tail -n 25 | sed 's/^/      /'
+        box journalctl --no-pager -n 200 -u 'rusty-pinch*' | grep -v '"event":"turn"' | tail -n 25 | sed 's/^/      /' || true
         failures=$((failures + 1))
     fi
 }
@@ -111,6 +111,13 @@ RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED=true
 RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM=*
 RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE=http://127.0.0.1:$port
 END
+}
+# Five starts within ten minutes are a crash loop, which the worker slows down, and systemd has a limit of its own: steps begin with
+# another data folder and a clean slate.
+afresh() {
+    box sed -i "s,^RUSTY_PINCH_DATA_DIR=.*,RUSTY_PINCH_DATA_DIR=/var/lib/rusty-pinch/data-$(date +%s%N)," $env
+    box systemctl reset-failed $unit
+    box systemctl restart $unit
 }
 answered() { ask say "$1" && ask settle 60; }
 
@@ -157,6 +164,7 @@ reload() {
     answered 'after a reload'
 }
 watchdog() {
+    afresh
     box mkdir -p /run/systemd/system/$unit.service.d
     printf '[Service]\nWatchdogSec=10\nTimeoutAbortSec=2\n' | box tee /run/systemd/system/$unit.service.d/short.conf
     box systemctl daemon-reload
@@ -174,6 +182,7 @@ watchdog() {
 }
 test_restarted() { [ "$(show $unit NRestarts)" -ge 1 ] && [ "$(show $unit ActiveState)" = active ] && [ "$(show $unit MainPID)" != "$1" ]; }
 killed() {
+    afresh
     ask load 20 20
     for _ in 1 2 3; do
         within 20 test_active
@@ -185,6 +194,7 @@ killed() {
 test_active() { [ "$(show $unit ActiveState)" = active ]; }
 replaced() { # PACKAGE
     local before pid
+    [ "$1" != new ] || afresh
     before=$(box sha256sum $env)
     pid=$(show $unit MainPID)
     ask load 12 20
@@ -200,6 +210,7 @@ replaced() { # PACKAGE
     [ "$(show rusty-pinch-whatsapp ActiveState)" = inactive ]
 }
 all_channels() {
+    afresh
     box systemctl start rusty-pinch
     [ "$(show $unit ActiveState)" = inactive ]
     answered 'all channels'
@@ -208,6 +219,7 @@ all_channels() {
     answered 'one channel'
 }
 no_loop() {
+    afresh
     printf 'not a token\n' | box install -m 0640 -g rusty-pinch /dev/stdin /etc/rusty-pinch/secrets.d/CHANNELS_TELEGRAM_TOKEN
     box systemctl restart $unit || true
     within 20 test_failed
@@ -220,6 +232,7 @@ no_loop() {
 }
 test_failed() { [ "$(show $unit ActiveState)" = failed ]; }
 shadowed() {
+    afresh
     box cp /usr/lib/systemd/system/$unit.service /etc/systemd/system/$unit.service
     install_package new | says "/etc/systemd/system/$unit.service.*hides"
     box rm /etc/systemd/system/$unit.service
@@ -239,11 +252,11 @@ stop() {
     [ "$(show $unit Result)" = success ]
 }
 removed() {
-    box systemctl start $unit
+    afresh
     box apt-get remove -q -y rusty-pinch < /dev/null
     [ -z "$(box pgrep -x rusty-pinch)" ]
     box test -e $env
-    box test -d /var/lib/rusty-pinch/data
+    box test -d /var/lib/rusty-pinch/data/sessions
     install_package new
     box systemctl start $unit
     answered 'installed again'

@@ -64,7 +64,7 @@ fn a_code_of_the_operator_lets_one_more_person_write_for_good() {
     assert!(process.events("channel_parked").is_empty());
     let listed = scene.world.run(&["pair", "telegram", "--list"]).stdout;
     assert!(listed.starts_with("7 since 20") && listed.lines().count() == 1, "{listed}");
-    assert!(scene.world.run(&["doctor"]).stdout.contains("paired with a code: 1 "), "doctor shows it");
+    assert!(scene.world.run(&["doctor", "--json"]).stdout.contains("paired with a code: 1 "), "doctor shows it");
     assert_eq!(scene.world.run(&["pair", "telegram", "--remove", "8"]).code, Some(1));
     assert_eq!(scene.world.run(&["pair", "telegram", "--remove", "7"]).code, Some(0));
     scene.telegram.say(7, "am I still there?");
