@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::base::clock::Clock;
 use crate::net::websocket::{Heard, WebSocket};
+use crate::sys::files;
 use crate::sys::stop::{self, Stop, Stopper};
 use crate::sys::thread::spawn;
 use crate::validate::bridge::{Bridge, Wish};
@@ -72,6 +73,8 @@ struct Kept {
 #[derive(Default)]
 struct State {
     listening: bool,
+    /// Nobody is connected, and nobody can connect.
+    is_gone: bool,
     frozen: bool,
     withheld: bool,
     crash: bool,
@@ -123,6 +126,18 @@ impl Simulated {
         self.state().sayings.extend(frames);
     }
 
+    /// Its thread has closed everything.
+    fn until_gone(&self) -> Result<(), String> {
+        let looks = PATIENCE.as_millis() / LOOK.as_millis();
+        for _ in 0..looks {
+            if self.state().is_gone {
+                return Ok(());
+            }
+            files::pause(LOOK);
+        }
+        Err("the bridge does not end".to_owned())
+    }
+
     fn set_status(&self, status: &'static str) {
         self.state().status = status;
         self.say([status_frame(status)]);
@@ -158,7 +173,10 @@ impl Bridge for Simulated {
 
     fn wish(&mut self, wish: Wish) -> Result<(), String> {
         match wish {
-            Wish::Stop => self.state().listening = false,
+            Wish::Stop => {
+                self.state().listening = false;
+                return self.until_gone();
+            }
             Wish::Start => self.state().listening = true,
             Wish::Crash => {
                 let mut state = self.state();
@@ -219,6 +237,7 @@ impl Host {
             self.listener = TcpListener::bind(self.address).ok();
             self.listener.iter().for_each(|listener| drop(listener.set_nonblocking(true)));
         }
+        lock(shared).is_gone = self.listener.is_none();
         if frozen || self.listener.is_none() {
             self.stop.wait(LOOK);
             return;
