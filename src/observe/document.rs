@@ -213,7 +213,8 @@ pub fn markdown() -> String {
          ## How many lines\n\n\
          A worker writes the same trouble once in {} s: the same event of the same class, whatever its numbers. The next line of it says in \
          `suppressed` how many were left out; if none comes, `log_suppressed` does. All lines together are {} in a second at most, and \
-         `log_dropped` counts the others. Lines of turns and `fatal` are always written. No field is longer than {} bytes, \
+         `log_dropped` counts the others. Lines of turns, `fatal`, damage, and answers to what an operator did are always written, and with RUST_LOG set all \
+         lines are. No field is longer than {} bytes, \
          and no line longer than {}. Commands write every line.\n\n\
          A busy worker writes about 500 bytes a turn. For journald 64 MB are plenty: `SystemMaxUse=64M` in `/etc/systemd/journald.conf`. For \
          Compose: `max-size: 10m` and `max-file: 5` of the `json-file` driver.\n\n\

@@ -1,6 +1,6 @@
 //! [`Repeats`]: how many lines a program in trouble may write. The same trouble again is told once in [`EVERY`], with the
-//! number of lines that were left out in between; all lines together are [`LINES_PER_SECOND`] at most. Turns, and what
-//! ends the program, are always written. Pure: the time is handed in, and the sink acts.
+//! number of lines that were left out in between; all lines together are [`LINES_PER_SECOND`] at most. Turns, what
+//! ends the program, damage, and answers to an operator are always written. Pure: the time is handed in, and the sink acts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,9 +53,12 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Whether an event is written whatever was written before.
+    /// Whether an event is written whatever was written before: what is promised, and the answer to what an operator did.
     pub fn is_exempt(event: &Event) -> bool {
-        matches!(event, Event::Turn(_) | Event::Fatal { .. } | Event::LogDropped { .. } | Event::LogSuppressed { .. })
+        let is_promised = matches!(event, Event::Turn(_) | Event::Fatal { .. } | Event::JournalDamage { .. });
+        let is_answer =
+            matches!(event, Event::Reload { .. } | Event::ChannelPairing { .. } | Event::ChannelSignal { .. });
+        is_promised || is_answer || matches!(event, Event::LogDropped { .. } | Event::LogSuppressed { .. })
     }
 
     /// Decides about an event that is not exempt.

@@ -51,7 +51,8 @@ struct Inner {
     dropped_in_all: AtomicU64,
     redactor: Redactor,
     clock: Arc<dyn Clock>,
-    repeats: Mutex<Repeats>,
+    /// `None`: somebody who set RUST_LOG wants every line.
+    repeats: Option<Mutex<Repeats>>,
 }
 
 impl Sink {
@@ -64,7 +65,7 @@ impl Sink {
             dropped_in_all: AtomicU64::new(0),
             redactor,
             clock,
-            repeats: Mutex::default(),
+            repeats: rust_log.trim().is_empty().then(Mutex::default),
         }));
         let (levels, ignored) = levels(rust_log);
         let mut builder = Builder::new();
@@ -93,13 +94,13 @@ impl Sink {
 
     /// Writes a line, unless it says the same as one just before, or there are too many. A command ends soon, and tells all.
     fn tell(&self, event: &Event, level: Level, at: Wall) {
-        if self.0.waiting.is_none() || Repeats::is_exempt(event) {
+        let repeats = self.0.waiting.as_ref().and_then(|_| self.repeats());
+        let Some(mut repeats) = repeats.filter(|_| !Repeats::is_exempt(event)) else {
             return self.line(&event::line(event, level, at, 0), LINES_WAITING_MAX);
-        }
-        let (verdict, settled) = {
-            let (mut repeats, now) = (self.repeats(), self.0.clock.mono());
-            (repeats.decide(event, now), repeats.settle(now, false))
         };
+        let now = self.0.clock.mono();
+        let (verdict, settled) = (repeats.decide(event, now), repeats.settle(now, false));
+        drop(repeats);
         if let Verdict::Write { suppressed } = verdict {
             self.line(&event::line(event, level, at, suppressed), LINES_WAITING_OTHERS);
         }
@@ -107,8 +108,8 @@ impl Sink {
     }
 
     /// A thread that ended while it held this has left counters that are as good as any.
-    fn repeats(&self) -> MutexGuard<'_, Repeats> {
-        self.0.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn repeats(&self) -> Option<MutexGuard<'_, Repeats>> {
+        self.0.repeats.as_ref().map(|repeats| repeats.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts it into the queue if less than `most` lines wait there.
@@ -158,7 +159,7 @@ impl Log for Sink {
     }
 
     fn flush(&self, patience: Duration) {
-        let settled = self.repeats().settle(self.0.clock.mono(), true);
+        let settled = self.repeats().map(|mut repeats| repeats.settle(self.0.clock.mono(), true)).unwrap_or_default();
         let at = self.0.clock.wall();
         settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
         const PAUSE: Duration = Duration::from_millis(5);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::base::clock::{Clock, Mono};
+use crate::base::id::ChannelId;
 use crate::observe::status_file;
 use crate::sys::child::{End, Program};
 use crate::sys::companion::{Companion, Sample};
@@ -99,6 +100,8 @@ impl Place {
     /// # Errors
     /// When it does not start.
     pub fn start(&self, arguments: &[&str]) -> io::Result<Worker> {
+        // What a killed worker leaves of itself makes one that is started too often rest, which is right, and not what is looked at.
+        status_file::remove(&self.path("run"), ChannelId::WhatsApp);
         let log = files::open_to_append(&self.log())?;
         let program = Program {
             binary: self.binary.to_string_lossy().into_owned(),

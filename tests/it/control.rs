@@ -1,8 +1,5 @@
 //! The control lane: words in a chat that are for the program. The real worker between fakes; `pairing` has who may write at
 //! all.
-//!
-//! Seen to fail, each with this breakage of the product: a control message that waits for its session; a cancel that is not
-//! given; a stopped turn that is sent; what waited and is not dropped; lines of the control lane shown to the model.
 
 mod pairing;
 

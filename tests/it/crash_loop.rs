@@ -4,7 +4,7 @@
 //! systemd supervises, a fault of the configuration ends the worker once, with a code that the units do not restart. A message within
 //! whose turn the process ends three times is given up. `RP_TEST_CASES` of 100 and more watches for the ten minutes of C10.
 //!
-//! Seen to fail: without the count of attempts the fourth life ends too; with an exit in place of a park the window breaks.
+//! Seen to fail: with more attempts than three the fourth life ends too; without the park the window breaks.
 
 use std::path::Path;
 use std::time::Duration;
@@ -149,7 +149,7 @@ fn in_a_container_no_fault_of_the_set_up_ends_a_worker() {
     }
 }
 
-/// Twenty settings that are mended while the worker waits: nobody has to restart it.
+/// A file that is mended while the worker waits: nobody has to restart it.
 #[test]
 fn a_set_up_that_is_mended_is_taken_up_at_a_signal() {
     let mut scene = Scene::new("mended");

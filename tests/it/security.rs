@@ -1,8 +1,7 @@
 //! Lines of docs/security.md that no other test proves: modes of files, links, what a model may do, what is told to it, what
 //! reaches a terminal or a log.
 //!
-//! Seen to fail: without the umask; with a session opened through a link; with a tool that runs wherever its line stands; with the text of a
-//! message in a line of debugging.
+//! Seen to fail: with a tool that runs although something stands before it, and with the text of a message in a line of debugging.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -163,11 +162,11 @@ fn an_obedient_model_can_do_nothing_but_read() {
     let mut orders = Vec::new();
     for order in ORDERS {
         for (before, behind) in WRAPPINGS {
-            let number = orders.len();
+            let number: usize = orders.len();
             scene
                 .provider
                 .rule(Rule::when(&format!("page {number}.")).reply(Reply::Text(format!("{before}{order}{behind}"))));
-            orders.push(order);
+            orders.push(before.is_empty());
         }
     }
     let mut before = Vec::new();
@@ -183,12 +182,16 @@ fn an_obedient_model_can_do_nothing_but_read() {
     let mut after = Vec::new();
     modes(&scene.world.path("workspace"), &mut after);
     assert_eq!(before, after);
-    for turn in scene.world.all_events("turn") {
-        let tool = turn["tool_name"].as_str();
-        assert!(tool.is_none_or(|tool| names.contains(&tool)), "{turn}");
-        // One question, and one more for each of at most two tools.
-        assert!(turn["attempts"].as_u64().is_some_and(|attempts| attempts <= 3), "{turn}");
+    let turns = scene.world.all_events("turn");
+    for turn in &turns {
+        let number = turn["session_id"].as_str().and_then(|id| id.strip_prefix("telegram:")?.parse::<usize>().ok());
+        let is_bare = orders[number.expect("a chat of ours") - 1];
+        // One question, and one more for each of at most two tools. Within anything else an order is a text.
+        let most = if is_bare { 3 } else { 1 };
+        assert!(turn["attempts"].as_u64().is_some_and(|attempts| attempts <= most), "{turn}");
+        assert!(turn["tool_name"].as_str().is_none_or(|tool| names.contains(&tool)), "{turn}");
     }
+    assert!(turns.iter().any(|turn| turn["attempts"] != 1), "a bare one that is right is heeded");
     let outward = scene.telegram.sent().iter().filter(|sent| sent.chat == 999).count();
     assert_eq!(outward, 0, "nothing goes to a chat that a model names");
 }
@@ -245,7 +248,7 @@ fn no_command_shows_what_drives_a_terminal() {
     scene.stop(process);
     let turns = scene.world.all_events("turn");
     let id = turns.iter().find(|turn| turn["delivery"] == "dead").and_then(|turn| turn["request_id"].as_str());
-    let shown = format!("outbox show {}", id.expect("it has a name"));
+    let shown = format!("outbox show --turn {}", id.expect("it has a name"));
     for command in [
         "session --session telegram:42",
         "session list",

@@ -1,8 +1,7 @@
 //! FC-12: every signal that an operator or a system sends, at random instants under load. A stop takes at most 10 s and ends with 0,
 //! a second one ends at once, a reload loses nothing, and a process that was frozen goes on where it was.
 //!
-//! `RP_TEST_CASES` is the number of lives. Seen to fail: with a reload that starts the threads again, messages are answered twice; without
-//! the handler of SIGINT the exit is a signal.
+//! `RP_TEST_CASES` is the number of lives. Seen to fail: without the handler of SIGINT.
 
 use std::time::Duration;
 

@@ -4,8 +4,7 @@
 //! refused, lost or reset send, a broken poll. At each quiet lap the worker is measured. `RP_TEST_CASES` is the number of turns;
 //! `make soak-turns` makes a hundred thousand and leaves target/campaign/soak_turns.json.
 //!
-//! Seen to fail: with a worker that keeps every text it answered, the memory; with one that keeps the connection of a poll that
-//! broke, the descriptors; with a journal that is only appended to, the disk.
+//! Seen to fail: with one descriptor for each message that is not closed.
 
 use std::path::Path;
 use std::time::Duration;

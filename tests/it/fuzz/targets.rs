@@ -20,6 +20,7 @@ use rusty_pinch::net::retry_after::retry_after;
 use rusty_pinch::observe::redact::Redactor;
 use rusty_pinch::provider::codex_events::Events;
 use rusty_pinch::provider::openai_answer::Answer;
+use rusty_pinch::runtime::endpoint_request::{self, Asked};
 use rusty_pinch::store::inspect;
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::parts;
@@ -295,9 +296,10 @@ fn splitter(bytes: &[u8]) {
             let is_notice = part == text::CUT_NOTICE;
             assert!(is_notice || (1..=units).contains(&text::utf16_len(&part)), "a part of {}", text::utf16_len(&part));
             assert!(!part.trim().is_empty(), "a blank part");
+            // Only parts are converted: the work grows with the square of a line.
+            let _ = whatsapp_markup::of_markdown(&part);
         }
     }
-    let _ = whatsapp_markup::of_markdown(&words);
     assert!(!text::terminal_safe(&words).chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
     assert!(text::json_len(text::fit_json(&words, 100)) <= 100);
     assert!(text::shorten(&words, 20).chars().count() <= 20);
@@ -322,15 +324,32 @@ fn redactor(bytes: &[u8]) {
 }
 
 fn head_inputs() -> Vec<Vec<u8>> {
-    texts(&["120", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e12", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+    texts(&[
+        "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9464\r\nAuthorization: Bearer a-token-of-the-test\r\n\r\n",
+        "HEAD /readyz HTTP/1.0\r\n\r\n",
+        "POST /livez HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        "120",
+        "1.5",
+        "Wed, 21 Oct 2026 07:28:00 GMT",
+        "1e12",
+    ])
 }
 
-/// No wait is longer than what the caller may be told to keep.
+/// The head of a request to us: without the token nothing is shown, and what is too long is not waited for. And what a server says of
+/// waiting.
 fn head(bytes: &[u8]) {
+    let _ = endpoint_request::read(bytes, None);
+    let asked = endpoint_request::read(bytes, Some(ENDPOINT_TOKEN));
+    let is_shown = matches!(asked, Asked::Show { .. });
+    assert!(!is_shown || lossy(bytes).contains(ENDPOINT_TOKEN), "shown to somebody without the token");
+    let is_over = asked != Asked::More;
+    assert!(is_over || bytes.len() < endpoint_request::REQUEST_BYTES_MAX, "waits behind {} bytes", bytes.len());
     let value = Some(lossy(bytes));
     let head = Head { retry_after: value.clone(), retry_after_ms: value, ..Head::default() };
     let _ = (retry_after(&head, None), retry_after(&head, Some(Wall(1_790_000_000_000))));
 }
+
+const ENDPOINT_TOKEN: &str = "a-token-of-the-test";
 
 /// Two files that are only read.
 #[derive(Clone)]
