@@ -87,8 +87,6 @@ echo "dist.sh: $triple, standard library: $mode, $("${RUSTC:-rustc}" --version)"
 # are at random places all the same. Frame pointers as in .cargo/config.toml.
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 flags="$flags -Cforce-frame-pointers=yes -Crelocation-model=static"
-# Instructions that stand at many places become one function, as they do on aarch64 anyway: 146 kB less.
-[ "$triple" != x86_64-unknown-linux-musl ] || flags="$flags -Cllvm-args=-enable-machine-outliner=always"
 flags="$flags --remap-path-prefix=$registry=/registry --remap-path-prefix=$library=/std --remap-path-prefix=$here=/rusty-pinch"
 upper=$(echo "$triple" | tr 'a-z-' 'A-Z_')
 lower=$(echo "$triple" | tr - _)
