@@ -14,10 +14,15 @@ pub struct Wall(pub u64);
 /// 2026-01-01: an earlier date has not been set since the host was switched on.
 pub const WALL_FLOOR: Wall = Wall(1_767_225_600_000);
 
+/// Whole milliseconds of a time; more than fit count as all that fit.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Mono {
     /// The instant `delay` later; saturates instead of wrapping.
     pub fn after(self, delay: Duration) -> Mono {
-        Mono(self.0.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)))
+        Mono(self.0.saturating_add(millis(delay)))
     }
 
     /// How long it is from here until `later`; zero when that has passed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::clock::{Clock, Mono};
+use crate::base::clock::{Clock, Mono, millis};
 use crate::base::id::{ChannelId, TurnId};
 use crate::channel::denied::Denied;
 use crate::channel::whatsapp_frame::Incoming;
@@ -137,8 +137,4 @@ impl Teller {
             self.emit(&Event::ChannelTally { channel: CHANNEL, passed: passed.clone() });
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::base::clock::{Clock, Wall};
+use crate::base::clock::{Clock, Wall, millis};
 use crate::base::id::ChannelId;
 use crate::observe::condition::{Condition, Grounds};
 use crate::observe::event::{Event, Log};
@@ -245,10 +245,6 @@ fn degraded(state: &State, known: &Channel) -> Vec<String> {
     let clock = state.is_clock_off.then(|| "clock".to_owned());
     let crash_loop = known.condition.is_parked_by("crash_loop").then(|| "crash_loop".to_owned());
     providers.chain(clock).chain(crash_loop).collect()
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A log that is heard by the board.

@@ -3,9 +3,7 @@
 //! Readable for everybody, because the collector is another user.
 
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +52,8 @@ impl TextFile {
     /// # Errors
     /// Of the disk.
     pub fn write(&self) -> io::Result<()> {
-        replace(&self.path, &self.metrics.exposition(Some(self.worker)))
+        // The collector reads names that end in `.prom`, so it never sees the file before it is whole.
+        files::replace_for_all(&self.path, self.metrics.exposition(Some(self.worker)).as_bytes())
     }
 
     /// Starts the `metrics` thread, which ends with the order to stop and reports nothing.
@@ -86,19 +85,11 @@ impl TextFile {
     }
 }
 
-/// The collector reads names that end in `.prom`, so it never sees the file before it is whole.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = Path::new(&temporary);
-    files::replace(temporary, text.as_bytes())?;
-    fs::set_permissions(temporary, Permissions::from_mode(0o644))?;
-    fs::rename(temporary, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_name_of_a_worker_stands_before_the_suffix() {
@@ -114,7 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.prom");
         for text in ["one\n", "two\n"] {
-            replace(&path, text).expect("written");
+            files::replace_for_all(&path, text.as_bytes()).expect("written");
             assert_eq!(fs::read_to_string(&path).expect("there"), text);
         }
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o644);

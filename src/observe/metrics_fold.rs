@@ -1,6 +1,6 @@
 //! What an event or a note means for the numbers. Pure; one `match` over each.
 
-use crate::base::clock::Wall;
+use crate::base::clock::{Wall, millis};
 use crate::base::id::ChannelId;
 use crate::base::message::{Outcome, Path};
 use crate::observe::event::{Event, TurnRecord};
@@ -181,8 +181,4 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Refused => "refused",
         Outcome::Dead => "dead",
     }
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
 //! Files with the modes, locks and atomic replacement we insist on: folders 0700, files 0600, no symbolic links.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -103,12 +103,22 @@ fn read(path: &Path, bytes_max: u64, way: OFlags) -> io::Result<(Vec<u8>, Metada
 /// be counted again. Writers of one file keep each other out, by a lock or by being one; so those that are killed leave one
 /// temporary file in all, and the next one uses it.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, None)
+}
+
+/// The same, of a file that everybody may read.
+pub fn replace_for_all(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, Some(Permissions::from_mode(0o644)))
+}
+
+fn replace_with(path: &Path, content: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = Path::new(&temporary);
     let written = open(temporary).and_then(|mut file| {
         file.set_len(0)?;
-        file.write_all(content)
+        file.write_all(content)?;
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))
     });
     let outcome = written.and_then(|()| fs::rename(temporary, path));
     if outcome.is_err() {

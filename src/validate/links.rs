@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use crate::base::clock::millis;
 use crate::validate::bridge::Wish;
 use crate::validate::checklist::Level;
 use crate::validate::judge::judge;
 use crate::validate::place::Worker;
 use crate::validate::simulated::Simulated;
-use crate::validate::stage::{ANNA, ANSWERED, BACK, LINKED, Outcome, STOPPED, Stage, TOKEN, ensure, millis};
+use crate::validate::stage::{ANNA, ANSWERED, BACK, LINKED, Outcome, STOPPED, Stage, TOKEN, ensure};
 use crate::validate::untrusted;
 
 /// Restarts of a bridge, and how many of them one worker lives through: its delays double with each.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use crate::base::clock::millis;
 use crate::channel::outbound::REPEAT_MARK;
 use crate::validate::bridge::Wish;
 use crate::validate::checklist::Level;
 use crate::validate::judge::judge;
 use crate::validate::place::text_from;
-use crate::validate::stage::{ANNA, ANSWERED, BACK, Outcome, Stage, TOKEN, ensure, millis};
+use crate::validate::stage::{ANNA, ANSWERED, BACK, Outcome, Stage, TOKEN, ensure};
 
 /// Somebody who is not on the list.
 const STRANGER: &str = "4917000000666@s.whatsapp.net";

@@ -204,8 +204,3 @@ const ONLINE: &str = r#""state":"online""#;
 pub fn ensure(is_true: bool, sentence: &str) -> Outcome {
     if is_true { Ok(()) } else { Err(sentence.to_owned()) }
 }
-
-/// In whole milliseconds.
-pub fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
