@@ -430,8 +430,8 @@ impl Guest<'_> {
                         answers.iter().try_for_each(|answer| wire.write_all(answer))?;
                     }
                     wire::PING => {
-                        self.state().pings += 1;
                         wire.write_all(&wire::frame(wire::PONG, &payload))?;
+                        self.state().pings += 1;
                     }
                     wire::CLOSE => {
                         let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));

@@ -62,7 +62,7 @@ fn the_thread_stops_promptly_in_every_state_with_the_times_of_the_product() {
 #[test]
 fn the_product_stops_in_time_while_it_is_busy_or_not_connected() {
     let gate = Gate::closed();
-    for entrance in [Entrance::Open, Entrance::Silent, Entrance::Status(500), Entrance::HangUp] {
+    let stop = |entrance: Entrance, gate: Gate| {
         let scene = Scene::new("stops", Speaks::V2);
         scene.provider.rule(Rule::when("slow").after(Wait::Until(gate.clone())));
         scene.bridge.entrance(entrance);
@@ -79,7 +79,13 @@ fn the_product_stops_in_time_while_it_is_busy_or_not_connected() {
         let begun = now();
         scene.stop(process);
         assert!(since(begun) < STOP_CEILING, "{entrance:?}");
-    }
+    };
+    let entrances = [Entrance::Open, Entrance::Silent, Entrance::Status(500), Entrance::HangUp];
+    let threads = entrances.map(|entrance| {
+        let gate = gate.clone();
+        (entrance, spawn("stopping", move || stop(entrance, gate)))
+    });
+    threads.into_iter().for_each(|(entrance, thread)| assert!(thread.join().is_ok(), "{entrance:?}"));
     gate.open();
 }
 
