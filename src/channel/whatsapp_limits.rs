@@ -19,7 +19,13 @@ pub struct LinkLimits {
     pub silence: Duration,
     /// Writing one frame.
     pub write: Duration,
-    /// How long a send waits for its answer; then the link is given up, because the order of answers is lost.
+    /// A bridge that says nothing about itself within this is one that never does: until then nothing is sent, because a bridge of v2
+    /// would take a send before its `hello` for one without an id, and another may be about to say that it is offline.
+    pub introduction: Duration,
+    /// A link that was not closed within this has been let in: bridges wait 5 s for a token.
+    pub admission: Duration,
+    /// How long sends may be without any answer; then the link is given up, because the order of answers is lost. A bridge sends one
+    /// message after the other, and takes 20 s for one at most.
     pub answer: Duration,
     /// Largest delay before the bridge is dialled again.
     pub backoff_max: Duration,
@@ -36,6 +42,8 @@ pub const LIMITS: LinkLimits = LinkLimits {
     ping_jitter: Duration::from_secs(5),
     silence: Duration::from_secs(60),
     write: Duration::from_secs(10),
+    introduction: Duration::from_secs(2),
+    admission: Duration::from_secs(7),
     answer: Duration::from_secs(30),
     backoff_max: Duration::from_secs(60),
     stable: Duration::from_secs(60),

@@ -48,6 +48,8 @@ pub enum Lost {
     Unanswered,
     /// It took no more bytes.
     Stalled,
+    /// It sent more than there is room for, and will send it again.
+    Overflow,
 }
 
 impl Lost {
@@ -64,6 +66,7 @@ impl Lost {
             Lost::Silent => "nothing was heard for too long".to_owned(),
             Lost::Unanswered => "a message was not answered in time".to_owned(),
             Lost::Stalled => "it takes no more bytes".to_owned(),
+            Lost::Overflow => "it sent more messages than there is room for".to_owned(),
         }
     }
 }
@@ -75,6 +78,8 @@ pub enum Parked {
     NoToken,
     /// The bridge rejects the token.
     BadToken,
+    /// The handshake is answered with 401 or 403, which a proxy may say, too.
+    Forbidden,
     /// Another program took our place at the bridge.
     OtherClient,
     /// The phone ended the link.
@@ -89,7 +94,7 @@ impl Parked {
     /// The name in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Parked::NoToken | Parked::BadToken => "auth",
+            Parked::NoToken | Parked::BadToken | Parked::Forbidden => "auth",
             Parked::OtherClient => "conflict",
             Parked::LoggedOut => "logged_out",
             Parked::Replaced => "replaced",
@@ -106,6 +111,10 @@ impl Parked {
             Parked::BadToken => {
                 "the bridge rejects the token: set RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN to the bridge's and restart, or \
                  send SIGHUP to look again now"
+            }
+            Parked::Forbidden => {
+                "the bridge, or a proxy before it, forbids the connection (401 or 403): let this worker in there, then send SIGHUP to \
+                 look again now"
             }
             Parked::OtherClient => {
                 "another program has taken our place at the bridge: stop it, then send SIGHUP to look again now"
@@ -170,6 +179,15 @@ struct Up {
     ping_due: Mono,
     online: Option<bool>,
     v2: bool,
+    /// Whether it has said something beside `hello`, which comes first.
+    has_spoken: bool,
+}
+
+impl Up {
+    /// Whether it is known what may be said: it has introduced itself, or never will.
+    fn is_known(&self, limits: &LinkLimits, now: Mono) -> bool {
+        self.has_spoken || now >= self.since.after(limits.introduction)
+    }
 }
 
 /// Where the link stands.
@@ -254,16 +272,26 @@ impl Link {
     }
 
     /// Where a message can go now. Never before the dialect is known: a bridge of the other dialect would confirm the
-    /// frame and drop it.
-    pub fn sends(&self) -> Option<Dialect> {
-        let up = self.up?;
+    /// frame and drop it. And never before the bridge has introduced itself, or to one that is offline or waits for a person.
+    pub fn sends(&self, now: Mono) -> Option<Dialect> {
+        let up = self.up.filter(|up| up.is_known(&self.limits, now))?;
         self.dialect.filter(|_| up.online != Some(false) && self.parked.is_none())
+    }
+
+    /// Who is not thrown out has been let in, also by a bridge that never says so.
+    pub fn on_time(&mut self, now: Mono) -> Option<News> {
+        let is_in = self.up.is_some_and(|up| now >= up.since.after(self.limits.admission));
+        let parked = self.parked.filter(|parked| is_in && !parked.ends_by_status());
+        parked.map(|_| {
+            self.parked = None;
+            News::Online
+        })
     }
 
     /// The link stands.
     pub fn on_up(&mut self, now: Mono) {
         self.dialect = self.fixed;
-        self.up = Some(Up { since: now, heard: now, ping_due: now, online: None, v2: false });
+        self.up = Some(Up { since: now, heard: now, ping_due: now, online: None, v2: false, has_spoken: false });
         self.on_ping(now);
     }
 
@@ -287,9 +315,8 @@ impl Link {
     /// A frame came; what it changes.
     pub fn on_frame(&mut self, frame: &Frame) -> Vec<News> {
         let mut news = Vec::new();
-        if self.up.is_none() {
-            return news;
-        }
+        let Some(up) = &mut self.up else { return news };
+        up.has_spoken |= !matches!(frame, Frame::Hello { .. });
         if self.dialect.is_none() {
             self.dialect = dialect_of(frame);
             news.extend(self.dialect.map(News::Dialect));
@@ -301,9 +328,7 @@ impl Link {
         }
         match frame {
             Frame::Hello { version: 2.. } => {
-                if let Some(up) = &mut self.up {
-                    up.v2 = true;
-                }
+                up.v2 = true;
                 news.push(News::Extension);
             }
             Frame::Status(Some(status)) => news.extend(self.on_status(*status)),
@@ -350,7 +375,8 @@ impl Link {
         let parked = match lost {
             Lost::Closed { code: CLOSE_NO_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
             Lost::Closed { code: CLOSE_BAD_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
-            Lost::Closed { code: CLOSE_BAD_TOKEN } | Lost::Refused { status: 401 | 403 } => Some(Parked::BadToken),
+            Lost::Closed { code: CLOSE_BAD_TOKEN } => Some(Parked::BadToken),
+            Lost::Refused { status: 401 | 403 } => Some(Parked::Forbidden),
             Lost::Closed { code: CLOSE_REPLACED } => Some(Parked::OtherClient),
             _ => None,
         };
@@ -379,6 +405,9 @@ mod tests {
 
     const SECOND: u64 = 1000;
 
+    /// When every link has introduced itself, or never will.
+    const LATE: Mono = Mono(50 * SECOND);
+
     fn link(dialect: Option<Dialect>, has_token: bool) -> Link {
         Link::new(LIMITS, Duration::from_millis(500), dialect, has_token, Rng::from_seed(3))
     }
@@ -391,23 +420,23 @@ mod tests {
 
     #[test]
     fn the_dialect_is_chosen_by_setting_token_or_first_frame_and_nothing_is_sent_before() {
-        assert_eq!(up(Some(Dialect::P), true).sends(), Some(Dialect::P));
+        assert_eq!(up(Some(Dialect::P), true).sends(LATE), Some(Dialect::P));
         assert!(!up(Some(Dialect::P), true).starts_with_token());
-        assert_eq!(up(None, true).sends(), Some(Dialect::N));
+        assert_eq!(up(None, true).sends(LATE), Some(Dialect::N));
         assert!(up(None, true).starts_with_token());
         let mut link = up(None, false);
-        assert_eq!(link.sends(), None);
+        assert_eq!(link.sends(LATE), None);
         assert_eq!(link.on_frame(&Frame::Unknown), []);
         assert_eq!(link.on_frame(&Frame::Hello { version: 2 }), [News::Extension]);
-        assert_eq!((link.sends(), link.has_ids()), (None, true));
+        assert_eq!((link.sends(LATE), link.has_ids()), (None, true));
         let connected = Frame::Status(Some(Status::Connected));
         assert_eq!(link.on_frame(&connected), [News::Dialect(Dialect::N), News::Online]);
-        assert_eq!(link.sends(), Some(Dialect::N));
+        assert_eq!(link.sends(LATE), Some(Dialect::N));
         assert_eq!(link.on_frame(&connected), []);
         // What was found out is of this link only: another bridge may be there next time.
         link.on_lost(Lost::Broken, Mono(1));
         link.on_up(Mono(2));
-        assert_eq!((link.sends(), link.has_ids()), (None, false));
+        assert_eq!((link.sends(LATE), link.has_ids()), (None, false));
     }
 
     #[test]
@@ -476,7 +505,7 @@ mod tests {
             link.on_reload();
             assert_eq!(link.step(Mono(1)), Step::Dial);
             link.on_up(Mono(1));
-            assert_eq!(link.sends(), None, "it has not let us in yet");
+            assert_eq!(link.sends(LATE), None, "it has not let us in yet");
             assert_eq!(link.on_lost(Lost::Closed { code }, Mono(1)), Duration::from_secs(1800));
             link.on_up(Mono(2));
             assert!(link.on_frame(&Frame::Status(Some(Status::Connected))).contains(&News::Online));
@@ -499,13 +528,13 @@ mod tests {
             let mut link = up(Some(Dialect::N), false);
             assert_eq!(link.on_frame(&frame), [News::Parked(parked)]);
             assert_eq!(link.on_frame(&frame), [], "said once");
-            assert_eq!((link.sends(), link.on_frame(&status(Status::Disconnected)).len()), (None, 0));
+            assert_eq!((link.sends(LATE), link.on_frame(&status(Status::Disconnected)).len()), (None, 0));
             // The bridge restarts, which changes nothing.
             assert!(link.on_lost(Lost::Closed { code: 1001 }, Mono(0)) <= Duration::from_millis(500));
             link.on_up(Mono(1));
-            assert_eq!((link.sends(), link.parked()), (None, Some(parked)));
+            assert_eq!((link.sends(LATE), link.parked()), (None, Some(parked)));
             assert_eq!(link.on_frame(&status(Status::Connected)), [News::Online]);
-            assert_eq!((link.sends(), link.parked()), (Some(Dialect::N), None));
+            assert_eq!((link.sends(LATE), link.parked()), (Some(Dialect::N), None));
         }
     }
 
@@ -513,10 +542,10 @@ mod tests {
     fn nothing_is_sent_while_the_bridge_is_offline() {
         let mut link = up(Some(Dialect::N), false);
         assert_eq!(link.on_frame(&Frame::Status(Some(Status::Disconnected))), [News::Offline]);
-        assert_eq!(link.sends(), None);
+        assert_eq!(link.sends(LATE), None);
         assert_eq!(link.on_frame(&Frame::Status(Some(Status::Disconnected))), []);
         assert_eq!(link.on_frame(&Frame::Status(Some(Status::Connected))), [News::Online]);
-        assert_eq!(link.sends(), Some(Dialect::N));
+        assert_eq!(link.sends(LATE), Some(Dialect::N));
     }
 
     #[test]

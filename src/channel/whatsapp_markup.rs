@@ -97,21 +97,14 @@ fn spanned(rest: &str, before: char, is_heading: bool, depth: usize) -> Option<(
         let end = rest[ticks..].find(fence)? + 2 * ticks;
         return Some((rest[..end].to_owned(), end));
     }
-    let is_word = before.is_alphanumeric();
-    let rules = [
-        ("***", "*_", false),
-        ("**", "*", false),
-        ("__", "*", true),
-        ("~~", "~", false),
-        ("*", "_", false),
-        ("_", "_", true),
-    ];
-    for (mark, shown, needs_border) in rules {
-        if !rest.starts_with(mark) || needs_border && is_word {
-            continue;
-        }
-        let inner = &rest[mark.len()..];
-        let Some(length) = closing(inner, mark, needs_border) else { continue };
+    // WhatsApp shows emphasis at the borders of words only, and within them the signs of sums and of names.
+    if is_of_word(before) {
+        return None;
+    }
+    let rules = [("***", "*_"), ("**", "*"), ("__", "*"), ("~~", "~"), ("*", "_"), ("_", "_")];
+    for (mark, shown) in rules {
+        let Some(inner) = rest.strip_prefix(mark) else { continue };
+        let Some(length) = closing(inner, mark) else { continue };
         let mut text = String::new();
         push_inline(&mut text, &inner[..length], is_heading, depth + 1);
         let whole = length + 2 * mark.len();
@@ -122,8 +115,13 @@ fn spanned(rest: &str, before: char, is_heading: bool, depth: usize) -> Option<(
     None
 }
 
-/// Where the emphasis that begins before `inner` ends: not in white space, and not within a longer row of the same sign.
-fn closing(inner: &str, mark: &str, needs_border: bool) -> Option<usize> {
+/// Whether a mark beside it is within a word. Scripts without capitals write words without a space between them, so there it is not.
+fn is_of_word(sign: char) -> bool {
+    sign.is_lowercase() || sign.is_uppercase() || sign.is_numeric()
+}
+
+/// Where the emphasis that begins before `inner` ends: behind a word and not within one, and not within a longer row of the same sign.
+fn closing(inner: &str, mark: &str) -> Option<usize> {
     let sign = mark.chars().next()?;
     if inner.starts_with(char::is_whitespace) || inner.starts_with(sign) {
         return None;
@@ -132,8 +130,8 @@ fn closing(inner: &str, mark: &str, needs_border: bool) -> Option<usize> {
     while let Some(at) = inner[from..].find(mark).map(|at| at + from) {
         let after = &inner[at + mark.len()..];
         let row = inner[at..].chars().take_while(|c| *c == sign).count();
-        let ends_word = !inner[..at].ends_with(char::is_whitespace) && !inner[..at].ends_with('\\');
-        let has_border = !needs_border || !after.starts_with(char::is_alphanumeric);
+        let ends_word = !inner[..at].ends_with(|sign: char| sign.is_whitespace() || "\\([{".contains(sign));
+        let has_border = !after.starts_with(is_of_word);
         if ends_word && has_border && (row == mark.len() || row == 3 && mark.len() == 2) {
             // Of three signs the inner emphasis gets one.
             return Some(if row > mark.len() { at + 1 } else { at });
@@ -182,6 +180,9 @@ mod tests {
         check("***both***", "*_both_*");
         check("**a *b* c**", "*a _b_ c*");
         check("2 * 3 * 4 and snake_case_name", "2 * 3 * 4 and snake_case_name");
+        check("2*3*4=24, 2**3**2=512", "2*3*4=24, 2**3**2=512");
+        check("f(*args, **kw) and g(*args, **kw)", "f(*args, **kw) and g(*args, **kw)");
+        check("(**a**), \"*b*\" and 重**点**这", "(*a*), \"_b_\" and 重*点*这");
         check("** not bold ** and a lone * star", "** not bold ** and a lone * star");
         check("**unfinished", "**unfinished");
         check("\\*plain\\* and C:\\dir", "*plain* and C:\\dir");

@@ -39,7 +39,6 @@ struct UnderWay {
     chat: String,
     turn: TurnId,
     answer: Answer,
-    since: Mono,
 }
 
 /// What to record of a turn.
@@ -50,6 +49,8 @@ pub type Reports = (TurnId, Vec<Report>);
 pub struct Outgoing {
     lanes: Lanes,
     under_way: VecDeque<UnderWay>,
+    /// When the last answer came, or the first of these was sent: bridges send one message after the other.
+    answered: Mono,
     errors: HashMap<TurnId, u32>,
     pings: u64,
 }
@@ -57,7 +58,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Nothing to send.
     pub fn new(lanes: Lanes) -> Outgoing {
-        Outgoing { lanes, under_way: VecDeque::new(), errors: HashMap::new(), pings: 0 }
+        Outgoing { lanes, under_way: VecDeque::new(), answered: Mono(0), errors: HashMap::new(), pings: 0 }
     }
 
     /// A durable reply.
@@ -91,7 +92,10 @@ impl Outgoing {
             }
         };
         let (chat, turn) = (attempt.chat.id.clone(), attempt.turn);
-        self.under_way.push_back(UnderWay { chat, turn, answer: answer.clone(), since: now });
+        if self.under_way.is_empty() {
+            self.answered = now;
+        }
+        self.under_way.push_back(UnderWay { chat, turn, answer: answer.clone() });
         answer
     }
 
@@ -107,19 +111,19 @@ impl Outgoing {
 
     /// Whether an answer is overdue.
     pub fn is_overdue(&self, now: Mono, limit: Duration) -> bool {
-        self.under_way.iter().any(|one| one.since.after(limit) <= now)
+        !self.under_way.is_empty() && self.answered.after(limit) <= now
     }
 
     /// `sent` came. `None`: it belongs to nothing.
     pub fn on_sent(&mut self, id: Option<String>, now: Mono) -> Option<Reports> {
-        let one = self.take(&id.map_or(Answer::Next, Answer::Id))?;
+        let one = self.take(&id.map_or(Answer::Next, Answer::Id), now)?;
         self.errors.remove(&one.turn);
         Some(self.settle(one, Sent::Confirmed { message_id: 0 }, now))
     }
 
     /// A pong came. `None`: it belongs to nothing.
     pub fn on_pong(&mut self, number: u64, now: Mono) -> Option<Reports> {
-        let one = self.take(&Answer::Pong(number))?;
+        let one = self.take(&Answer::Pong(number), now)?;
         Some(self.settle(one, Sent::Confirmed { message_id: 0 }, now))
     }
 
@@ -130,14 +134,15 @@ impl Outgoing {
         failure: Failure,
         now: Mono,
     ) -> Option<(Reports, String, &'static str)> {
-        let one = self.take(&id.map_or(Answer::Next, Answer::Id))?;
+        let one = self.take(&id.map_or(Answer::Next, Answer::Id), now)?;
         let errors = self.errors.entry(one.turn).or_default();
         *errors += 1;
         let is_enough = *errors >= ERRORS_MAX;
         let refused = |why: &str| (Sent::Refused { why: why.to_owned() }, "give_up");
         let (sent, action) = match failure {
             Failure::Refused => refused("refused by the bridge"),
-            _ if is_enough => refused("the bridge could not send it too often"),
+            // One that may have arrived is given up after its repeats, and not as one that was not sent.
+            Failure::NotSent if is_enough => refused("the bridge could not send it too often"),
             Failure::NotSent => (Sent::Nothing { after: None }, "retry"),
             Failure::Unconfirmed => (Sent::Unknown, "resend_marked"),
         };
@@ -155,8 +160,9 @@ impl Outgoing {
         lost.len()
     }
 
-    fn take(&mut self, answer: &Answer) -> Option<UnderWay> {
+    fn take(&mut self, answer: &Answer, now: Mono) -> Option<UnderWay> {
         let at = self.under_way.iter().position(|one| one.answer == *answer)?;
+        self.answered = now;
         self.under_way.remove(at)
     }
 
@@ -235,8 +241,23 @@ mod tests {
         let sent = send(&mut outgoing, Dialect::P, false, 0);
         assert_eq!((&sent[0].1, &sent[1].1), (&Answer::Pong(1), &Answer::Pong(2)));
         assert!(outgoing.on_pong(2, Mono(5)).is_some() && outgoing.on_pong(2, Mono(5)).is_none());
-        assert!(!outgoing.is_overdue(Mono(29_999), Duration::from_secs(30)));
-        assert!(outgoing.is_overdue(Mono(30_000), Duration::from_secs(30)));
+        assert!(!outgoing.is_overdue(Mono(30_004), Duration::from_secs(30)));
+        assert!(outgoing.is_overdue(Mono(30_005), Duration::from_secs(30)), "no answer since the last");
+        assert!(outgoing.on_pong(1, Mono(30_006)).is_some());
+        assert!(!outgoing.is_overdue(Mono(90_000), Duration::from_secs(30)), "none is owed");
+    }
+
+    #[test]
+    fn a_bridge_that_sends_one_after_the_other_has_the_time_for_each() {
+        let mut outgoing = outgoing(&["a", "b", "c", "d", "e", "f", "g", "h"]);
+        let sent = send(&mut outgoing, Dialect::N, true, 0);
+        assert_eq!(sent.len(), UNDER_WAY_MAX);
+        for (number, (_, answer)) in sent.into_iter().enumerate() {
+            let Answer::Id(id) = answer else { panic!("no id") };
+            let now = Mono(20_000 * (number as u64 + 1));
+            assert!(!outgoing.is_overdue(now, Duration::from_secs(30)), "{number}");
+            assert!(outgoing.on_sent(Some(id), now).is_some());
+        }
     }
 
     #[test]

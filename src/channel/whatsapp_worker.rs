@@ -130,7 +130,7 @@ impl Worker {
         let Some(closed) = self.outbox_closed else { return false };
         let now = self.clock.mono();
         let is_waiting = self.line.is_up() && self.outgoing.is_waiting();
-        let is_sending = self.line.is_up() && self.link.sends().is_some() && self.outgoing.is_ready(now);
+        let is_sending = self.line.is_up() && self.link.sends(now).is_some() && self.outgoing.is_ready(now);
         !is_waiting && !is_sending || now >= closed.after(LAST_ANSWERS)
     }
 
@@ -200,6 +200,9 @@ impl Worker {
         let now = self.clock.mono();
         self.answering.retain(|_, since| now < since.after(ANSWERING_FOR));
         self.reception.periodic(&mut self.teller, false);
+        if let Some(news) = self.link.on_time(now) {
+            self.on_news(news, true);
+        }
         if let Some(parked) = self.link.parked() {
             let retry = match self.link.step(now) {
                 Step::Wait { until } => now.until(until),
@@ -263,7 +266,7 @@ impl Worker {
             self.lose(Lost::Unanswered);
             return Ok(());
         }
-        if let Some(dialect) = self.link.sends().filter(|_| self.line.is_up()) {
+        if let Some(dialect) = self.link.sends(now).filter(|_| self.line.is_up()) {
             match self.outgoing.step(now, dialect, self.link.has_ids()) {
                 SendStep::Send(attempt) => self.send(&attempt, dialect)?,
                 SendStep::GiveUp { turn, chat } => {
@@ -329,23 +332,32 @@ impl Worker {
         }
         let now = self.clock.mono();
         match frame {
-            // What comes after the order to stop belongs to the next process.
-            Frame::Message(_) if self.reader.stop.requested() => {}
+            // What comes after the order to stop belongs to the next process; only a bridge of v2 has it then.
+            Frame::Message(_) if self.reader.stop.requested() => {
+                if !self.link.has_ids() {
+                    self.reception.pass(Passed::Stopping);
+                }
+            }
             Frame::Message(incoming) => {
                 let done = self.reception.on_message(*incoming, self.link.dialect(), &mut self.teller);
                 done.iter().for_each(|id| self.acknowledge(id));
+                if self.link.has_ids() && self.reception.handover().is_over() {
+                    self.lose(Lost::Overflow);
+                }
             }
-            Frame::Sent { id } => match self.outgoing.on_sent(id, now) {
+            Frame::Sent { id } => match self.outgoing.on_sent(id.filter(|_| self.link.has_ids()), now) {
                 Some((turn, reports)) => return self.sender.record(turn, reports),
                 None => self.reception.pass(Passed::Unmatched),
             },
-            Frame::Error { id, failure } => match self.outgoing.on_error(id, failure, now) {
-                Some(((turn, reports), chat, action)) => {
-                    self.teller.send_error(turn, chat, action);
-                    return self.sender.record(turn, reports);
+            Frame::Error { id, failure } => {
+                match self.outgoing.on_error(id.filter(|_| self.link.has_ids()), failure, now) {
+                    Some(((turn, reports), chat, action)) => {
+                        self.teller.send_error(turn, chat, action);
+                        return self.sender.record(turn, reports);
+                    }
+                    None => self.reception.pass(Passed::Unmatched),
                 }
-                None => self.reception.pass(Passed::Unmatched),
-            },
+            }
             Frame::Unknown | Frame::Status(None) => self.reception.pass(Passed::UnknownType),
             Frame::Status(Some(_)) | Frame::Qr | Frame::Hello { .. } => {}
         }

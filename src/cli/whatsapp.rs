@@ -1,8 +1,11 @@
 //! `whatsapp validate`: prepares a run, prints what comes of each item, and decides about the exit code.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::base::cancel::Cancel;
 use crate::cli::flags::Parsed;
@@ -21,7 +24,10 @@ use crate::validate::run::{self, Means};
 const PASSED_ON: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// Longest line of a person, in bytes.
-const LINE_BYTES_MAX: u64 = 4096;
+const LINE_BYTES_MAX: usize = 4096;
+
+/// How often a wait for a person is interrupted.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// `whatsapp validate`. Exits 0 only if the gate of the level is passed.
 pub fn validate(parsed: &Parsed) -> Result<(), Failure> {
@@ -98,6 +104,7 @@ fn work(setup: &Setup, means: &Means, wanted: &[usize]) -> Result<(), Failure> {
     let mut is_signed = false;
     if level == Level::Live {
         let place = place(setup, means)?;
+        let mut ask = |question: &str, look: &mut dyn FnMut()| ask(&means.cancel, question, look);
         live::run(means, &place, wanted, &mut ask, &mut tell).map_err(no_worker)?;
         let signature = live::sign(means, &place.log(), &mut ask);
         is_signed = signature.verdict == Verdict::Pass;
@@ -140,12 +147,29 @@ fn sentence(evidence: &Evidence) -> String {
     sentence + "\n"
 }
 
-/// Prints a question and reads a line; `None`: there are no more.
-fn ask(question: &str) -> Option<String> {
+/// Prints a question and reads a line; `None`: there are no more, or the operator has had enough. Read byte by byte, because what is kept
+/// in a buffer could not be waited for. What is over [`LINE_BYTES_MAX`] is the next answer.
+fn ask(cancel: &Cancel, question: &str, look: &mut dyn FnMut()) -> Option<String> {
     print(question).ok()?;
-    let mut line = String::new();
-    let mut input = io::Read::take(io::stdin().lock(), LINE_BYTES_MAX);
-    input.read_line(&mut line).ok().filter(|count| *count > 0).map(|_| line)
+    let input = io::stdin();
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") && line.len() < LINE_BYTES_MAX {
+        if cancel.requested() {
+            return None;
+        }
+        look();
+        // An interrupted wait only means that we look once more.
+        if !matches!(poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&LOOK)), Ok(1..)) {
+            continue;
+        }
+        let mut byte = [0];
+        match rustix::io::read(&input, &mut byte) {
+            Ok(1..) => line.push(byte[0]),
+            Err(Errno::INTR) => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
 }
 
 /// What the operator's own bridge needs, without the token.

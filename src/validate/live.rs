@@ -27,8 +27,11 @@ const NOTE_CHARS_MAX: usize = 500;
 /// Largest file of evidence, in bytes.
 const EVIDENCE_BYTES_MAX: u64 = 16 << 20;
 
-/// Asks a person; `None`: nobody is there.
-pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
+/// How long a worker runs before it is measured for the first time.
+const WARM_UP: Duration = Duration::from_secs(30);
+
+/// Asks a person; `None`: nobody is there, or the operator has had enough. Meanwhile the second is called again and again.
+pub type Ask<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut()) -> Option<String>;
 
 /// Tells of a check that is over, by its place in the list.
 pub type Tell<'a> = &'a mut dyn FnMut(usize, Evidence);
@@ -40,19 +43,28 @@ pub type Tell<'a> = &'a mut dyn FnMut(usize, Evidence);
 pub fn run(means: &Means, place: &Place, wanted: &[usize], ask: Ask<'_>, tell: Tell<'_>) -> io::Result<()> {
     let mut worker = place.start(&[])?;
     let linked = until(means, LINKED, &mut || worker.count("\"state\":\"online\"") > 0);
-    let first = worker.sample();
     if wanted.contains(&0) {
         tell(0, evidence(means, 0, verdict(linked), &mut worker, String::new()));
     }
     let is_asked = |at: &usize| wanted.contains(at) && !CHECKS[*at].person.is_empty();
     for at in (0..CHECKS.len()).filter(is_asked) {
+        if means.cancel.requested() {
+            break;
+        }
         let check = &CHECKS[at];
         let question = format!("{}: {}.\n  {}.", check.id, check.claim, check.person);
         if check.id == "WA-02" {
             worker = bounded(means, place, worker, &question, ask, tell)?;
             continue;
         }
-        let (said, note) = answer(ask, &format!("{question}\n  pass, fail or skip, and a note: "));
+        // Of the worker that runs until the end of the question, and of no other.
+        let mut first = None;
+        let mut look = || {
+            if first.is_none() && worker.started.until(means.clock.mono()) >= WARM_UP {
+                first = worker.sample();
+            }
+        };
+        let (said, note) = answer(ask, &format!("{question}\n  pass, fail or skip, and a note: "), &mut look);
         let (said, note) = if check.id == "WA-16" { soaked(means, &worker, first, said, note) } else { (said, note) };
         tell(at, evidence(means, at, said, &mut worker, note));
     }
@@ -73,7 +85,8 @@ fn bounded(
     before.terminate();
     until(means, STOPPED, &mut || !before.runs());
     let mut worker = place.start(&["--max-messages", "1"])?;
-    let (said, note) = answer(ask, &format!("{question}\n  Enter when it is written; or fail or skip, and a note: "));
+    let question = format!("{question}\n  Enter when it is written; or fail or skip, and a note: ");
+    let (said, note) = answer(ask, &question, &mut || ());
     let said = match said {
         Verdict::Pass => verdict(until(means, BOUNDED, &mut || !worker.runs()) && worker.code() == Some(0)),
         other => other,
@@ -100,7 +113,7 @@ fn soaked(means: &Means, worker: &Worker, first: Option<Sample>, said: Verdict, 
 
 /// A person's name under all that is written so far.
 pub fn sign(means: &Means, log: &Path, ask: Ask<'_>) -> Evidence {
-    let name = ask("Sign with your name that you saw this; empty: you do not: ").unwrap_or_default();
+    let name = ask("Sign with your name that you saw this; empty: you do not: ", &mut || ()).unwrap_or_default();
     let name: String = name.trim().chars().take(NOTE_CHARS_MAX).collect();
     let mut artifacts = keep(log, &means.out, "live");
     if let Ok((bytes, _)) = files::read_bounded(&means.out, EVIDENCE_BYTES_MAX) {
@@ -111,10 +124,10 @@ pub fn sign(means: &Means, log: &Path, ask: Ask<'_>) -> Evidence {
 }
 
 /// What a person says. Nothing, or nothing that is understood, is no pass.
-fn answer(ask: Ask<'_>, question: &str) -> (Verdict, String) {
+fn answer(ask: Ask<'_>, question: &str, look: &mut dyn FnMut()) -> (Verdict, String) {
     let is_bounded = question.contains("Enter when");
     loop {
-        let Some(line) = ask(question) else { return (Verdict::Skip, "nobody was there".to_owned()) };
+        let Some(line) = ask(question, look) else { return (Verdict::Skip, "nobody was there".to_owned()) };
         let (word, note) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         let note = note.chars().take(NOTE_CHARS_MAX).collect();
         match word {

@@ -131,6 +131,27 @@ fn what_has_grown_is_not_flat() {
     }
 }
 
+/// Ctrl-C at a question ends the run, and nothing of it is left: the folder holds the operator's own token.
+#[test]
+fn a_person_who_has_had_enough_leaves_nothing_behind() {
+    let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
+    let mut world = World::new();
+    let temporary = world.path("temporary");
+    std::fs::create_dir(&temporary).expect("a folder in our own folder");
+    world.set("TMPDIR", &temporary.to_string_lossy());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
+    let out = world.path("evidence.jsonl");
+    let words = ["whatsapp", "validate", "--level", "live", "--only", "WA-03", "--out", out.to_str().expect("plain")];
+    let (mut process, input) = world.start_reading(&words);
+    until("the question", || process.stdout().contains("WA-03:"));
+    process.signal(rustix::process::Signal::INT);
+    let status = process.wait_within(std::time::Duration::from_secs(20));
+    drop(input);
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(std::fs::read_dir(&temporary).expect("a folder").count(), 0, "the token is still there");
+}
+
 /// A person answers for an item, for another only a person could, and signs; the signature covers what is written.
 #[test]
 fn a_person_is_asked_and_signs_what_was_seen() {

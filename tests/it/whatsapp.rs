@@ -12,6 +12,7 @@ use crate::support::world::{Process, World};
 
 mod all;
 mod dialects;
+mod faults;
 mod hostile;
 mod kills;
 mod lab;
@@ -95,6 +96,7 @@ impl Scene {
         process.terminate();
         let status = process.wait_within(STOP_CEILING);
         assert_eq!(status.code(), Some(0), "exit of a polite stop; last words: {:#?}", process.last_words());
+        assert_eq!(self.bridge.sent_without_id(), 0, "a bridge of v2 cannot know a repeat of what has no id");
     }
 
     /// The lines of a chat's session.

@@ -248,6 +248,22 @@ impl FakeBridge {
         self.state().is_dead = dead;
     }
 
+    /// It says nothing about itself from here on.
+    pub fn mute(&self) {
+        self.state().status = Some(String::new());
+    }
+
+    /// Sends that a bridge of v2 got without an id: it knows no repeat of them.
+    pub fn sent_without_id(&self) -> usize {
+        let is_without = |sent: &&Sent| sent.id.is_none();
+        if self.shared.speaks == Speaks::V2 { self.state().sent.iter().filter(is_without).count() } else { 0 }
+    }
+
+    /// Whether everything that it was to say was said to the link.
+    pub fn has_said_all(&self) -> bool {
+        self.state().wishes.is_empty()
+    }
+
     /// The status that is told at the beginning of every link, and now.
     pub fn status(&self, status: &str) {
         self.state().status = Some(status.to_string());
@@ -404,8 +420,8 @@ impl Guest<'_> {
         if self.shared.speaks == Speaks::V2 {
             wire.write_all(&wire::text(&json!({"type": "hello", "v": 2}).to_string()))?;
         }
-        if self.shared.speaks != Speaks::P {
-            let status = self.state().status.clone().unwrap_or("connected".to_string());
+        let status = self.state().status.clone().unwrap_or("connected".to_string());
+        if self.shared.speaks != Speaks::P && !status.is_empty() {
             wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
         }
         wire.flush()?;

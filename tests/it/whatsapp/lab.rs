@@ -23,6 +23,7 @@ use rusty_pinch::channel::whatsapp_outgoing::Outgoing;
 use rusty_pinch::channel::whatsapp_worker::{Worker, WorkerSettings};
 use rusty_pinch::net::websocket::Dialer;
 use rusty_pinch::observe::event::{Event, Log};
+use rusty_pinch::observe::note::Note;
 use rusty_pinch::sys::heartbeat::{self, Pulse};
 use rusty_pinch::sys::stop::{self, Stopper};
 use rusty_pinch::sys::system_clock::SystemClock;
@@ -39,6 +40,8 @@ pub const SHORT: LinkLimits = LinkLimits {
     ping_jitter: Duration::from_millis(50),
     silence: Duration::from_millis(600),
     write: Duration::from_millis(300),
+    introduction: Duration::from_millis(20),
+    admission: Duration::from_millis(70),
     answer: Duration::from_millis(400),
     backoff_max: Duration::from_millis(5),
     stable: Duration::from_millis(600),
@@ -61,11 +64,21 @@ impl Clock for Pushed {
 }
 
 #[derive(Default)]
-struct Ear(Mutex<Vec<Value>>);
+struct Ear {
+    events: Mutex<Vec<Value>>,
+    /// How often something was heard of the bridge.
+    alive: AtomicU64,
+}
 
 impl Log for Ear {
     fn emit(&self, at: Wall, event: &Event) {
-        lock(&self.0).push(serde_json::from_str(&event.to_line(at)).expect("JSON"));
+        lock(&self.events).push(serde_json::from_str(&event.to_line(at)).expect("JSON"));
+    }
+
+    fn note(&self, note: Note<'_>) {
+        if matches!(note, Note::LinkAlive { .. }) {
+            self.alive.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -196,6 +209,11 @@ impl Lab {
         self.clock.mono()
     }
 
+    /// How often something was heard of the bridge.
+    pub fn heard(&self) -> u64 {
+        self.ear.alive.load(Ordering::SeqCst)
+    }
+
     /// Nothing came for a while.
     pub fn is_quiet(&self) -> bool {
         !came_true(Duration::from_millis(100), || !self.inbox.is_empty())
@@ -206,7 +224,7 @@ impl Lab {
     }
 
     pub fn events(&self, name: &str) -> Vec<Value> {
-        lock(&self.ear.0).iter().filter(|event| event["event"] == name).cloned().collect()
+        lock(&self.ear.events).iter().filter(|event| event["event"] == name).cloned().collect()
     }
 
     #[track_caller]
@@ -220,6 +238,11 @@ impl Lab {
         let errors = || [self.events("channel_read_error"), self.events("channel_connect_error")].concat();
         let is_told = || errors().iter().any(|event| event["error"].as_str().is_some_and(|text| text.contains(part)));
         until_within(&format!("the error '{part}'"), ceiling, is_told);
+    }
+
+    /// The order to stop; replies still come.
+    pub fn order_to_stop(&mut self) {
+        self.stopper = None;
     }
 
     /// The order to stop, as the product gives it; how long it took.

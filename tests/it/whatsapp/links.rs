@@ -13,8 +13,9 @@ use serde_json::json;
 use crate::support::cases::{cases, say};
 use crate::support::certificates::Certificates;
 use crate::support::fake_bridge::{Entrance, FakeBridge, Speaks};
+use crate::support::scene::STOP_CEILING;
 use crate::support::slope::slope;
-use crate::support::waiting::{came_true, until};
+use crate::support::waiting::{came_true, now, since, until};
 use crate::support::world::{Process, Sample};
 use crate::whatsapp::lab::{CALM, Lab, PRODUCT, SHORT};
 use crate::whatsapp::{ANNA, Scene};
@@ -32,9 +33,11 @@ fn a_bridge_that_is_gone_without_a_word_is_noticed_within_65_seconds() {
     let bridge = FakeBridge::start(Speaks::N, None);
     let lab = Lab::start(&bridge, Some(Dialect::N), PRODUCT);
     bridge.until_ready();
-    for minute in 1..=3 {
-        (0..4).for_each(|_| lab.push_on(Duration::from_secs(15)));
-        until("pings are answered", || bridge.pings() >= minute);
+    until("it is connected and has introduced itself", || lab.heard() >= 2);
+    for _ in 0..6 {
+        let heard = lab.heard();
+        lab.push_on(PRODUCT.ping_every + PRODUCT.ping_jitter);
+        until("a ping is answered", || lab.heard() > heard);
     }
     assert!(lab.events("channel_read_error").is_empty(), "a quiet chat is no dead link");
     bridge.die(true);
@@ -91,6 +94,62 @@ fn what_only_a_person_can_end_is_not_tried_in_a_loop() {
     }
 }
 
+/// N has no positive answer, and P never says anything about itself.
+#[test]
+fn a_bridge_that_lets_us_in_without_a_word_is_not_waited_for() {
+    for speaks in [Speaks::N, Speaks::P] {
+        let dialect = if speaks == Speaks::N { Dialect::N } else { Dialect::P };
+        let bridge = FakeBridge::start(speaks, None);
+        bridge.entrance(Entrance::Status(403));
+        bridge.mute();
+        let mut lab = Lab::start(&bridge, Some(dialect), CALM);
+        let parked = lab.until_event("channel_parked");
+        let remedy = parked["remedy"].as_str().expect("a sentence");
+        assert!(parked["reason"] == "auth" && !remedy.contains("TOKEN"), "there is no token: {remedy}");
+        lab.reply(ANNA, "what waited meanwhile");
+        bridge.entrance(Entrance::Open);
+        lab.reload.send(()).expect("the worker is there");
+        bridge.until_ready();
+        assert!(lab.is_quiet() && bridge.sent().is_empty() && lab.events("channel_resumed").is_empty());
+        lab.push_on(CALM.admission);
+        bridge.until_sent(1);
+        lab.until_event("channel_resumed");
+    }
+}
+
+#[test]
+fn nothing_is_sent_before_a_bridge_has_introduced_itself() {
+    for status in ["disconnected", "logged_out"] {
+        let bridge = FakeBridge::start(Speaks::V2, None);
+        bridge.entrance(Entrance::Silent);
+        bridge.status(status);
+        bridge.forget_wishes();
+        let mut lab = Lab::start(&bridge, Some(Dialect::N), CALM);
+        lab.reply(ANNA, "it waits for the link");
+        bridge.until_links(1);
+        bridge.entrance(Entrance::Open);
+        lab.push_on(CALM.handshake);
+        let is_told = || {
+            let is_offline = lab.events("channel_state").iter().any(|event| event["state"] == "offline");
+            is_offline || !lab.events("channel_parked").is_empty()
+        };
+        until("the bridge has said that it cannot send", is_told);
+        lab.push_on(CALM.admission);
+        assert!(lab.is_quiet() && bridge.sent().is_empty(), "{status}");
+        bridge.status("connected");
+        bridge.until_sent(1);
+        assert_eq!(bridge.sent_without_id(), 0);
+    }
+    let bridge = FakeBridge::start(Speaks::N, None);
+    bridge.mute();
+    let mut lab = Lab::start(&bridge, Some(Dialect::N), CALM);
+    lab.reply(ANNA, "to one that never does");
+    bridge.until_ready();
+    assert!(lab.is_quiet() && bridge.sent().is_empty());
+    lab.push_on(CALM.introduction);
+    bridge.until_sent(1);
+}
+
 #[test]
 fn a_phone_that_is_gone_parks_and_replies_wait_until_it_is_back() {
     for (status, reason) in [("logged_out", "logged_out"), ("replaced", "replaced")] {
@@ -127,8 +186,8 @@ fn nobody_there_is_tried_again_until_somebody_is() {
     assert!(failures.and_then(|failures| failures.as_u64()).is_some_and(|failures| failures > 5));
 }
 
-fn tls(certificates: &Certificates) -> ServerConfig {
-    let (certificate, key) = certificates.server("good");
+fn tls(certificates: &Certificates, name: &str) -> ServerConfig {
+    let (certificate, key) = certificates.server(name);
     let certificate = CertificateDer::from_pem_file(certificate).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(key).expect("a key");
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -139,7 +198,7 @@ fn tls(certificates: &Certificates) -> ServerConfig {
 #[test]
 fn tls_is_spoken_and_a_certificate_that_is_not_trusted_is_refused() {
     let Some(certificates) = Certificates::new() else { return };
-    let mut scene = Scene::with("tls", FakeBridge::with(Speaks::N, None, Some(tls(&certificates))), None);
+    let mut scene = Scene::with("tls", FakeBridge::with(Speaks::N, None, Some(tls(&certificates, "good"))), None);
     let mut process = scene.start();
     let refused = process.until_event("channel_connect_error");
     assert!(refused["error"].as_str().is_some_and(|text| text.contains("not trusted")), "{refused}");
@@ -153,7 +212,25 @@ fn tls_is_spoken_and_a_certificate_that_is_not_trusted_is_refused() {
     scene.bridge.cut();
     scene.bridge.until_links(3);
     scene.ask(ANNA, "2", "after another handshake");
+    // A stop keeps its time over TLS, too, when the bridge is gone without a word and a reply waits.
+    scene.bridge.leave_unanswered(1);
+    scene.bridge.write(ANNA, "3", "it is never confirmed");
+    scene.bridge.until_sent(scene.bridge.sent().len() + 1);
+    scene.bridge.die(true);
+    let begun = now();
     scene.stop(process);
+    assert!(since(begun) < STOP_CEILING);
+    scene.bridge.die(false);
+    for name in ["expired", "elsewhere", "selfsigned"] {
+        let bridge = FakeBridge::with(Speaks::N, None, Some(tls(&certificates, name)));
+        scene.world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+        let mut process = scene.start();
+        let refused = process.until_event("channel_connect_error");
+        assert!(refused["error"].as_str().is_some_and(|text| text.contains("not trusted")), "{name}: {refused}");
+        assert!(bridge.requests().is_empty(), "{name}: not a byte of the request");
+        process.terminate();
+        assert_eq!(process.wait_within(SOON).code(), Some(0));
+    }
 }
 
 /// Moments at which the worker is measured. What it learns first (the resolver, heaps of threads) it has at the second.
