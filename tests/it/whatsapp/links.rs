@@ -237,7 +237,7 @@ fn tls_is_spoken_and_a_certificate_that_is_not_trusted_is_refused() {
 const LAPS: u64 = 20;
 /// Links of a run in which memory is asserted by its slope, and that slope; a buffer of each link would be 4,000 KiB.
 const LINKS_FOR_A_SLOPE: u64 = 5000;
-const SLOPE_KIB_MAX: f64 = 100.0;
+const SLOPE_KIB_MAX: f64 = 40.0;
 /// Of a short run, from the second lap on.
 const GROWTH_KIB_MAX: usize = 150;
 
