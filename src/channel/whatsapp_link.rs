@@ -281,11 +281,7 @@ impl Link {
     /// Who is not thrown out has been let in, also by a bridge that never says so.
     pub fn on_time(&mut self, now: Mono) -> Option<News> {
         let is_in = self.up.is_some_and(|up| now >= up.since.after(self.limits.admission));
-        let parked = self.parked.filter(|parked| is_in && !parked.ends_by_status());
-        parked.map(|_| {
-            self.parked = None;
-            News::Online
-        })
+        self.parked.take_if(|parked| is_in && !parked.ends_by_status()).map(|_| News::Online)
     }
 
     /// The link stands.

@@ -330,34 +330,30 @@ impl Worker {
         for news in self.link.on_frame(&frame) {
             self.on_news(news, was_parked);
         }
-        let now = self.clock.mono();
+        // An id in an answer means something only where ids were agreed upon.
+        let (now, has_ids) = (self.clock.mono(), self.link.has_ids());
         match frame {
             // What comes after the order to stop belongs to the next process; only a bridge of v2 has it then.
-            Frame::Message(_) if self.reader.stop.requested() => {
-                if !self.link.has_ids() {
-                    self.reception.pass(Passed::Stopping);
-                }
-            }
+            Frame::Message(_) if self.reader.stop.requested() && has_ids => {}
+            Frame::Message(_) if self.reader.stop.requested() => self.reception.pass(Passed::Stopping),
             Frame::Message(incoming) => {
                 let done = self.reception.on_message(*incoming, self.link.dialect(), &mut self.teller);
                 done.iter().for_each(|id| self.acknowledge(id));
-                if self.link.has_ids() && self.reception.handover().is_over() {
+                if has_ids && self.reception.handover().is_over() {
                     self.lose(Lost::Overflow);
                 }
             }
-            Frame::Sent { id } => match self.outgoing.on_sent(id.filter(|_| self.link.has_ids()), now) {
+            Frame::Sent { id } => match self.outgoing.on_sent(id.filter(|_| has_ids), now) {
                 Some((turn, reports)) => return self.sender.record(turn, reports),
                 None => self.reception.pass(Passed::Unmatched),
             },
-            Frame::Error { id, failure } => {
-                match self.outgoing.on_error(id.filter(|_| self.link.has_ids()), failure, now) {
-                    Some(((turn, reports), chat, action)) => {
-                        self.teller.send_error(turn, chat, action);
-                        return self.sender.record(turn, reports);
-                    }
-                    None => self.reception.pass(Passed::Unmatched),
+            Frame::Error { id, failure } => match self.outgoing.on_error(id.filter(|_| has_ids), failure, now) {
+                Some(((turn, reports), chat, action)) => {
+                    self.teller.send_error(turn, chat, action);
+                    return self.sender.record(turn, reports);
                 }
-            }
+                None => self.reception.pass(Passed::Unmatched),
+            },
             Frame::Unknown | Frame::Status(None) => self.reception.pass(Passed::UnknownType),
             Frame::Status(Some(_)) | Frame::Qr | Frame::Hello { .. } => {}
         }

@@ -17,9 +17,11 @@ use crate::support::waiting::{came_true, lock, now, since, spawn};
 use crate::support::websocket_wire as wire;
 
 const CONNECT: Duration = Duration::from_secs(2);
+/// Where the handshake is not to end, and where nothing is to be heard.
 const HANDSHAKE: Duration = Duration::from_secs(1);
-/// How long a cell listens once the link stands.
 const LISTEN: Duration = Duration::from_millis(400);
+/// Where something else is wanted, of a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How far behind its limits a cell may come back on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
 /// Most of a cell's time is waiting.
@@ -68,24 +70,43 @@ struct Cell {
     want: Want,
 }
 
+fn bytes(text: &str) -> Act {
+    Act::Send(text.as_bytes().to_vec())
+}
+
 fn cells() -> Vec<Cell> {
-    use Act::{Answer, HalfClose, Reset, Send, Stall, Trickle, With};
-    use WebSocketError::{Broken, Closed, NoHandshake, Refused, Unreachable, Untrusted, Violation};
-    let bytes = |text: &str| Send(text.as_bytes().to_vec());
+    let mut cells = elsewhere();
+    let mut add = |name, acts, want| cells.push(Cell { name, server: Server::Acts(acts), want });
+    handshakes(&mut add);
+    links(&mut add);
+    frames(&mut add);
+    cells
+}
+
+/// Nobody there, and TLS; whom that trusts is shown with the product.
+fn elsewhere() -> Vec<Cell> {
+    use WebSocketError::{Broken, NoHandshake, Unreachable, Untrusted};
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port");
     let url = |text: &str| Server::Url(text.to_string());
     let mut cells = vec![
         Cell { name: "no such host", server: url("ws://no-such-host.invalid/"), want: Want::Not(Unreachable) },
         Cell { name: "nobody listens", server: url(&format!("ws://{free}/")), want: Want::Not(Unreachable) },
     ];
-    let mut add = |name, acts: Vec<Act>, want| cells.push(Cell { name, server: Server::Acts(acts), want });
-    let half = wire::text("a text in a frame")[..7].to_vec();
-    let parts = |size: usize, count: usize| {
-        let part = |opcode: u8| [vec![opcode, 127], (size as u64).to_be_bytes().to_vec(), vec![b'x'; size]].concat();
-        let middle = (1..count).flat_map(|_| part(0));
-        part(wire::TEXT).into_iter().chain(middle).collect::<Vec<u8>>()
-    };
-    // The handshake.
+    let tls = [
+        ("TLS that is none", vec![bytes("HTTP/1.1 400 Bad Request\r\n\r\n"), Act::Stall], Untrusted),
+        ("TLS that ends at once", vec![], Broken),
+        ("TLS that is reset", vec![Act::Reset], Broken),
+        ("TLS that is silent", vec![Act::Stall], NoHandshake),
+    ];
+    cells.extend(tls.map(|(name, acts, error)| Cell { name, server: Server::Behind(acts), want: Want::Not(error) }));
+    cells
+}
+
+type Add<'a> = &'a mut dyn FnMut(&'static str, Vec<Act>, Want);
+
+fn handshakes(add: Add<'_>) {
+    use Act::{Answer, HalfClose, Reset, Stall, Trickle, With};
+    use WebSocketError::{Broken, NoHandshake, Refused};
     add("reset at once", vec![Reset], Want::Not(Broken));
     add("reset after a byte", vec![Answer(8), Reset], Want::Not(Broken));
     add("reset after half of it", vec![Answer(500), Reset], Want::Not(Broken));
@@ -120,7 +141,12 @@ fn cells() -> Vec<Cell> {
     let other = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n";
     add("the answer to another key", vec![bytes(other), Stall], Want::Not(NoHandshake));
     add("a protocol nobody asked for", vec![With("Sec-WebSocket-Protocol: x\r\n"), Stall], Want::Not(NoHandshake));
-    // The link.
+}
+
+fn links(add: Add<'_>) {
+    use Act::{Answer, HalfClose, Reset, Send, Stall, Trickle};
+    use WebSocketError::{Broken, Closed};
+    let half = wire::text("a text in a frame")[..7].to_vec();
     add("an end behind the handshake", vec![Answer(1000)], Want::Ends(Broken));
     add("reset behind the handshake", vec![Answer(1000), Reset], Want::Ends(Broken));
     add("half closed behind it", vec![Answer(1000), HalfClose], Want::Ends(Broken));
@@ -138,6 +164,16 @@ fn cells() -> Vec<Cell> {
         add(name, vec![Answer(1000), Send(wire::close(code)), Stall], Want::Ends(Closed(code)));
     }
     add("goodbye without a code", vec![Answer(1000), Send(vec![0x88, 0]), Stall], Want::Ends(Closed(1005)));
+}
+
+fn frames(add: Add<'_>) {
+    use Act::{Answer, Send, Stall, With};
+    use WebSocketError::Violation;
+    let parts = |size: usize, count: usize| {
+        let part = |opcode: u8| [vec![opcode, 127], (size as u64).to_be_bytes().to_vec(), vec![b'x'; size]].concat();
+        let middle = (1..count).flat_map(|_| part(0));
+        part(wire::TEXT).into_iter().chain(middle).collect::<Vec<u8>>()
+    };
     let whole = wire::text(&"x".repeat(FRAME_BYTES_MAX));
     add(
         "the largest frame",
@@ -167,16 +203,6 @@ fn cells() -> Vec<Cell> {
     }
     let packed = vec![With("Sec-WebSocket-Extensions: permessage-deflate\r\n"), Send(vec![0xc1, 1, b'x']), Stall];
     add("packing that nobody asked for", packed, Want::Ends(Violation));
-    // TLS; whom it trusts is shown with the product.
-    for (name, acts, error) in [
-        ("TLS that is none", vec![bytes("HTTP/1.1 400 Bad Request\r\n\r\n"), Stall], Untrusted),
-        ("TLS that ends at once", vec![], Broken),
-        ("TLS that is reset", vec![Reset], Broken),
-        ("TLS that is silent", vec![Stall], NoHandshake),
-    ] {
-        cells.push(Cell { name, server: Server::Behind(acts), want: Want::Not(error) });
-    }
-    cells
 }
 
 /// Reads the request; its last byte stays unread, so that a drop of the socket is a reset.
@@ -258,9 +284,11 @@ fn judge(cell: &Cell) -> Result<(), String> {
     let (_stopper, stop) = stop::pair();
     let begun = now();
     let dialer = Dialer::new(&url, Arc::new(SystemClock::new())).expect("a URL");
-    let got = match dialer.dial(CONNECT, HANDSHAKE, &stop) {
+    let handshake = if cell.want == Want::Not(WebSocketError::NoHandshake) { HANDSHAKE } else { PATIENCE };
+    let listen = if cell.want == Want::Silence { LISTEN } else { PATIENCE };
+    let got = match dialer.dial(CONNECT, handshake, &stop) {
         Err(error) => Want::Not(error),
-        Ok(mut socket) => match socket.read(LISTEN) {
+        Ok(mut socket) => match socket.read(listen) {
             Ok(None) => Want::Silence,
             Ok(Some(heard)) => Want::Hears(heard),
             Err(error) => Want::Ends(error),
@@ -271,7 +299,7 @@ fn judge(cell: &Cell) -> Result<(), String> {
     if got != cell.want {
         return Err(format!("{got:.300?} instead of {:.300?}", cell.want));
     }
-    let is_late = took > CONNECT + HANDSHAKE + LISTEN + LATE;
+    let is_late = took > CONNECT + handshake + listen + LATE;
     if is_late { Err(format!("took {took:?}")) } else { Ok(()) }
 }
 
