@@ -9,6 +9,8 @@ pub struct LinkLimits {
     pub connect: Duration,
     /// TLS and websocket handshakes together.
     pub handshake: Duration,
+    /// How long a bridge may take to say how it is; then it is one that says nothing of itself.
+    pub introduction: Duration,
     /// How long one read may wait.
     pub slice: Duration,
     /// Between two pings; give or take [`Self::ping_jitter`].
@@ -31,6 +33,7 @@ pub struct LinkLimits {
 pub const LIMITS: LinkLimits = LinkLimits {
     connect: Duration::from_secs(5),
     handshake: Duration::from_secs(10),
+    introduction: Duration::from_secs(2),
     slice: Duration::from_millis(250),
     ping_every: Duration::from_secs(25),
     ping_jitter: Duration::from_secs(5),

@@ -170,6 +170,8 @@ struct Up {
     ping_due: Mono,
     online: Option<bool>,
     v2: bool,
+    /// It has said more than hello, or will not. Before that nobody knows whether it has ids, or is online.
+    introduced: bool,
 }
 
 /// Where the link stands.
@@ -254,16 +256,22 @@ impl Link {
     }
 
     /// Where a message can go now. Never before the dialect is known: a bridge of the other dialect would confirm the
-    /// frame and drop it.
+    /// frame and drop it. Nor before the bridge has introduced itself: without its id a message may be sent twice.
     pub fn sends(&self) -> Option<Dialect> {
         let up = self.up?;
-        self.dialect.filter(|_| up.online != Some(false) && self.parked.is_none())
+        self.dialect.filter(|_| up.introduced && up.online != Some(false) && self.parked.is_none())
+    }
+
+    /// Time has passed on a link that stands.
+    pub fn on_time(&mut self, now: Mono) {
+        let Some(up) = &mut self.up else { return };
+        up.introduced |= up.since.after(self.limits.introduction) <= now;
     }
 
     /// The link stands.
     pub fn on_up(&mut self, now: Mono) {
         self.dialect = self.fixed;
-        self.up = Some(Up { since: now, heard: now, ping_due: now, online: None, v2: false });
+        self.up = Some(Up { since: now, heard: now, ping_due: now, online: None, v2: false, introduced: false });
         self.on_ping(now);
     }
 
@@ -287,9 +295,9 @@ impl Link {
     /// A frame came; what it changes.
     pub fn on_frame(&mut self, frame: &Frame) -> Vec<News> {
         let mut news = Vec::new();
-        if self.up.is_none() {
-            return news;
-        }
+        let Some(up) = &mut self.up else { return news };
+        // After its hello a bridge says whether it is online.
+        up.introduced |= !matches!(frame, Frame::Hello { .. });
         if self.dialect.is_none() {
             self.dialect = dialect_of(frame);
             news.extend(self.dialect.map(News::Dialect));
@@ -389,11 +397,37 @@ mod tests {
         link
     }
 
+    /// Of a bridge that says nothing of itself.
+    fn silent(dialect: Option<Dialect>, has_token: bool) -> Link {
+        let mut link = up(dialect, has_token);
+        link.on_time(Mono(2 * SECOND));
+        link
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_bridge_has_said_how_it_is_or_had_the_time_to() {
+        let mut link = up(None, true);
+        link.on_time(Mono(2 * SECOND - 1));
+        assert_eq!(link.sends(), None);
+        link.on_time(Mono(2 * SECOND));
+        assert_eq!(link.sends(), Some(Dialect::N));
+        let mut link = up(None, true);
+        link.on_frame(&Frame::Hello { version: 2 });
+        assert_eq!((link.has_ids(), link.sends()), (true, None), "its status comes next");
+        link.on_frame(&Frame::Status(Some(Status::Disconnected)));
+        assert_eq!(link.sends(), None);
+        link.on_frame(&Frame::Status(Some(Status::Connected)));
+        assert_eq!(link.sends(), Some(Dialect::N));
+        link.on_lost(Lost::Broken, Mono(3 * SECOND));
+        link.on_up(Mono(4 * SECOND));
+        assert_eq!(link.sends(), None, "another link, another introduction");
+    }
+
     #[test]
     fn the_dialect_is_chosen_by_setting_token_or_first_frame_and_nothing_is_sent_before() {
-        assert_eq!(up(Some(Dialect::P), true).sends(), Some(Dialect::P));
+        assert_eq!(silent(Some(Dialect::P), true).sends(), Some(Dialect::P));
         assert!(!up(Some(Dialect::P), true).starts_with_token());
-        assert_eq!(up(None, true).sends(), Some(Dialect::N));
+        assert_eq!(silent(None, true).sends(), Some(Dialect::N));
         assert!(up(None, true).starts_with_token());
         let mut link = up(None, false);
         assert_eq!(link.sends(), None);

@@ -259,6 +259,7 @@ impl Worker {
     /// Sends what is due, then reads for a slice.
     fn serve(&mut self, until: Mono) -> Result<(), WriterGone> {
         let now = self.clock.mono();
+        self.link.on_time(now);
         if self.outgoing.is_overdue(now, self.limits.answer) {
             self.lose(Lost::Unanswered);
             return Ok(());

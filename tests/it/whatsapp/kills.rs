@@ -1,5 +1,5 @@
 //! kill -9 at random moments. With v2 nothing is lost, nothing is repeated without a mark, and a repeat has the same text
-//! (I1 to I3). P and N promise less, because their bridges send nothing again: what was on its way to the disk is lost.
+//! (I1 to I3), nor does anything reach WhatsApp twice: the bridge knows the ids. P and N promise less, because their bridges send nothing again: what was on its way to the disk is lost.
 //! How much that is, is measured and told (`docs/whatsapp.md`).
 
 use std::collections::HashMap;
@@ -69,6 +69,7 @@ fn campaign(speaks: Speaks, kills: usize) -> usize {
             assert_eq!(before, text, "seed {}: another text for {message}", scene.random.seed);
         }
     }
+    assert!(repeats == 0 || speaks != Speaks::V2, "seed {}: sent {repeats} times again", scene.random.seed);
     say(&format!("kills, {speaks:?}: {kills} kills, {written} messages, {lost} lost, {repeats} marked repeats"));
     lost
 }

@@ -33,6 +33,7 @@ use crate::support::waiting::{came_true, lock, now, since, spawn, until, until_w
 pub const SHORT: LinkLimits = LinkLimits {
     connect: Duration::from_millis(500),
     handshake: Duration::from_millis(300),
+    introduction: Duration::from_millis(20),
     slice: Duration::from_millis(5),
     ping_every: Duration::from_millis(250),
     ping_jitter: Duration::from_millis(50),
