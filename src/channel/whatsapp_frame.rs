@@ -213,8 +213,9 @@ fn status(word: &str) -> Option<Status> {
 /// The words of the v2 specification; plain N has words of its own, all of which mean that nothing was sent.
 fn failure(word: &str) -> Failure {
     match word {
-        "unconfirmed" => Failure::Unconfirmed,
-        "bad_to" | "bad_text" | "bad_media" => Failure::Refused,
+        "unconfirmed" | "send_failed" => Failure::Unconfirmed,
+        "refused" | "unknown_type" => Failure::Refused,
+        bad if bad.starts_with("bad_") => Failure::Refused,
         _ => Failure::NotSent,
     }
 }

@@ -137,9 +137,10 @@ impl Outgoing {
         let refused = |why: &str| (Sent::Refused { why: why.to_owned() }, "give_up");
         let (sent, action) = match failure {
             Failure::Refused => refused("refused by the bridge"),
-            _ if is_enough => refused("the bridge could not send it too often"),
-            Failure::NotSent => (Sent::Nothing { after: None }, "retry"),
+            // That ends after a few repeats.
             Failure::Unconfirmed => (Sent::Unknown, "resend_marked"),
+            Failure::NotSent if is_enough => refused("the bridge could not send it too often"),
+            Failure::NotSent => (Sent::Nothing { after: None }, "retry"),
         };
         if action == "give_up" {
             self.errors.remove(&one.turn);

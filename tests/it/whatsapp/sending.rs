@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use rusty_pinch::channel::whatsapp_frame::Dialect;
+use rusty_pinch::channel::whatsapp_frame::{self as frame, Dialect, Failure, Frame};
+use serde_json::json;
 
 use crate::support::fake_bridge::{Entrance, FakeBridge, Speaks};
 use crate::support::fake_http::Wait;
 use crate::support::fake_provider::{Reply, Rule};
-use crate::support::waiting::{Gate, spawn, until, until_within};
+use crate::support::repository::root;
+use crate::support::waiting::{Gate, now, since, spawn, until, until_within};
 use crate::whatsapp::lab::{CALM, Lab, SHORT};
 use crate::whatsapp::{ANNA, BERT, MARK, Scene};
 
@@ -96,6 +98,49 @@ fn what_the_bridge_refuses_for_good_is_given_up() {
     bridge.fail(&["bad_to"]);
     lab.reply("nobody", "hello");
     until("it is closed", || lab.deliveries() == ["sending 0 0", "unsent 0 false", "close Dead"]);
+}
+
+/// The table of errors in the page for authors of bridges, word by word.
+#[test]
+fn every_error_of_the_specification_is_read_as_it_is_written() {
+    let page = std::fs::read_to_string(root().join("docs/whatsapp-bridge.md")).expect("the page");
+    let (_, table) = page.split_once("| error | meaning |").expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut count = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let want = match (cells[1].contains("it may have arrived"), cells[2]) {
+            (true, _) => Failure::Unconfirmed,
+            (false, "no") => Failure::Refused,
+            _ => Failure::NotSent,
+        };
+        for word in cells[0].split(',').map(|word| word.trim().trim_matches('`')) {
+            let frame = json!({"type": "error", "id": "a", "error": word}).to_string();
+            assert_eq!(frame::parse(&frame), Ok(Frame::Error { id: Some("a".into()), failure: want }), "{row}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 11);
+}
+
+#[test]
+fn a_chat_that_is_refused_holds_up_nobody_and_what_may_have_arrived_is_repeated_with_the_mark() {
+    let bridge = FakeBridge::start(Speaks::V2, None);
+    let mut lab = Lab::start(&bridge, None, CALM);
+    bridge.until_ready();
+    bridge.fail(&["refused", "refused", "refused"]);
+    for chat in ["1@lid", "2@lid", "3@lid"] {
+        lab.reply(chat, "never");
+    }
+    until("three are put aside", || lab.deliveries().iter().filter(|line| *line == "close Dead").count() == 3);
+    let begun = now();
+    lab.reply(ANNA, "at once");
+    bridge.until_sent(1);
+    assert!(since(begun) < Duration::from_secs(5), "trouble with a chat is no trouble of the bridge");
+    bridge.fail(&["send_failed"]);
+    lab.reply(BERT, "perhaps");
+    bridge.until_sent(2);
+    assert_eq!(bridge.texts_to(BERT), [format!("{MARK}perhaps")]);
 }
 
 #[test]
