@@ -11,6 +11,8 @@ pub struct LinkLimits {
     pub handshake: Duration,
     /// How long a bridge may take to say how it is; then it is one that says nothing of itself.
     pub introduction: Duration,
+    /// A bridge that has not closed a link by then, and is heard, has let us in: its own limit for a token is 5 s.
+    pub admission: Duration,
     /// How long one read may wait.
     pub slice: Duration,
     /// Between two pings; give or take [`Self::ping_jitter`].
@@ -34,6 +36,7 @@ pub const LIMITS: LinkLimits = LinkLimits {
     connect: Duration::from_secs(5),
     handshake: Duration::from_secs(10),
     introduction: Duration::from_secs(2),
+    admission: Duration::from_secs(10),
     slice: Duration::from_millis(250),
     ping_every: Duration::from_secs(25),
     ping_jitter: Duration::from_secs(5),

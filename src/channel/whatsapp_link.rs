@@ -75,6 +75,8 @@ pub enum Parked {
     NoToken,
     /// The bridge rejects the token.
     BadToken,
+    /// The handshake is forbidden, before any token is shown.
+    Forbidden,
     /// Another program took our place at the bridge.
     OtherClient,
     /// The phone ended the link.
@@ -89,7 +91,7 @@ impl Parked {
     /// The name in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Parked::NoToken | Parked::BadToken => "auth",
+            Parked::NoToken | Parked::BadToken | Parked::Forbidden => "auth",
             Parked::OtherClient => "conflict",
             Parked::LoggedOut => "logged_out",
             Parked::Replaced => "replaced",
@@ -106,6 +108,9 @@ impl Parked {
             Parked::BadToken => {
                 "the bridge rejects the token: set RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN to the bridge's and restart, or \
                  send SIGHUP to look again now"
+            }
+            Parked::Forbidden => {
+                "the bridge, or a proxy before it, forbids us to connect: let us in there, then send SIGHUP to look again now"
             }
             Parked::OtherClient => {
                 "another program has taken our place at the bridge: stop it, then send SIGHUP to look again now"
@@ -167,6 +172,7 @@ pub enum News {
 struct Up {
     since: Mono,
     heard: Mono,
+    is_heard: bool,
     ping_due: Mono,
     online: Option<bool>,
     v2: bool,
@@ -262,17 +268,28 @@ impl Link {
         self.dialect.filter(|_| up.introduced && up.online != Some(false) && self.parked.is_none())
     }
 
-    /// Time has passed on a link that stands.
-    pub fn on_time(&mut self, now: Mono) {
-        let Some(up) = &mut self.up else { return };
+    /// Time has passed on a link that stands. Many bridges say nothing when they let us in, so staying shows it, too.
+    pub fn on_time(&mut self, now: Mono) -> Option<News> {
+        let up = self.up.as_mut()?;
         up.introduced |= up.since.after(self.limits.introduction) <= now;
+        let is_in = up.is_heard && up.since.after(self.limits.admission) <= now;
+        if is_in { self.let_in() } else { None }
+    }
+
+    /// What parked us before a link stood is over.
+    fn let_in(&mut self) -> Option<News> {
+        self.parked.take_if(|parked| !parked.ends_by_status()).map(|_| News::Online)
     }
 
     /// The link stands.
     pub fn on_up(&mut self, now: Mono) {
         self.dialect = self.fixed;
-        self.up = Some(Up { since: now, heard: now, ping_due: now, online: None, v2: false, introduced: false });
-        self.on_ping(now);
+        let (online, is_heard, v2, introduced) = (None, false, false, false);
+        self.up = Some(Up { since: now, heard: now, is_heard, ping_due: now, online, v2, introduced });
+        // Whether a link that was refused before is heard is to be known soon.
+        if self.parked.is_none() {
+            self.on_ping(now);
+        }
     }
 
     /// A ping was sent.
@@ -286,7 +303,7 @@ impl Link {
     /// Something was heard, or we did not listen until now.
     pub fn on_heard(&mut self, now: Mono) {
         let Some(up) = &mut self.up else { return };
-        up.heard = now;
+        (up.heard, up.is_heard) = (now, true);
         if self.failures > 0 && up.since.after(self.limits.stable) <= now {
             (self.failures, self.denials) = (0, 0);
         }
@@ -303,10 +320,7 @@ impl Link {
             news.extend(self.dialect.map(News::Dialect));
         }
         // Whoever says something else than goodbye has let us in.
-        if self.parked.is_some_and(|parked| !parked.ends_by_status()) {
-            self.parked = None;
-            news.push(News::Online);
-        }
+        news.extend(self.let_in());
         match frame {
             Frame::Hello { version: 2.. } => {
                 if let Some(up) = &mut self.up {
@@ -358,7 +372,8 @@ impl Link {
         let parked = match lost {
             Lost::Closed { code: CLOSE_NO_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
             Lost::Closed { code: CLOSE_BAD_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
-            Lost::Closed { code: CLOSE_BAD_TOKEN } | Lost::Refused { status: 401 | 403 } => Some(Parked::BadToken),
+            Lost::Closed { code: CLOSE_BAD_TOKEN } => Some(Parked::BadToken),
+            Lost::Refused { status: 401 | 403 } => Some(Parked::Forbidden),
             Lost::Closed { code: CLOSE_REPLACED } => Some(Parked::OtherClient),
             _ => None,
         };
@@ -520,6 +535,27 @@ mod tests {
         let mut link = up(None, true);
         assert!(link.on_lost(Lost::Closed { code: 4001 }, Mono(0)) <= Duration::from_millis(500));
         assert_eq!(link.parked(), None);
+    }
+
+    #[test]
+    fn a_bridge_that_says_nothing_has_let_us_in_when_it_is_heard_and_does_not_close() {
+        for lost in [Lost::Closed { code: 4003 }, Lost::Closed { code: 4009 }, Lost::Refused { status: 403 }] {
+            for (dialect, has_token) in [(Dialect::N, true), (Dialect::P, false)] {
+                let mut link = up(Some(dialect), has_token);
+                link.on_lost(lost, Mono(0));
+                let parked = link.parked().expect("a person has to act");
+                assert!(has_token || !parked.remedy().contains("rejects"), "{lost:?}: there is no token to reject");
+                link.on_up(Mono(SECOND));
+                assert_eq!(link.step(Mono(SECOND)), Step::Ping, "whether it is heard is to be known soon");
+                link.on_ping(Mono(SECOND));
+                assert_eq!(link.on_time(Mono(20 * SECOND)), None, "not heard");
+                link.on_heard(Mono(2 * SECOND));
+                assert_eq!((link.on_time(Mono(11 * SECOND - 1)), link.sends()), (None, None));
+                assert_eq!(link.on_time(Mono(11 * SECOND)), Some(News::Online));
+                assert_eq!((link.on_time(Mono(12 * SECOND)), link.parked()), (None, None));
+                assert_eq!(link.sends(), Some(dialect));
+            }
+        }
     }
 
     #[test]

@@ -259,7 +259,9 @@ impl Worker {
     /// Sends what is due, then reads for a slice.
     fn serve(&mut self, until: Mono) -> Result<(), WriterGone> {
         let now = self.clock.mono();
-        self.link.on_time(now);
+        if let Some(news) = self.link.on_time(now) {
+            self.on_news(news, true);
+        }
         if self.outgoing.is_overdue(now, self.limits.answer) {
             self.lose(Lost::Unanswered);
             return Ok(());

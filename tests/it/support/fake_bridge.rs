@@ -256,6 +256,11 @@ impl FakeBridge {
         self.say(&json!({"type": "status", "status": status}));
     }
 
+    /// Links begin without a status, as those of most N bridges do.
+    pub fn say_no_status(&self) {
+        self.state().status = Some(String::new());
+    }
+
     /// So many sends get no answer.
     pub fn leave_unanswered(&self, count: usize) {
         self.state().unanswered = count;
@@ -410,7 +415,9 @@ impl Guest<'_> {
         }
         if self.shared.speaks != Speaks::P {
             let status = self.state().status.clone().unwrap_or("connected".to_string());
-            wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
+            if !status.is_empty() {
+                wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
+            }
         }
         wire.flush()?;
         let number = self.number;

@@ -34,6 +34,7 @@ pub const SHORT: LinkLimits = LinkLimits {
     connect: Duration::from_millis(500),
     handshake: Duration::from_millis(300),
     introduction: Duration::from_millis(20),
+    admission: Duration::from_millis(100),
     slice: Duration::from_millis(5),
     ping_every: Duration::from_millis(250),
     ping_jitter: Duration::from_millis(50),

@@ -74,6 +74,27 @@ fn what_only_a_person_can_end_is_not_tried_in_a_loop() {
     }
 }
 
+/// N bridges have no positive answer to a token, and P bridges say nothing at all.
+#[test]
+fn what_a_person_has_mended_is_over_although_the_bridge_says_nothing() {
+    for (speaks, dialect) in [(Speaks::N, Dialect::N), (Speaks::P, Dialect::P)] {
+        for entrance in [Entrance::Status(403), Entrance::Close(4003), Entrance::Close(4009)] {
+            let bridge = FakeBridge::start(speaks, None);
+            bridge.say_no_status();
+            bridge.entrance(entrance);
+            let mut lab = Lab::start(&bridge, Some(dialect), SHORT);
+            let remedy = lab.until_event("channel_parked")["remedy"].to_string();
+            assert!(!remedy.contains("rejects the token"), "there is none: {remedy}");
+            lab.reply(ANNA, "later");
+            bridge.entrance(Entrance::Open);
+            lab.reload.send(()).expect("the worker is there");
+            bridge.until_sent(1);
+            lab.until_event("channel_resumed");
+            assert_eq!(bridge.links(), 2, "{entrance:?}");
+        }
+    }
+}
+
 #[test]
 fn a_phone_that_is_gone_parks_and_replies_wait_until_it_is_back() {
     for (status, reason) in [("logged_out", "logged_out"), ("replaced", "replaced")] {
