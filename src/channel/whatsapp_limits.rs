@@ -23,7 +23,7 @@ pub struct LinkLimits {
     pub silence: Duration,
     /// Writing one frame.
     pub write: Duration,
-    /// How long a send waits for its answer; then the link is given up, because the order of answers is lost.
+    /// How long the oldest send waits for its answer, which is longer than our bridge takes (20 s); then the link is given up, because the order of answers is lost.
     pub answer: Duration,
     /// Largest delay before the bridge is dialled again.
     pub backoff_max: Duration,
