@@ -116,14 +116,15 @@ impl Outgoing {
 
     /// `sent` came. `None`: it belongs to nothing.
     pub fn on_sent(&mut self, id: Option<String>, now: Mono) -> Option<Reports> {
-        let one = self.take(&id.map_or(Answer::Next, Answer::Id), now)?;
+        let one = self.take(id.as_deref(), now)?;
         self.errors.remove(&one.turn);
         Some(self.settle(one, Sent::Confirmed { message_id: 0 }, now))
     }
 
     /// A pong came. `None`: it belongs to nothing.
     pub fn on_pong(&mut self, number: u64, now: Mono) -> Option<Reports> {
-        let one = self.take(&Answer::Pong(number), now)?;
+        let at = self.under_way.iter().position(|one| one.answer == Answer::Pong(number))?;
+        let one = self.remove(at, now)?;
         Some(self.settle(one, Sent::Confirmed { message_id: 0 }, now))
     }
 
@@ -134,7 +135,7 @@ impl Outgoing {
         failure: Failure,
         now: Mono,
     ) -> Option<(Reports, String, &'static str)> {
-        let one = self.take(&id.map_or(Answer::Next, Answer::Id), now)?;
+        let one = self.take(id.as_deref(), now)?;
         let errors = self.errors.entry(one.turn).or_default();
         *errors += 1;
         let is_enough = *errors >= ERRORS_MAX;
@@ -160,8 +161,18 @@ impl Outgoing {
         lost.len()
     }
 
-    fn take(&mut self, answer: &Answer, now: Mono) -> Option<UnderWay> {
-        let at = self.under_way.iter().position(|one| one.answer == *answer)?;
+    /// What was answered with this id. A bridge without v2 may write an id of its own: what is next needs none.
+    fn take(&mut self, id: Option<&str>, now: Mono) -> Option<UnderWay> {
+        let is_it = |one: &UnderWay| match &one.answer {
+            Answer::Id(own) => id == Some(own),
+            Answer::Next => true,
+            Answer::Pong(_) => false,
+        };
+        let at = self.under_way.iter().position(is_it)?;
+        self.remove(at, now)
+    }
+
+    fn remove(&mut self, at: usize, now: Mono) -> Option<UnderWay> {
         if at == 0 {
             self.first_since = now;
         }
@@ -215,11 +226,12 @@ mod tests {
         let mut outgoing = outgoing(&["a", "b", "a"]);
         assert_eq!(send(&mut outgoing, Dialect::N, false, 0), [("reply 0".to_owned(), Answer::Next)]);
         assert!(outgoing.is_waiting());
-        assert!(outgoing.on_sent(Some("x".into()), Mono(1)).is_none() && outgoing.on_pong(1, Mono(1)).is_none());
+        assert!(outgoing.on_pong(1, Mono(1)).is_none());
         let (_, reports) = outgoing.on_sent(None, Mono(1)).expect("it is the next");
         assert!(matches!(reports[..], [Report::Sent { part: 0, .. }, Report::Close { outcome: Outcome::Sent, .. }]));
         assert!(outgoing.on_sent(None, Mono(1)).is_none(), "nothing was asked");
         assert_eq!(send(&mut outgoing, Dialect::N, false, 1), [("reply 1".to_owned(), Answer::Next)]);
+        assert!(outgoing.on_sent(Some("WhatsApp's".into()), Mono(2)).is_some(), "without v2 an id means nothing");
     }
 
     #[test]
