@@ -46,6 +46,9 @@ pub fn run(means: &Means, place: &Place, wanted: &[usize], ask: Ask<'_>, tell: T
     }
     let is_asked = |at: &usize| wanted.contains(at) && !CHECKS[*at].person.is_empty();
     for at in (0..CHECKS.len()).filter(is_asked) {
+        if means.cancel.requested() {
+            break;
+        }
         let check = &CHECKS[at];
         let question = format!("{}: {}.\n  {}.", check.id, check.claim, check.person);
         if check.id == "WA-02" {

@@ -131,6 +131,31 @@ fn what_has_grown_is_not_flat() {
     }
 }
 
+#[test]
+fn who_has_enough_of_a_live_run_ends_it_at_once_and_nothing_is_left() {
+    let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
+    let mut world = World::new();
+    let temporary = world.path("temporary");
+    // Left by runs that were killed: there is no such process, and one that is there.
+    let (dead, alive) = ("rusty-pinch-validate-4194999-0", format!("rusty-pinch-validate-{}-0", std::process::id()));
+    [dead, &alive].iter().for_each(|name| std::fs::create_dir_all(temporary.join(name).join("live")).expect("made"));
+    world.set("TMPDIR", &temporary.to_string_lossy());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "*");
+    let out = world.path("evidence.jsonl");
+    let words = ["whatsapp", "validate", "--level", "live", "--only", "WA-03,WA-04", "--out", out.to_str().expect("plain")];
+    let (mut process, input) = world.start_reading(&words);
+    until("a question", || process.stdout().contains("WA-03:"));
+    process.signal(rustix::process::Signal::INT);
+    let status = process.wait_within(std::time::Duration::from_secs(15));
+    drop(input);
+    assert_eq!(status.code(), Some(130), "{}", process.stdout());
+    let left: Vec<_> = std::fs::read_dir(&temporary).expect("there").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, [alive.as_str()]);
+    assert!(!process.stdout().contains("WA-04:"));
+}
+
 /// A person answers for an item, for another only a person could, and signs; the signature covers what is written.
 #[test]
 fn a_person_is_asked_and_signs_what_was_seen() {
