@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusty_pinch::base::cancel::Cancel;
+use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::digest::sha256;
 use rusty_pinch::sys::companion::Sample;
 use rusty_pinch::sys::system_clock::SystemClock;
 use rusty_pinch::validate::checklist::{CHECKS, Level};
-use rusty_pinch::validate::endurance::flat;
+use rusty_pinch::validate::endurance::{WARM_UP, flat};
+use rusty_pinch::validate::live;
+use rusty_pinch::validate::place::Place;
 use rusty_pinch::validate::run::{self, Means};
 use serde_json::Value;
 
@@ -156,6 +159,46 @@ fn who_has_enough_of_a_live_run_ends_it_at_once_and_nothing_is_left() {
     assert!(!process.stdout().contains("WA-04:"));
 }
 
+/// Time that passes ten times as fast.
+struct Hasty(SystemClock);
+
+impl Clock for Hasty {
+    fn mono(&self) -> Mono {
+        Mono(self.0.mono().0 * 10)
+    }
+
+    fn wall(&self) -> Wall {
+        self.0.wall()
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.0.is_trusted()
+    }
+}
+
+/// The worker before WA-02 is another process.
+#[test]
+fn what_grows_in_a_day_is_looked_at_first_when_the_same_worker_has_run_for_half_a_minute() {
+    let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock: Arc<dyn Clock> = Arc::new(Hasty(SystemClock::new()));
+    let means = Means { clock: Arc::clone(&clock), ..means(folder.path(), World::product_path()) };
+    let mut place = Place::new(folder.path().join("live"), &means.binary, Arc::clone(&clock)).expect("made");
+    place.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    place.set_token(TOKEN).expect("written");
+    let mut asked = Vec::new();
+    let mut ask = |question: &str| {
+        asked.push((question[..5].to_string(), clock.mono()));
+        Some(if question.starts_with("WA-02") { "skip" } else { "pass" }.to_string())
+    };
+    let mut found = Vec::new();
+    live::run(&means, &place, &[1, 15], &mut ask, &mut |_, evidence| found.push(evidence)).expect("workers start");
+    let [(_, bounded), (last, soak)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!(last, "WA-16");
+    assert!(bounded.until(*soak) >= WARM_UP, "{asked:?}");
+    assert_eq!(found[1].note, "the worker has not run for a day");
+}
+
 /// A person answers for an item, for another only a person could, and signs; the signature covers what is written.
 #[test]
 fn a_person_is_asked_and_signs_what_was_seen() {
@@ -165,13 +208,13 @@ fn a_person_is_asked_and_signs_what_was_seen() {
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "*");
     let out = world.path("evidence.jsonl");
-    let only = "WA-01,WA-02,WA-03,WA-04,WA-16";
+    let only = "WA-01,WA-02,WA-03,WA-04";
     let words = ["whatsapp", "validate", "--level", "live", "--only", only, "--out", out.to_str().expect("plain")];
     let (mut process, mut input) = world.start_reading(&words);
     // The worker that answers one message runs when the question is asked.
     until("the question about WA-02", || process.stdout().contains("WA-02:"));
     bridge.write(ANNA, "1", "hello");
-    input.write_all(b"\nmaybe\npass five of five\nskip no second phone\npass\nA. Nonymous\n").expect("it reads");
+    input.write_all(b"\nmaybe\npass five of five\nskip no second phone\nA. Nonymous\n").expect("it reads");
     drop(input);
     let status = process.wait_within(std::time::Duration::from_secs(60));
     let found = evidence(&out, "live");
@@ -182,7 +225,6 @@ fn a_person_is_asked_and_signs_what_was_seen() {
         ("WA-02", "pass"),
         ("WA-03", "pass"),
         ("WA-04", "skip"),
-        ("WA-16", "fail"),
         ("sign-off", "pass"),
     ];
     assert_eq!(results, want, "{}", process.stdout());
