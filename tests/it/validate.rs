@@ -68,12 +68,14 @@ fn the_worker_passes_its_checklist_with_the_built_in_bridge() {
 
 /// What stands in the worker's place, which items it has to fail, and what is said of that. `$0` is our program.
 #[rustfmt::skip]
-const SABOTAGE: [(&str, &str, &str); 6] = [
+const SABOTAGE: [(&str, &str, &str); 8] = [
     ("WA-01", "unset RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE; RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN=another-token-altogether exec \"$0\" \"$@\"", "the link"),
     ("WA-02", "\"$0\" \"$@\"; exit 3", "exited 3"),
     ("WA-04", "RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM='*' exec \"$0\" \"$@\"", "somebody else"),
     ("WA-09", "rm -rf \"$RUSTY_PINCH_DATA_DIR/journal\"; exec \"$0\" \"$@\"", "came twice"),
     ("WA-13", "url=$RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL; url=${url#wss://}; exec openssl s_client -connect \"${url%/}\"", "was not refused"),
+    ("WA-18", "echo '{\"log\":\"4917000000666\"}' >&2; exec \"$0\" \"$@\"", "a number stands"),
+    ("WA-18", "echo 4917000000666 >\"$RUSTY_PINCH_RUN_DIR/whatsapp.status.json\"; RUSTY_PINCH_RUN_DIR=\"$HOME\" exec \"$0\" \"$@\"", "a number stands"),
     ("WA-18", "echo \"{\\\"log\\\":\\\"$(cat \"$RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE\")\\\"}\" >&2; exec \"$0\" \"$@\"", "a secret"),
 ];
 
