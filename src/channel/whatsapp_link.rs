@@ -256,16 +256,17 @@ impl Link {
         self.failures
     }
 
-    /// Whether it stands, and the bridge has not said that its own link is down.
+    /// Whether it stands, and the bridge has not said that its own link is down: one that never says is taken to be online.
     pub fn is_online(&self) -> bool {
-        self.up.as_ref().is_some_and(|up| up.online != Some(false))
+        self.up.is_some_and(|up| up.online != Some(false))
     }
 
     /// Where a message can go now. Never before the dialect is known: a bridge of the other dialect would confirm the
     /// frame and drop it. Nor before the bridge has introduced itself: without its id a message may be sent twice.
     pub fn sends(&self) -> Option<Dialect> {
-        let up = self.up?;
-        self.dialect.filter(|_| up.introduced && up.online != Some(false) && self.parked.is_none())
+        let is_introduced = self.up.is_some_and(|up| up.introduced);
+        let nobody_has_to_act = self.parked.is_none();
+        self.dialect.filter(|_| is_introduced && self.is_online() && nobody_has_to_act)
     }
 
     /// Time has passed on a link that stands. Many bridges say nothing when they let us in, so staying shows it, too.

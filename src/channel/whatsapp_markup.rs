@@ -86,8 +86,9 @@ fn push_inline(out: &mut String, text: &str, is_heading: bool, depth: usize) {
         let taken = spanned(rest, before, is_heading, depth).or_else(|| escaped(rest)).or_else(|| link(rest, depth));
         // Every sign is one byte long. A row of them that is no emphasis holds none, either.
         let (shown, length) = taken.unwrap_or_else(|| {
-            let row = rest.bytes().take_while(|byte| rest.starts_with(['*', '_', '~']) && *byte == rest.as_bytes()[0]).count();
-            (rest[..row.max(1)].to_owned(), row.max(1))
+            let row = ["*", "_", "~"].map(|sign| rest.len() - rest.trim_start_matches(sign).len());
+            let length = row.into_iter().max().unwrap_or(0).max(1);
+            (rest[..length].to_owned(), length)
         });
         before = rest[..length].chars().next_back().unwrap_or(' ');
         out.push_str(&shown);
@@ -186,7 +187,13 @@ mod tests {
         check("***both***", "*_both_*");
         check("**a *b* c**", "*a _b_ c*");
         check("2 * 3 * 4 and snake_case_name", "2 * 3 * 4 and snake_case_name");
-        for calculated in ["2*3*4=24, 2**3**2=512", "f(*args, **kw) and g(*args, **kw)", "src/*.rs and tests/*.rs", "a~~b~~c", "2**3* x"] {
+        for calculated in [
+            "2*3*4=24, 2**3**2=512",
+            "f(*args, **kw) and g(*args, **kw)",
+            "src/*.rs and tests/*.rs",
+            "a~~b~~c",
+            "2**3* x",
+        ] {
             check(calculated, calculated);
         }
         check("(**a**, *b*), \"**c**\": **d**!", "(*a*, _b_), \"*c*\": *d*!");

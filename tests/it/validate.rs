@@ -149,7 +149,8 @@ fn who_has_enough_of_a_live_run_ends_it_at_once_and_nothing_is_left() {
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "*");
     let out = world.path("evidence.jsonl");
-    let words = ["whatsapp", "validate", "--level", "live", "--only", "WA-03,WA-04", "--out", out.to_str().expect("plain")];
+    let words =
+        ["whatsapp", "validate", "--level", "live", "--only", "WA-03,WA-04", "--out", out.to_str().expect("plain")];
     let (mut process, input) = world.start_reading(&words);
     until("a question", || process.stdout().contains("WA-03:"));
     process.signal(rustix::process::Signal::INT);
@@ -222,13 +223,7 @@ fn a_person_is_asked_and_signs_what_was_seen() {
     let found = evidence(&out, "live");
     let results: Vec<(&str, &str)> =
         found.iter().map(|(id, line)| (id.as_str(), line["result"].as_str().expect("a word"))).collect();
-    let want = [
-        ("WA-01", "pass"),
-        ("WA-02", "pass"),
-        ("WA-03", "pass"),
-        ("WA-04", "skip"),
-        ("sign-off", "pass"),
-    ];
+    let want = [("WA-01", "pass"), ("WA-02", "pass"), ("WA-03", "pass"), ("WA-04", "skip"), ("sign-off", "pass")];
     assert_eq!(results, want, "{}", process.stdout());
     assert_eq!(status.code(), Some(1));
     assert_eq!(found["WA-03"]["observed"]["note"], "five of five");
