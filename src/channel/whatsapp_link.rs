@@ -48,6 +48,8 @@ pub enum Lost {
     Unanswered,
     /// It took no more bytes.
     Stalled,
+    /// It sent more than there is room for, and will send it again.
+    Overflow,
 }
 
 impl Lost {
@@ -64,6 +66,7 @@ impl Lost {
             Lost::Silent => "nothing was heard for too long".to_owned(),
             Lost::Unanswered => "a message was not answered in time".to_owned(),
             Lost::Stalled => "it takes no more bytes".to_owned(),
+            Lost::Overflow => "it sent more messages than there is room for".to_owned(),
         }
     }
 }
@@ -269,8 +272,9 @@ impl Link {
         self.dialect.filter(|_| is_introduced && self.is_online() && nobody_has_to_act)
     }
 
-    /// Time has passed on a link that stands. Many bridges say nothing when they let us in, so staying shows it, too.
-    pub fn on_time(&mut self, now: Mono) -> Option<News> {
+    /// We listened, and nothing was said. Many bridges say nothing when they let us in, so staying shows it, too. Time in which we
+    /// did not listen shows nothing: what is said stands at the beginning of what is still to be read.
+    pub fn on_quiet(&mut self, now: Mono) -> Option<News> {
         let up = self.up.as_mut()?;
         up.introduced |= up.since.after(self.limits.introduction) <= now;
         let is_in = up.is_heard && up.since.after(self.limits.admission) <= now;
@@ -416,16 +420,16 @@ mod tests {
     /// Of a bridge that says nothing of itself.
     fn silent(dialect: Option<Dialect>, has_token: bool) -> Link {
         let mut link = up(dialect, has_token);
-        link.on_time(Mono(2 * SECOND));
+        link.on_quiet(Mono(2 * SECOND));
         link
     }
 
     #[test]
     fn nothing_is_sent_before_the_bridge_has_said_how_it_is_or_had_the_time_to() {
         let mut link = up(None, true);
-        link.on_time(Mono(2 * SECOND - 1));
+        link.on_quiet(Mono(2 * SECOND - 1));
         assert_eq!(link.sends(), None);
-        link.on_time(Mono(2 * SECOND));
+        link.on_quiet(Mono(2 * SECOND));
         assert_eq!(link.sends(), Some(Dialect::N));
         let mut link = up(None, true);
         link.on_frame(&Frame::Hello { version: 2 });
@@ -549,11 +553,11 @@ mod tests {
                 link.on_up(Mono(SECOND));
                 assert_eq!(link.step(Mono(SECOND)), Step::Ping, "whether it is heard is to be known soon");
                 link.on_ping(Mono(SECOND));
-                assert_eq!(link.on_time(Mono(20 * SECOND)), None, "not heard");
+                assert_eq!(link.on_quiet(Mono(20 * SECOND)), None, "not heard");
                 link.on_heard(Mono(2 * SECOND));
-                assert_eq!((link.on_time(Mono(11 * SECOND - 1)), link.sends()), (None, None));
-                assert_eq!(link.on_time(Mono(11 * SECOND)), Some(News::Online));
-                assert_eq!((link.on_time(Mono(12 * SECOND)), link.parked()), (None, None));
+                assert_eq!((link.on_quiet(Mono(11 * SECOND - 1)), link.sends()), (None, None));
+                assert_eq!(link.on_quiet(Mono(11 * SECOND)), Some(News::Online));
+                assert_eq!((link.on_quiet(Mono(12 * SECOND)), link.parked()), (None, None));
                 assert_eq!(link.sends(), Some(dialect));
             }
         }

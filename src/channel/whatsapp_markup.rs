@@ -105,7 +105,7 @@ fn spanned(rest: &str, before: char, is_heading: bool, depth: usize) -> Option<(
         return Some((rest[..end].to_owned(), end));
     }
     // WhatsApp shows emphasis at the borders of words only, and within one a sign is a sign: `2**3`.
-    if before.is_alphanumeric() {
+    if is_of_word(before) {
         return None;
     }
     for (mark, shown) in [("***", "*_"), ("**", "*"), ("__", "*"), ("~~", "~"), ("*", "_"), ("_", "_")] {
@@ -124,6 +124,11 @@ fn spanned(rest: &str, before: char, is_heading: bool, depth: usize) -> Option<(
     None
 }
 
+/// Whether a mark beside it is within a word. Scripts without capitals write words without a space between them, so there it is not.
+fn is_of_word(sign: char) -> bool {
+    sign.is_lowercase() || sign.is_uppercase() || sign.is_numeric()
+}
+
 /// Where the emphasis that begins before `inner` ends: behind a word and not before one, and not within a longer row of the
 /// same sign.
 fn closing(inner: &str, mark: &str) -> Option<usize> {
@@ -137,7 +142,7 @@ fn closing(inner: &str, mark: &str) -> Option<usize> {
         let row = inner[at..].chars().take_while(|c| *c == sign).count();
         let begins = |before: char| before.is_whitespace() || BEGINNINGS.contains(&before);
         if !inner[..at].ends_with(begins)
-            && !after.starts_with(char::is_alphanumeric)
+            && !after.starts_with(is_of_word)
             && (row == mark.len() || row == 3 && mark.len() == 2)
         {
             // Of three signs the inner emphasis gets one.
@@ -197,6 +202,7 @@ mod tests {
             check(calculated, calculated);
         }
         check("(**a**, *b*), \"**c**\": **d**!", "(*a*, _b_), \"*c*\": *d*!");
+        check("重**点**这", "重*点*这");
         check("** not bold ** and a lone * star", "** not bold ** and a lone * star");
         check("**unfinished", "**unfinished");
         check("\\*plain\\* and C:\\dir", "*plain* and C:\\dir");

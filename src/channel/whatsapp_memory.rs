@@ -27,9 +27,12 @@ impl Memory {
         Memory { path, due: None }
     }
 
-    /// Reads it into `identities`; `false` if it is damaged.
+    /// Reads it into `identities`; `false` if it is damaged or cannot be read.
     pub fn restore(&self, identities: &mut Identities) -> bool {
-        files::read_bounded(&self.path, BYTES_MAX).map_or(true, |(file, _)| identities.restore(&file))
+        match files::read_bounded(&self.path, BYTES_MAX) {
+            Ok((file, _)) => identities.restore(&file),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// There is something new.

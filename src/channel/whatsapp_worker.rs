@@ -259,9 +259,6 @@ impl Worker {
     /// Sends what is due, then reads for a slice.
     fn serve(&mut self, until: Mono) -> Result<(), WriterGone> {
         let now = self.clock.mono();
-        if let Some(news) = self.link.on_time(now) {
-            self.on_news(news, true);
-        }
         if self.outgoing.is_overdue(now, self.limits.answer) {
             self.lose(Lost::Unanswered);
             return Ok(());
@@ -290,7 +287,11 @@ impl Worker {
             return Ok(());
         }
         match self.line.read(slice) {
-            None => Ok(()),
+            None => {
+                let news = if self.line.is_up() { self.link.on_quiet(self.clock.mono()) } else { None };
+                news.into_iter().for_each(|news| self.on_news(news, true));
+                Ok(())
+            }
             Some(heard) => {
                 self.link.on_heard(self.clock.mono());
                 let outcome = self.hear(heard);
@@ -332,11 +333,18 @@ impl Worker {
         }
         let now = self.clock.mono();
         match frame {
-            // What comes after the order to stop belongs to the next process.
-            Frame::Message(_) if self.reader.stop.requested() => {}
+            // What comes after the order to stop belongs to the next process; only a bridge of v2 has it then.
+            Frame::Message(_) if self.reader.stop.requested() => {
+                if !self.link.has_ids() {
+                    self.reception.pass(Passed::Stopping);
+                }
+            }
             Frame::Message(incoming) => {
                 let done = self.reception.on_message(*incoming, self.link.dialect(), &mut self.teller);
                 done.iter().for_each(|id| self.acknowledge(id));
+                if self.link.has_ids() && self.reception.handover().is_over() {
+                    self.lose(Lost::Overflow);
+                }
             }
             Frame::Sent { id } => match self.outgoing.on_sent(id, now) {
                 Some((turn, reports)) => return self.sender.record(turn, reports),

@@ -250,15 +250,20 @@ impl FakeBridge {
         self.state().is_dead = dead;
     }
 
+    /// It says nothing about itself from here on.
+    pub fn mute(&self) {
+        self.state().status = Some(String::new());
+    }
+
+    /// Whether everything that it was to say was said to the link.
+    pub fn has_said_all(&self) -> bool {
+        self.state().wishes.is_empty()
+    }
+
     /// The status that is told at the beginning of every link, and now.
     pub fn status(&self, status: &str) {
         self.state().status = Some(status.to_string());
         self.say(&json!({"type": "status", "status": status}));
-    }
-
-    /// Links begin without a status, as those of most N bridges do.
-    pub fn say_no_status(&self) {
-        self.state().status = Some(String::new());
     }
 
     /// So many sends get no answer.
@@ -413,11 +418,9 @@ impl Guest<'_> {
         if self.shared.speaks == Speaks::V2 {
             wire.write_all(&wire::text(&json!({"type": "hello", "v": 2}).to_string()))?;
         }
-        if self.shared.speaks != Speaks::P {
-            let status = self.state().status.clone().unwrap_or("connected".to_string());
-            if !status.is_empty() {
-                wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
-            }
+        let status = self.state().status.clone().unwrap_or("connected".to_string());
+        if self.shared.speaks != Speaks::P && !status.is_empty() {
+            wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
         }
         wire.flush()?;
         let number = self.number;
@@ -441,8 +444,8 @@ impl Guest<'_> {
                         answers.iter().try_for_each(|answer| wire.write_all(answer))?;
                     }
                     wire::PING => {
-                        self.state().pings += 1;
                         wire.write_all(&wire::frame(wire::PONG, &payload))?;
+                        self.state().pings += 1;
                     }
                     wire::CLOSE => {
                         let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
