@@ -54,3 +54,16 @@ impl Memory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_and_one_that_is_not_there_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let restores = |path: PathBuf| Memory::new(path).restore(&mut Identities::new(&["1".to_owned()]));
+        assert!(restores(folder.path().join("none.json")));
+        assert!(!restores(folder.path().to_owned()), "a folder in its place");
+    }
+}

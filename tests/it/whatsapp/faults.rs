@@ -183,7 +183,7 @@ fn cells() -> Vec<Cell> {
 fn request(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut request = Vec::new();
     // A client of TLS does not end its first words so, but they have a length.
-    while !request.ends_with(b"\r\n\r") && !(request.first() == Some(&0x16) && request.len() >= 100) {
+    while !(request.ends_with(b"\r\n\r") || request.first() == Some(&0x16) && request.len() >= 100) {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         request.push(byte[0]);

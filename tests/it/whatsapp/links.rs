@@ -232,9 +232,9 @@ fn tls_is_spoken_and_a_certificate_that_is_not_trusted_is_refused() {
 
 /// Moments at which the worker is measured. What it learns first (the resolver, heaps of threads) it has at the second.
 const LAPS: u64 = 20;
-/// Links of a run in which memory is asserted by its slope, and that slope: a buffer of a link would be 4,000 KiB.
+/// Links of a run in which memory is asserted by its slope, and that slope; a buffer of each link would be 4,000 KiB.
 const LINKS_FOR_A_SLOPE: u64 = 5000;
-const SLOPE_KIB_MAX: f64 = 100.0;
+const SLOPE_KIB_MAX: f64 = 40.0;
 /// Of a short run, from the second lap on.
 const GROWTH_KIB_MAX: usize = 150;
 
@@ -258,7 +258,7 @@ fn reconnect(scene: &Scene, process: &Process) {
 
 /// The product, and no part of it alone. 10,000 links by `RP_TEST_CASES`.
 ///
-/// Seen to fail: with a descriptor, a thread, or 64 bytes that each link leaves behind.
+/// Seen to fail: with a descriptor, a thread, or 4 KiB that each link leaves behind.
 #[test]
 fn reconnects_leak_nothing() {
     let mut scene = Scene::new("reconnects", Speaks::V2);
