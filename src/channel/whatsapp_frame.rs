@@ -165,6 +165,11 @@ fn name(raw: &Raw, field: &str) -> Result<Option<String>, Malformed> {
     }
 }
 
+/// What an answer belongs to; an id that cannot be ours is none.
+fn answered(raw: &Raw) -> Option<String> {
+    name(raw, "id").unwrap_or_default()
+}
+
 fn flag(raw: &Raw, field: &str) -> bool {
     raw.get(field).and_then(Value::as_bool).unwrap_or(false)
 }
@@ -194,8 +199,8 @@ pub fn parse(frame: &str) -> Result<Frame, Malformed> {
         "message" => Frame::Message(Box::new(message(&raw)?)),
         "status" => Frame::Status(word(&raw, "status").and_then(|word| status(&word))),
         "qr" => Frame::Qr,
-        "sent" => Frame::Sent { id: name(&raw, "id")? },
-        "error" => Frame::Error { id: name(&raw, "id")?, failure: failure(&word(&raw, "error").unwrap_or_default()) },
+        "sent" => Frame::Sent { id: answered(&raw) },
+        "error" => Frame::Error { id: answered(&raw), failure: failure(&word(&raw, "error").unwrap_or_default()) },
         "hello" => Frame::Hello { version: raw.get("v").and_then(Value::as_u64).unwrap_or(0) },
         _ => Frame::Unknown,
     })
@@ -385,6 +390,7 @@ mod tests {
             (r#"{"type":"qr","qr":"2@x"}"#, Frame::Qr),
             (r#"{"type":"sent","to":"1@lid"}"#, Frame::Sent { id: None }),
             (r#"{"type":"sent","id":"rp-1/0","wa_id":"B"}"#, Frame::Sent { id: Some("rp-1/0".into()) }),
+            (r#"{"type":"sent","id":"a\nb"}"#, Frame::Sent { id: None }),
             (r#"{"type":"error","error":"boom"}"#, Frame::Error { id: None, failure: Failure::NotSent }),
             (
                 r#"{"type":"error","id":"a","error":"unconfirmed"}"#,

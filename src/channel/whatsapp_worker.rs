@@ -130,7 +130,7 @@ impl Worker {
         let Some(closed) = self.outbox_closed else { return false };
         let now = self.clock.mono();
         let is_waiting = self.line.is_up() && self.outgoing.is_waiting();
-        let is_sending = self.line.is_up() && self.link.sends(now).is_some() && self.outgoing.is_ready(now);
+        let is_sending = self.line.is_up() && self.link.sends().is_some() && self.outgoing.is_ready(now);
         !is_waiting && !is_sending || now >= closed.after(LAST_ANSWERS)
     }
 
@@ -200,9 +200,6 @@ impl Worker {
         let now = self.clock.mono();
         self.answering.retain(|_, since| now < since.after(ANSWERING_FOR));
         self.reception.periodic(&mut self.teller, false);
-        if let Some(news) = self.link.on_time(now) {
-            self.on_news(news, true);
-        }
         if let Some(parked) = self.link.parked() {
             let retry = match self.link.step(now) {
                 Step::Wait { until } => now.until(until),
@@ -266,7 +263,7 @@ impl Worker {
             self.lose(Lost::Unanswered);
             return Ok(());
         }
-        if let Some(dialect) = self.link.sends(now).filter(|_| self.line.is_up()) {
+        if let Some(dialect) = self.link.sends().filter(|_| self.line.is_up()) {
             match self.outgoing.step(now, dialect, self.link.has_ids()) {
                 SendStep::Send(attempt) => self.send(&attempt, dialect)?,
                 SendStep::GiveUp { turn, chat } => {
@@ -290,7 +287,11 @@ impl Worker {
             return Ok(());
         }
         match self.line.read(slice) {
-            None => Ok(()),
+            None => {
+                let news = if self.line.is_up() { self.link.on_quiet(self.clock.mono()) } else { None };
+                news.into_iter().for_each(|news| self.on_news(news, true));
+                Ok(())
+            }
             Some(heard) => {
                 self.link.on_heard(self.clock.mono());
                 let outcome = self.hear(heard);
@@ -343,11 +344,11 @@ impl Worker {
                     self.lose(Lost::Overflow);
                 }
             }
-            Frame::Sent { id } => match self.outgoing.on_sent(id.filter(|_| has_ids), now) {
+            Frame::Sent { id } => match self.outgoing.on_sent(id, now) {
                 Some((turn, reports)) => return self.sender.record(turn, reports),
                 None => self.reception.pass(Passed::Unmatched),
             },
-            Frame::Error { id, failure } => match self.outgoing.on_error(id.filter(|_| has_ids), failure, now) {
+            Frame::Error { id, failure } => match self.outgoing.on_error(id, failure, now) {
                 Some(((turn, reports), chat, action)) => {
                     self.teller.send_error(turn, chat, action);
                     return self.sender.record(turn, reports);

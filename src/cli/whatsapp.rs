@@ -4,15 +4,12 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
 use crate::base::cancel::Cancel;
 use crate::cli::flags::Parsed;
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, print};
 use crate::config::whatsapp_settings::BridgeDialect;
-use crate::sys::{entropy, files, signal};
+use crate::sys::{entropy, files, signal, terminal};
 use crate::validate::checklist::{CHECKS, Level, Verdict, passes};
 use crate::validate::evidence::Evidence;
 use crate::validate::live;
@@ -23,11 +20,11 @@ use crate::validate::run::{self, Means};
 /// Variables of the operator's that a worker at level `live` has, too.
 const PASSED_ON: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
+/// What folders of runs begin with. The number of their process follows.
+const FOLDER: &str = "rusty-pinch-validate-";
+
 /// Longest line of a person, in bytes.
 const LINE_BYTES_MAX: usize = 4096;
-
-/// How often a wait for a person is interrupted.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// `whatsapp validate`. Exits 0 only if the gate of the level is passed.
 pub fn validate(parsed: &Parsed) -> Result<(), Failure> {
@@ -58,7 +55,9 @@ fn means(setup: &Setup, level: Level, out: PathBuf, bridge: PathBuf, cancel: Can
     let binary = std::env::current_exe().map_err(|error| Failure::Failed(format!("this program: {error}")))?;
     let described =
         run::describe(level, seed, &binary, &if level == Level::Live { settings(setup)? } else { Vec::new() });
-    let folder = std::env::temp_dir().join(format!("rusty-pinch-validate-{seed:016x}"));
+    let temporary = std::env::temp_dir();
+    clear_dead(&temporary);
+    let folder = temporary.join(format!("{FOLDER}{}-{seed:016x}", std::process::id()));
     files::make_folder(&folder).map_err(|error| failed(&folder, error))?;
     // The evidence is of this run alone.
     files::replace(&out, b"").map_err(|error| failed(&out, error))?;
@@ -73,6 +72,18 @@ fn means(setup: &Setup, level: Level, out: PathBuf, bridge: PathBuf, cancel: Can
         clock: setup.clock.clone(),
         cancel,
     })
+}
+
+/// A run that was killed has left what people wrote and a token.
+fn clear_dead(temporary: &Path) {
+    let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            run::clear(&entry.path());
+        }
+    }
 }
 
 /// The places in the list that are named, or all.
@@ -104,7 +115,7 @@ fn work(setup: &Setup, means: &Means, wanted: &[usize]) -> Result<(), Failure> {
     let mut is_signed = false;
     if level == Level::Live {
         let place = place(setup, means)?;
-        let mut ask = |question: &str, look: &mut dyn FnMut()| ask(&means.cancel, question, look);
+        let mut ask = |question: &str| ask(question, &means.cancel);
         live::run(means, &place, wanted, &mut ask, &mut tell).map_err(no_worker)?;
         let signature = live::sign(means, &place.log(), &mut ask);
         is_signed = signature.verdict == Verdict::Pass;
@@ -147,29 +158,12 @@ fn sentence(evidence: &Evidence) -> String {
     sentence + "\n"
 }
 
-/// Prints a question and reads a line; `None`: there are no more, or the operator has had enough. Read byte by byte, because what is kept
-/// in a buffer could not be waited for. What is over [`LINE_BYTES_MAX`] is the next answer.
-fn ask(cancel: &Cancel, question: &str, look: &mut dyn FnMut()) -> Option<String> {
-    print(question).ok()?;
-    let input = io::stdin();
-    let mut line = Vec::new();
-    while !line.ends_with(b"\n") && line.len() < LINE_BYTES_MAX {
-        if cancel.requested() {
-            return None;
-        }
-        look();
-        // An interrupted wait only means that we look once more.
-        if !matches!(poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&LOOK)), Ok(1..)) {
-            continue;
-        }
-        let mut byte = [0];
-        match rustix::io::read(&input, &mut byte) {
-            Ok(1..) => line.push(byte[0]),
-            Err(Errno::INTR) => {}
-            Ok(0) | Err(_) => break,
-        }
+/// Prints a question and takes a line; `None`: there are no more, or the operator has had enough.
+fn ask(question: &str, cancel: &Cancel) -> Option<String> {
+    if !cancel.requested() {
+        print(question).ok()?;
     }
-    (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
+    terminal::line(LINE_BYTES_MAX, cancel)
 }
 
 /// What the operator's own bridge needs, without the token.

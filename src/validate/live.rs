@@ -6,10 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::digest::sha256;
-use crate::sys::companion::Sample;
 use crate::sys::files;
 use crate::validate::checklist::{CHECKS, Verdict};
-use crate::validate::endurance::flat;
+use crate::validate::endurance::{WARM_UP, flat};
 use crate::validate::evidence::{Evidence, Observed};
 use crate::validate::place::{LOOK, Place, Worker};
 use crate::validate::run::{Means, keep};
@@ -27,11 +26,8 @@ const NOTE_CHARS_MAX: usize = 500;
 /// Largest file of evidence, in bytes.
 const EVIDENCE_BYTES_MAX: u64 = 16 << 20;
 
-/// How long a worker runs before it is measured for the first time.
-const WARM_UP: Duration = Duration::from_secs(30);
-
-/// Asks a person; `None`: nobody is there, or the operator has had enough. Meanwhile the second is called again and again.
-pub type Ask<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut()) -> Option<String>;
+/// Asks a person; `None`: nobody is there.
+pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
 
 /// Tells of a check that is over, by its place in the list.
 pub type Tell<'a> = &'a mut dyn FnMut(usize, Evidence);
@@ -57,15 +53,11 @@ pub fn run(means: &Means, place: &Place, wanted: &[usize], ask: Ask<'_>, tell: T
             worker = bounded(means, place, worker, &question, ask, tell)?;
             continue;
         }
-        // Of the worker that runs until the end of the question, and of no other.
-        let mut first = None;
-        let mut look = || {
-            if first.is_none() && worker.started.until(means.clock.mono()) >= WARM_UP {
-                first = worker.sample();
-            }
+        let question = format!("{question}\n  pass, fail or skip, and a note: ");
+        let (said, note) = match check.id {
+            "WA-16" => soaked(means, &worker, &question, ask),
+            _ => answer(ask, &question),
         };
-        let (said, note) = answer(ask, &format!("{question}\n  pass, fail or skip, and a note: "), &mut look);
-        let (said, note) = if check.id == "WA-16" { soaked(means, &worker, first, said, note) } else { (said, note) };
         tell(at, evidence(means, at, said, &mut worker, note));
     }
     worker.terminate();
@@ -85,8 +77,7 @@ fn bounded(
     before.terminate();
     until(means, STOPPED, &mut || !before.runs());
     let mut worker = place.start(&["--max-messages", "1"])?;
-    let question = format!("{question}\n  Enter when it is written; or fail or skip, and a note: ");
-    let (said, note) = answer(ask, &question, &mut || ());
+    let (said, note) = answer(ask, &format!("{question}\n  Enter when it is written; or fail or skip, and a note: "));
     let said = match said {
         Verdict::Pass => verdict(until(means, BOUNDED, &mut || !worker.runs()) && worker.code() == Some(0)),
         other => other,
@@ -97,9 +88,12 @@ fn bounded(
     place.start(&[])
 }
 
-/// A day has to have passed, and nothing grown.
-fn soaked(means: &Means, worker: &Worker, first: Option<Sample>, said: Verdict, note: String) -> (Verdict, String) {
-    let ran = worker.started.until(means.clock.mono());
+/// A day has to have passed between two looks at the same worker, and nothing grown.
+fn soaked(means: &Means, worker: &Worker, question: &str, ask: Ask<'_>) -> (Verdict, String) {
+    until(means, WARM_UP, &mut || means.clock.mono() >= worker.started.after(WARM_UP));
+    let (first, begun) = (worker.sample(), means.clock.mono());
+    let (said, note) = answer(ask, question);
+    let ran = begun.until(means.clock.mono());
     match (said, first, worker.sample()) {
         (Verdict::Pass, _, _) if ran < DAY => (Verdict::Fail, "the worker has not run for a day".to_owned()),
         (Verdict::Pass, Some(first), Some(last)) => match flat(first, last) {
@@ -113,7 +107,7 @@ fn soaked(means: &Means, worker: &Worker, first: Option<Sample>, said: Verdict, 
 
 /// A person's name under all that is written so far.
 pub fn sign(means: &Means, log: &Path, ask: Ask<'_>) -> Evidence {
-    let name = ask("Sign with your name that you saw this; empty: you do not: ", &mut || ()).unwrap_or_default();
+    let name = ask("Sign with your name that you saw this; empty: you do not: ").unwrap_or_default();
     let name: String = name.trim().chars().take(NOTE_CHARS_MAX).collect();
     let mut artifacts = keep(log, &means.out, "live");
     if let Ok((bytes, _)) = files::read_bounded(&means.out, EVIDENCE_BYTES_MAX) {
@@ -124,10 +118,10 @@ pub fn sign(means: &Means, log: &Path, ask: Ask<'_>) -> Evidence {
 }
 
 /// What a person says. Nothing, or nothing that is understood, is no pass.
-fn answer(ask: Ask<'_>, question: &str, look: &mut dyn FnMut()) -> (Verdict, String) {
+fn answer(ask: Ask<'_>, question: &str) -> (Verdict, String) {
     let is_bounded = question.contains("Enter when");
     loop {
-        let Some(line) = ask(question, look) else { return (Verdict::Skip, "nobody was there".to_owned()) };
+        let Some(line) = ask(question) else { return (Verdict::Skip, "nobody was there".to_owned()) };
         let (word, note) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         let note = note.chars().take(NOTE_CHARS_MAX).collect();
         match word {

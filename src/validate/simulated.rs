@@ -202,6 +202,10 @@ impl Bridge for Simulated {
     fn unacked(&mut self) -> Option<usize> {
         Some(self.state().kept.len())
     }
+
+    fn under_way(&mut self) -> Option<usize> {
+        Some(self.state().kept.iter().filter(|kept| kept.carried).count())
+    }
 }
 
 /// What the thread owns.
