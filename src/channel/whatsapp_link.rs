@@ -320,6 +320,7 @@ impl Link {
         let Some(up) = &mut self.up else { return news };
         // After its hello a bridge says whether it is online.
         up.introduced |= !matches!(frame, Frame::Hello { .. });
+        up.v2 |= matches!(frame, Frame::Hello { version: 2.. });
         if self.dialect.is_none() {
             self.dialect = dialect_of(frame);
             news.extend(self.dialect.map(News::Dialect));
@@ -327,12 +328,7 @@ impl Link {
         // Whoever says something else than goodbye has let us in.
         news.extend(self.let_in());
         match frame {
-            Frame::Hello { version: 2.. } => {
-                if let Some(up) = &mut self.up {
-                    up.v2 = true;
-                }
-                news.push(News::Extension);
-            }
+            Frame::Hello { version: 2.. } => news.push(News::Extension),
             Frame::Status(Some(status)) => news.extend(self.on_status(*status)),
             Frame::Qr => news.extend(self.on_parked_status(Parked::NotLinked)),
             _ => {}

@@ -331,7 +331,6 @@ impl Worker {
         for news in self.link.on_frame(&frame) {
             self.on_news(news, was_parked);
         }
-        // An id in an answer means something only where ids were agreed upon.
         let (now, has_ids) = (self.clock.mono(), self.link.has_ids());
         match frame {
             // What comes after the order to stop belongs to the next process; only a bridge of v2 has it then.
