@@ -27,7 +27,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("no_link", "The link to the bridge, or the bridge's own, is down for two minutes."),
     ("pending_grows", "More and more messages wait at the server, although it answers polls with none."),
     ("conflict", "Another program reads this bot."),
-    ("auth", "The other side rejects the token."),
+    ("auth", "The other side rejects the token, or forbids us to connect."),
     ("webhook_set", "The bot has a webhook, so it cannot be polled."),
     ("allowlist_empty", "Nobody may write."),
     ("not_linked", "No phone is linked to the bridge."),

@@ -91,7 +91,7 @@ pub const EVENTS: &[Entry] = &[
         CHANNEL, ("error", "what is wrong with the last one"), ("count", "how many since this was last said"),
     ] },
     Entry { event: "channel_state", level: "info", meaning: "What the bridge says about itself changed.", fields: &[
-        CHANNEL, ("state", "`dialect_p`, `dialect_n`, `v2`, `online` or `offline`"),
+        CHANNEL, ("state", "`dialect_p`, `dialect_n`, `v2`, `online`, `offline`, or `overflow`: messages came for which there is no room; every 10 s while it lasts"),
     ] },
     Entry { event: "channel_tally", level: "info", meaning: "What was passed over since the worker began. Once an hour if it changed, and at the end.", fields: &[
         CHANNEL, ("passed", "how many, by reason"),
