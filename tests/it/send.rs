@@ -65,6 +65,19 @@ fn nobody_is_written_to_by_a_slip_and_limits_are_told() {
     assert!(off.code == Some(1) && off.stderr.join("").contains("whatsapp is off"), "{off:?}");
 }
 
+/// Paragraphs that do not fill a part make more parts than a reply may have. Seen to fail with the limit of a reply.
+#[test]
+fn all_of_a_long_message_is_durable() {
+    let scene = Scene::new("all_of_a_long_message_is_durable");
+    let paragraphs: Vec<String> = (10..25).map(|number| number.to_string() + &"x".repeat(2100)).collect();
+    let finished = send(&scene.world, "42", &paragraphs.join("\n\n"));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let mut letters = fs::read_dir(scene.world.data().join("spool/telegram")).expect("a folder");
+    let letter = fs::read(letters.next().expect("a letter").expect("a letter").path()).expect("readable");
+    let letter: Value = serde_json::from_slice(&letter).expect("JSON");
+    assert_eq!(letter["open"]["rep"]["parts"], Value::from(paragraphs));
+}
+
 /// Strangers by the hundred: what is not told is counted, turns are all told, and every line is JSON (O3).
 #[test]
 fn a_worker_in_trouble_does_not_fill_the_log() {
