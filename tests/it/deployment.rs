@@ -79,6 +79,22 @@ fn a_unit_restarts_what_a_restart_can_mend() {
     }
 }
 
+/// Seen to fail with a folder below that of the state, which nobody else may enter.
+#[test]
+fn another_user_can_read_the_file_of_metrics_where_it_is_said_to_be() {
+    let readme = read(&root().join("packaging/monitoring/README.md"));
+    let file = readme.lines().find_map(|line| line.strip_prefix("RUSTY_PINCH_METRICS_FILE=")).expect("an example");
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for name in WORKERS {
+        assert_eq!(value(&unit(name), "ReadWritePaths"), format!("-{folder}"), "{name} may write there");
+    }
+    let postinst = read(&root().join("packaging/debian/postinst"));
+    let makes = |line: &str| postinst.lines().any(|other| other.trim() == line);
+    assert!(makes(&format!("metrics={folder}")) && makes(r#"make_folder "$metrics" 0755 rusty-pinch"#), "{folder}");
+    // Every folder above it lets everybody pass: none is one that the units or the package close.
+    assert!(!folder.starts_with("/var/lib/rusty-pinch/"), "{folder}");
+}
+
 #[test]
 fn systemd_knows_every_line_and_finds_little_exposed() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
