@@ -25,7 +25,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("disk_low", "Less than 64 MiB are free where the data folder is."),
     ("no_poll", "The server has not answered a poll for two minutes."),
     ("no_link", "The link to the bridge, or the bridge's own, is down for two minutes."),
-    ("pending_grows", "More and more messages wait at the server, although it answers polls with none."),
+    ("pending_grows", "Messages wait at the server and do not become fewer, although it answers polls with none."),
     ("conflict", "Another program reads this bot."),
     ("auth", "The other side rejects the token."),
     ("webhook_set", "The bot has a webhook, so it cannot be polled."),
