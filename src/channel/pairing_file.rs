@@ -108,7 +108,8 @@ mod tests {
         let text = fs::read_to_string(data.join(FILE)).expect("there");
         assert!(!text.contains(code.reveal()), "the code itself is kept nowhere");
         assert_eq!(fs::metadata(data.join(FILE)).expect("there").permissions().mode() & 0o777, 0o600);
-        let verdict = update(data, &clock, |book| book.judge(code.reveal(), "42", false, Wall(1), &now)).expect("written");
+        let verdict =
+            update(data, &clock, |book| book.judge(code.reveal(), "42", false, Wall(1), &now)).expect("written");
         assert_eq!((verdict, worker.news().expect("read")), (Verdict::Paired, Some(vec!["42".to_owned()])));
         assert_eq!(worker.news().expect("read"), None);
         assert!(update(data, &clock, |book| book.remove("42")).expect("written"));
