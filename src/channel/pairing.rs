@@ -171,15 +171,18 @@ impl Book {
     }
 }
 
-/// The code in a text, however it is typed; also behind `/start`, where a link puts it.
+/// The code in a text: one word in letters of any size, or as it is shown, in two halves; also behind `/start`, where a link puts
+/// it. Two words are a greeting.
 pub fn as_code(text: &str) -> Option<Secret> {
     let text = text.trim();
-    let text = text.strip_prefix("/start").unwrap_or(text);
-    // Longer texts are not looked at.
-    let typed = text.chars().take(4 * CODE_CHARS).filter(|c| !c.is_whitespace() && *c != '-');
-    let code: String = typed.map(|c| c.to_ascii_uppercase()).collect();
-    let is_code = code.len() == CODE_CHARS && code.bytes().all(|byte| ALPHABET.contains(&byte));
-    is_code.then(|| Secret::new(code))
+    let text = text.strip_prefix("/start").unwrap_or(text).trim_start();
+    let (first, second) = text.split_once('-').unwrap_or((text, ""));
+    let is_whole = first.len() == CODE_CHARS && second.is_empty();
+    if !is_whole && (first.len(), second.len()) != (CODE_CHARS / 2, CODE_CHARS / 2) {
+        return None;
+    }
+    let code = [first, second].concat().to_ascii_uppercase();
+    code.bytes().all(|byte| ALPHABET.contains(&byte)).then(|| Secret::new(code))
 }
 
 /// Takes as long however much of it is the same.
@@ -283,7 +286,10 @@ mod tests {
 
     #[test]
     fn only_ten_characters_of_the_alphabet_are_a_code() {
-        for text in ["", "ABCDEFGHI", "ABCDEFGHIJK", "ABCDEFGHI1", "ABCDEFGHÄ", "hello you", "/stop ABCDEFGHIJ"] {
+        let short = ["", "-", "ABCDEFGHI", "ABCDEFGHIJK", "ABCDEFGHI1", "ABCDEFGHÄ", "hello you", "/stop ABCDEFGHIJ"];
+        let parted =
+            ["hello there", "HELLO THERE", "ABCD-EFGHIJ", "ABCDE--FGHIJ", "A-B-C-D-E-F", "AB CDEFGHIJ", "ABCDE-\nFGHI"];
+        for text in short.into_iter().chain(parted) {
             assert!(as_code(text).is_none(), "{text}");
         }
         assert!(as_code(&"A".repeat(100_000)).is_none());
