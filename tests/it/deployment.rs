@@ -4,6 +4,9 @@
 use std::fs;
 use std::process::Command;
 
+use rusty_pinch::base::clock::Wall;
+use rusty_pinch::store::crash_loop;
+
 use crate::support::cases::say;
 use crate::support::repository::{read, root};
 use crate::support::world::World;
@@ -93,6 +96,23 @@ fn another_user_can_read_the_file_of_metrics_where_it_is_said_to_be() {
     assert!(makes(&format!("metrics={folder}")) && makes(r#"make_folder "$metrics" 0755 rusty-pinch"#), "{folder}");
     // Every folder above it lets everybody pass: none is one that the units or the package close.
     assert!(!folder.starts_with("/var/lib/rusty-pinch/"), "{folder}");
+}
+
+/// A worker that dies as soon as it works is slowed down by itself: systemd must not give it up before. Seen to fail with eight starts.
+#[test]
+fn a_worker_that_rests_is_not_given_up() {
+    let unit = unit(WORKERS[0]);
+    let number = |key| value(&unit, key).parse::<u64>().expect("a number");
+    let (within, pause) = (number("StartLimitIntervalSec"), number("RestartSec"));
+    let (mut starts, mut now) = (Vec::new(), 0);
+    while now < within {
+        starts.push(Wall(now * 1000));
+        let rest = crash_loop::rest(starts.iter().copied(), Wall(now * 1000));
+        now += rest.map_or(0, |rest| rest.as_secs()) + pause;
+    }
+    assert!(starts.len() == 9 && number("StartLimitBurst") > 9, "{starts:?}");
+    let text = read(&root().join("packaging/systemd/rusty-pinch.service"));
+    assert!(text.contains("so nine starts fit into ten minutes"), "what the unit says of it");
 }
 
 #[test]
