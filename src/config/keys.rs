@@ -176,7 +176,7 @@ pub const KEYS: &[Key] = &[
     unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Where a worker shows /livez, /readyz and /metrics over HTTP, for example 127.0.0.1:9464; an address that others can reach needs the token."),
     unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "What everybody who asks there must bring (Authorization: Bearer …)."),
     unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File that a worker writes its metrics to every minute, for node_exporter (`….prom`); if several channels are enabled, each worker puts its name before the suffix."),
-    key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them more at most; 0 is for ever. A worker removes once a day what is older."),
+    key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them and a day more at most; 0 is for ever. A worker removes once a day what is older; a file without a date stays."),
     key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run."),
     unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Bridge, "Websocket of the WhatsApp bridge; ws:// only within the private network."),
     unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge; with one, dialect `n` is spoken."),
