@@ -32,9 +32,6 @@ fn window() -> Duration {
 }
 
 /// Ends like a bug, an abort or the memory killer would, whenever the message is worked at: as `kill -9` does it.
-///
-/// The first attempt does not wait for its record (`src/turn/worker.rs`), so an end in the milliseconds before it is written is not
-/// counted, and makes four ends of three. Here the first life ends later than that.
 #[test]
 fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_others_are_answered() {
     let scene = Scene::new("poison");
@@ -56,7 +53,7 @@ fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_other
         }
         // Everybody else is served while one life after another ends.
         if exits == 0 {
-            until("the attempt is on record", || is_on_record(&scene).unwrap_or(false));
+            assert!(is_on_record(&scene).unwrap_or(false), "no attempt begins before it is on record");
             scene.telegram.until_sent_to(2, 1);
             scene.telegram.until_sent_to(3, 1);
         }
