@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::until_reasons;
-use crate::support::cases::{Random, cases};
+use crate::support::cases::{Random, cases, say};
 use crate::support::fake_provider::Rule;
 use crate::support::scene::Scene;
 use crate::support::telegram_script::Fault;
@@ -151,6 +151,7 @@ fn hostile_clients_cost_nothing_and_keep_nobody_out() {
     scene.until_answered();
     drop(idle);
     let after = settled(&process);
+    say(&format!("before {count} hostile requests: {before:?}, after: {after:?}"));
     assert!(
         after.resident_kib <= before.resident_kib + MEMORY_KIB_MAX && after.threads == before.threads,
         "before: {before:?}, after {count} requests: {after:?}"
