@@ -80,6 +80,9 @@ pub struct Book {
     offer: Option<Offer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     locked: Option<Moment>,
+    /// Digest of the last code that was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<String>,
 }
 
 /// Why there is no code.
@@ -131,7 +134,7 @@ impl Book {
             return Verdict::Nothing;
         };
         if is_same(&offer.digest, &code.digest()) {
-            self.offer = None;
+            (self.offer, self.used) = (None, Some(code.digest()));
             self.remove(sender);
             self.paired.push(Paired { id: sender.to_owned(), at: at.0 });
             return Verdict::Paired;
@@ -142,6 +145,17 @@ impl Book {
         }
         (self.offer, self.locked) = (None, Some(now.clone()));
         Verdict::Locked
+    }
+
+    /// Somebody who may write already wrote this. Whether it is the code on offer, which is over then, or the last one that was
+    /// used: not for a model to read.
+    pub fn takes_back(&mut self, text: &str) -> bool {
+        let Some(digest) = as_code(text).map(|code| code.digest()) else { return false };
+        if self.offer.take_if(|offer| is_same(&offer.digest, &digest)).is_some() {
+            self.used = Some(digest);
+            return true;
+        }
+        self.used.as_ref().is_some_and(|used| is_same(used, &digest))
     }
 
     /// `false`: this id is not paired.
@@ -157,13 +171,17 @@ impl Book {
     }
 }
 
-/// The code in a text, however it is typed; also behind `/start`, where a link puts it.
+/// The code in a text: one word, or as it is shown, with a hyphen in its middle; also behind `/start`, where a link puts it. Two words
+/// are a greeting.
 pub fn as_code(text: &str) -> Option<Secret> {
     let text = text.trim();
-    let text = text.strip_prefix("/start").unwrap_or(text);
-    // Longer texts are not looked at.
-    let typed = text.chars().take(4 * CODE_CHARS).filter(|c| !c.is_whitespace() && *c != '-');
-    let code: String = typed.map(|c| c.to_ascii_uppercase()).collect();
+    let text = text.strip_prefix("/start").unwrap_or(text).trim_start();
+    let code = match text.split_once('-') {
+        Some((first, second)) if first.len() == CODE_CHARS / 2 => [first, second].concat(),
+        _ if text.len() == CODE_CHARS => text.to_owned(),
+        _ => return None,
+    };
+    let code = code.to_ascii_uppercase();
     let is_code = code.len() == CODE_CHARS && code.bytes().all(|byte| ALPHABET.contains(&byte));
     is_code.then(|| Secret::new(code))
 }
@@ -219,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_code_that_somebody_types_who_may_write_is_over_and_no_text() {
+        let mut table = Table::new();
+        let code = table.offer().expect("a code");
+        assert!(!table.book.takes_back("AAAAAAAAAA") && !table.book.takes_back("what is a code?"));
+        assert!(table.book.takes_back(&code.to_lowercase()));
+        assert_eq!(table.says(&code), Verdict::Nothing, "it is no code any more");
+        assert!(table.book.takes_back(&code), "nor is it a question when it comes again");
+        let code = table.book.offer(7, &Moment::now(&table.clock)).expect("a code").reveal().to_owned();
+        assert_eq!(table.says(&code), Verdict::Paired);
+        assert!(table.book.takes_back(&code), "also of the one who was paired by it");
+    }
+
+    #[test]
     fn a_code_is_good_for_ten_minutes_and_a_calendar_that_jumps_ends_it() {
         let mut table = Table::new();
         let code = table.offer().expect("a code");
@@ -254,7 +285,18 @@ mod tests {
 
     #[test]
     fn only_ten_characters_of_the_alphabet_are_a_code() {
-        for text in ["", "ABCDEFGHI", "ABCDEFGHIJK", "ABCDEFGHI1", "ABCDEFGHÄ", "hello you", "/stop ABCDEFGHIJ"] {
+        for text in [
+            "",
+            "ABCDEFGHI",
+            "ABCDEFGHIJK",
+            "ABCDEFGHI1",
+            "ABCDEFGHÄ",
+            "hello you",
+            "hello there",
+            "AB-CDEFGHIJ",
+            "ABCDE-FGHI-J",
+            "/stop ABCDEFGHIJ",
+        ] {
             assert!(as_code(text).is_none(), "{text}");
         }
         assert!(as_code(&"A".repeat(100_000)).is_none());

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::channel::pairing::Book;
@@ -57,7 +58,8 @@ pub struct PairingFile {
     seen: Option<Stamp>,
 }
 
-type Stamp = Option<(SystemTime, u64)>;
+/// When it or its mode was last changed, to the nanosecond, and which file it is.
+type Stamp = Option<(i64, i64, u64)>;
 
 impl PairingFile {
     /// Nothing was read.
@@ -70,19 +72,20 @@ impl PairingFile {
         &self.data
     }
 
-    /// The ids that are paired, if the file was changed since the last look. One that cannot be read changes nothing; it is
-    /// read again when it has changed.
+    /// The ids that are paired, if the file was changed since it was last read. One that cannot be read changes nothing, and is
+    /// tried again at every look.
     ///
     /// # Errors
     /// As [`read`].
     pub fn news(&mut self) -> io::Result<Option<Vec<String>>> {
         let known = fs::metadata(self.data.join(FILE)).ok();
-        let stamp = known.and_then(|known| Some((known.modified().ok()?, std::os::unix::fs::MetadataExt::ino(&known))));
+        let stamp = known.map(|known| (known.ctime(), known.ctime_nsec(), known.ino()));
         if self.seen == Some(stamp) {
             return Ok(None);
         }
+        let book = read(&self.data)?;
         self.seen = Some(stamp);
-        read(&self.data).map(|book| Some(book.ids()))
+        Ok(Some(book.ids()))
     }
 }
 
@@ -110,8 +113,14 @@ mod tests {
         assert_eq!(worker.news().expect("read"), None);
         assert!(update(data, &clock, |book| book.remove("42")).expect("written"));
         assert_eq!(worker.news().expect("read"), Some(Vec::new()));
+        // A disk that could not be read for a moment: the file is the same afterwards.
+        let good = fs::read(data.join(FILE)).expect("there");
         fs::write(data.join(FILE), "nonsense").expect("written");
-        assert!(worker.news().is_err() && worker.news().expect("said once").is_none());
+        let bad = data.join("bad");
+        fs::rename(data.join(FILE), &bad).and_then(|()| fs::write(data.join(FILE), &good)).expect("written");
+        assert_eq!(worker.news().expect("read"), Some(Vec::new()));
+        fs::rename(&bad, data.join(FILE)).expect("renamed");
+        assert!(worker.news().is_err() && worker.news().is_err(), "it is tried again");
         assert!(update(data, &clock, |book| book.remove("42")).is_err());
     }
 }

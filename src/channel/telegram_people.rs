@@ -17,7 +17,7 @@ use crate::observe::event::{Event, Log};
 /// How often it is said that nobody is answered.
 const EMPTY_SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// In place of a code, which is nobody's to read: the person is greeted.
+/// In place of a code, which is nobody's to read, no model's either: the person is greeted.
 const GREETING: &str = "/start";
 
 /// The list, and who was refused lately.
@@ -79,6 +79,9 @@ impl People {
     /// Whether a message is answered. One that pairs its sender becomes a greeting.
     pub fn welcomes(&mut self, incoming: &mut Incoming) -> bool {
         if self.allowlist.allows(&incoming.sender, &incoming.chat.id) {
+            if as_code(&incoming.text).is_some() && self.takes_back(&incoming.text) {
+                incoming.text = GREETING.to_owned();
+            }
             return true;
         }
         // A private chat has the id of its person.
@@ -89,6 +92,11 @@ impl People {
         }
         self.deny(incoming);
         false
+    }
+
+    /// Whether it is a code, in the wrong hands. A file that cannot be read holds none.
+    fn takes_back(&self, text: &str) -> bool {
+        pairing_file::update(self.pairing.data(), self.clock.as_ref(), |book| book.takes_back(text)).unwrap_or(false)
     }
 
     fn pairs(&mut self, incoming: &Incoming) -> bool {

@@ -1,6 +1,7 @@
 //! [`Witness`]: a second opinion on whether messages arrive. Where polls are answered with nothing while more and more
 //! messages wait at the server, something stands between them and us that no poll shows. Pure.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
@@ -18,7 +19,7 @@ pub enum Verdict {
     Same,
     /// Messages do not arrive. Said again at each look that shows more.
     Trouble,
-    /// They do again, or wait no longer.
+    /// They do again, or fewer wait.
     Over,
 }
 
@@ -47,16 +48,22 @@ impl Witness {
     pub fn on_asked(&mut self, pending: Option<u64>, now: Mono) -> Verdict {
         self.due = now.after(ASKED_EVERY);
         let Some(pending) = pending else { return Verdict::Same };
-        if pending <= std::mem::replace(&mut self.pending, pending) {
-            self.growths = 0;
-            return self.over();
+        match pending.cmp(&std::mem::replace(&mut self.pending, pending)) {
+            Ordering::Less => {
+                self.growths = 0;
+                self.over()
+            }
+            // As many wait as before, so it is neither worse nor over.
+            Ordering::Equal => {
+                self.growths = 0;
+                Verdict::Same
+            }
+            Ordering::Greater => {
+                self.growths += 1;
+                self.is_trouble |= self.growths >= GROWTHS_MIN;
+                if self.is_trouble { Verdict::Trouble } else { Verdict::Same }
+            }
         }
-        self.growths += 1;
-        if self.growths < GROWTHS_MIN {
-            return Verdict::Same;
-        }
-        self.is_trouble = true;
-        Verdict::Trouble
     }
 
     /// A poll brought messages, so they arrive.
@@ -83,10 +90,11 @@ mod tests {
             assert!(witness.is_due(now));
             witness.on_asked(pending, now)
         };
-        let looks = [Some(0), Some(1), Some(0), Some(3), None, Some(3), Some(4), Some(9), Some(12), Some(12), Some(0)];
+        let looks = [0, 1, 0, 3, u64::MAX, 3, 4, 9, 12, 12, 13, 12, 0];
+        let looks = looks.map(|pending| Some(pending).filter(|pending| *pending < u64::MAX));
         let verdicts = looks.map(&mut look);
         let (same, trouble, over) = (Verdict::Same, Verdict::Trouble, Verdict::Over);
-        let want = [same, same, same, same, same, same, same, trouble, trouble, over, same];
+        let want = [same, same, same, same, same, same, same, trouble, trouble, same, trouble, over, same];
         assert_eq!(verdicts, want);
     }
 

@@ -36,6 +36,7 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
     };
     let (chat, message) = (parsed.value("to").trim(), parsed.value("message"));
     check(channel, chat, message)?;
+    let parts = in_parts(message)?;
     may_write_to(&setup, channel, chat, parsed.given("force"))?;
     let now = setup.clock.wall();
     let turn = TurnId::mint(now, &mut setup.rng);
@@ -48,7 +49,7 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
             channel.name()
         )));
     }
-    dead::write(&mut spool, &letter(turn, channel, chat, message, now)).map_err(failed)?;
+    dead::write(&mut spool, &letter(turn, channel, chat, message, parts, now)).map_err(failed)?;
     let when = if outbox::is_running(&setup, channel) { "within a second" } else { "when it starts" };
     print(&format!("{turn} is durable; the {} worker takes it {when}\n", channel.name()))
 }
@@ -69,6 +70,18 @@ fn check(channel: ChannelId, chat: &str, message: &str) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("--message takes a text of at most {INBOUND_BYTES_MAX} bytes")));
     }
     Ok(())
+}
+
+/// All of them, or none: there is no conversation in which the rest could be asked for.
+fn in_parts(message: &str) -> Result<Vec<String>, Failure> {
+    let parts = text::split(message, text::PART_UNITS_MAX, usize::MAX);
+    match parts.len() {
+        0..=text::PARTS_MAX => Ok(parts),
+        count => Err(Failure::Usage(format!(
+            "--message takes a text of at most {} parts of a chat, and this one has {count}: send it in pieces",
+            text::PARTS_MAX
+        ))),
+    }
 }
 
 /// The list that says who may speak to us also says whom a script may write to: a slip of a number reaches no stranger.
@@ -96,8 +109,7 @@ fn may_write_to(setup: &Setup, channel: ChannelId, chat: &str, force: bool) -> R
 }
 
 /// An answer to nobody, of which nothing was sent yet. It is told and counted as no turn.
-fn letter(turn: TurnId, channel: ChannelId, chat: &str, message: &str, now: Wall) -> Letter {
-    let parts = text::split(message, text::PART_UNITS_MAX, text::PARTS_MAX);
+fn letter(turn: TurnId, channel: ChannelId, chat: &str, message: &str, parts: Vec<String>, now: Wall) -> Letter {
     let is_whole = parts.len() == 1 && parts[0] == message;
     let answer = Answer {
         id: turn,

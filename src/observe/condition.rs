@@ -20,6 +20,7 @@ pub const DISK_FREE_MIN: u64 = 64 << 20;
 pub const REASONS: &[(&str, &str)] = &[
     ("starting", "The worker has not come to its first good poll or link yet."),
     ("stopping", "The worker was told to end."),
+    ("configuration", "A setting does not fit; the worker waits until it is mended."),
     ("wedged", "A thread has not shown that it lives for too long; a watchdog restarts the worker."),
     ("journal", "The folder of the journal cannot be written to."),
     ("disk_low", "Less than 64 MiB are free where the data folder is."),
@@ -38,6 +39,9 @@ pub const REASONS: &[(&str, &str)] = &[
     ("storage", "The disk failed; the worker waits before it ends."),
     ("crash_loop", "The worker was started too often in a short time; it waits before it works."),
 ];
+
+/// What the other side said last. It says one thing at a time, so a new one takes the place of the one before.
+const OF_OTHER_SIDE: &[&str] = &["conflict", "auth", "webhook_set", "not_linked", "logged_out", "replaced"];
 
 /// What stands before and behind the table of reasons in docs/production-healthcheck.md.
 pub const MARKS: [&str; 2] = ["<!-- reasons: made from src/observe/condition.rs -->\n", "<!-- end of reasons -->"];
@@ -82,7 +86,12 @@ impl Condition {
     /// An event of this channel; whether it changed anything that somebody waits for.
     pub fn on_event(&mut self, event: &Event) -> bool {
         match event {
-            Event::ChannelParked { reason, .. } => self.parked.insert(reason.clone()),
+            Event::ChannelParked { reason, .. } => {
+                if OF_OTHER_SIDE.contains(&reason.as_str()) {
+                    self.parked.retain(|known| known == reason || !OF_OTHER_SIDE.contains(&known.as_str()));
+                }
+                self.parked.insert(reason.clone())
+            }
             Event::ChannelResumed { .. } => !std::mem::take(&mut self.parked).is_empty(),
             Event::ChannelPollError { .. } | Event::ChannelState { state: "offline", .. } => {
                 std::mem::replace(&mut self.is_up, false)
@@ -179,6 +188,9 @@ mod tests {
         assert!(condition.on_event(&parked("auth")));
         assert!(!condition.on_event(&parked("auth")), "it is no news");
         check(&condition, WELL, 0, &["auth"]);
+        condition.on_event(&parked("allowlist_empty"));
+        assert!(condition.on_event(&parked("conflict")));
+        check(&condition, WELL, 0, &["allowlist_empty", "conflict"]);
         polled(&mut condition, 1);
         assert!(condition.on_event(&Event::ChannelResumed { channel: TELEGRAM }));
         check(&condition, WELL, 1, &[]);

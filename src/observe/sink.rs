@@ -94,15 +94,16 @@ impl Sink {
 
     /// Writes a line, unless it says the same as one just before, or there are too many. A command ends soon, and tells all.
     fn tell(&self, event: &Event, level: Level, at: Wall) {
-        let repeats = self.0.waiting.as_ref().and_then(|_| self.repeats());
-        let Some(mut repeats) = repeats.filter(|_| !Repeats::is_exempt(event)) else {
+        let Some(mut repeats) = self.0.waiting.as_ref().and_then(|_| self.repeats()) else {
             return self.line(&event::line(event, level, at, 0), LINES_WAITING_MAX);
         };
-        let now = self.0.clock.mono();
-        let (verdict, settled) = (repeats.decide(event, now), repeats.settle(now, false));
+        let (now, is_exempt) = (self.0.clock.mono(), Repeats::is_exempt(event));
+        let verdict = if is_exempt { Verdict::Write { suppressed: 0 } } else { repeats.decide(event, now) };
+        let settled = repeats.settle(now, false);
         drop(repeats);
         if let Verdict::Write { suppressed } = verdict {
-            self.line(&event::line(event, level, at, suppressed), LINES_WAITING_OTHERS);
+            let most = if is_exempt { LINES_WAITING_MAX } else { LINES_WAITING_OTHERS };
+            self.line(&event::line(event, level, at, suppressed), most);
         }
         settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
     }
@@ -159,7 +160,9 @@ impl Log for Sink {
     }
 
     fn flush(&self, patience: Duration) {
-        let settled = self.repeats().map(|mut repeats| repeats.settle(self.0.clock.mono(), true)).unwrap_or_default();
+        // Not waited for: the thread that panics may hold it, and its last words come this way.
+        let repeats = self.0.repeats.as_ref().and_then(|repeats| repeats.try_lock().ok());
+        let settled = repeats.map(|mut repeats| repeats.settle(self.0.clock.mono(), true)).unwrap_or_default();
         let at = self.0.clock.wall();
         settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
         const PAUSE: Duration = Duration::from_millis(5);

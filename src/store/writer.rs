@@ -35,6 +35,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Shortest time between two looks for what was kept aside long ago.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
 
+/// When that failed, perhaps because a command held the sessions for a moment.
+const TIDY_AGAIN: Duration = Duration::from_secs(3600);
+
 /// How long a round may take, waiting and writing included.
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
@@ -282,6 +285,7 @@ impl Writer {
         }
         self.tidy_due = now.after(TIDY_EVERY);
         if let Err(error) = self.ledger.tidy(self.clock.wall()) {
+            self.tidy_due = now.after(TIDY_AGAIN);
             let event = Event::StorageError { what: "what was kept aside".to_owned(), error: error.to_string() };
             self.log.emit(self.clock.wall(), &event);
         }

@@ -102,6 +102,18 @@ fn systemd_knows_every_line_and_finds_little_exposed() {
     }
 }
 
+/// The state folder is closed to others, so the file for node_exporter has a folder of its own, which every worker may write to.
+#[test]
+fn the_folder_of_the_metrics_file_is_open_in_every_unit_of_a_worker() {
+    let readme = read(&root().join("packaging/monitoring/README.md"));
+    let file = readme.lines().find_map(|line| line.strip_prefix("RUSTY_PINCH_METRICS_FILE=")).expect("an example");
+    let folder = file.rsplit_once('/').expect("a path").0;
+    assert!(readme.contains(&format!("-m 755 {folder}\n")) && !folder.starts_with("/var/lib/rusty-pinch/"));
+    for name in WORKERS {
+        assert_eq!(value(&unit(name), "ReadWritePaths"), format!("-{folder}"), "{name}");
+    }
+}
+
 #[test]
 fn the_newest_entry_of_the_changelog_is_of_this_version() {
     let changelog = read(&root().join("packaging/debian/changelog"));

@@ -30,6 +30,9 @@ fn a_message_of_a_script_arrives_whether_the_worker_runs_or_not() {
     let worker = scene.start_polling();
     send(&scene.world, &chat.to_string(), "the last one");
     until("the third arrives", || sent("the last one") > 0);
+    let paragraphs: String = (0..10).map(|number| format!("<{number}>{}\n\n", "x".repeat(2100))).collect();
+    assert_eq!(send(&scene.world, &chat.to_string(), &paragraphs).code, Some(0));
+    until("all ten parts arrive", || (0..10).all(|number| sent(&format!("<{number}>")) == 1));
     scene.stop(worker);
     assert_eq!((sent("the backup is done"), sent("long: "), sent("the last one")), (1, 1, 1));
     assert_eq!(scene.world.run(&["outbox", "list"]).stdout, "[]\n");
@@ -52,6 +55,9 @@ fn nobody_is_written_to_by_a_slip_and_limits_are_told() {
     let chat = "42";
     refused(chat, " \n", 2, "--message takes a text");
     refused(chat, &"x".repeat(32 * 1024 + 1), 2, "at most 32768 bytes");
+    // Each paragraph is a part of its own, although all together are no longer than ten parts may be.
+    let paragraph = "x".repeat(2100) + "\n\n";
+    refused(chat, &paragraph.repeat(15), 2, "at most 10 parts of a chat, and this one has 15: send it in pieces");
     assert!(!scene.world.data().join("spool/telegram").exists(), "what is refused leaves nothing");
     let forced = ["send", "--channel", "telegram", "--to", "999", "--message", "hello", "--force"];
     assert_eq!(scene.world.run(&forced).code, Some(0));
