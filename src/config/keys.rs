@@ -173,7 +173,7 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Questions that one sender of a channel may ask a model in any minute; 0 is no limit."),
     key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Questions that one sender of a channel may ask a model in a day (UTC); 0 is no limit."),
     key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens that all may use in a day (UTC), over all processes of the data folder; 0 is no limit."),
-    unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Where a worker shows /livez, /readyz and /metrics over HTTP, for example 127.0.0.1:9464; an address that others can reach needs the token."),
+    unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Where a worker shows /livez, /readyz and /metrics over HTTP, for example 127.0.0.1:9464; an address that others can reach needs the token. Each worker needs an address of its own."),
     unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "What everybody who asks there must bring (Authorization: Bearer …)."),
     unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File that a worker writes its metrics to every minute, for node_exporter (`….prom`); if several channels are enabled, each worker puts its name before the suffix."),
     key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them and a day more at most; 0 is for ever. A worker removes once a day what is older; a file without a date stays."),

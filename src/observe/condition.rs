@@ -20,6 +20,7 @@ pub const DISK_FREE_MIN: u64 = 64 << 20;
 pub const REASONS: &[(&str, &str)] = &[
     ("starting", "The worker has not come to its first good poll or link yet."),
     ("stopping", "The worker was told to end."),
+    ("configuration", "A setting does not fit; the worker waits until it is mended."),
     ("wedged", "A thread has not shown that it lives for too long; a watchdog restarts the worker."),
     ("journal", "The folder of the journal cannot be written to."),
     ("disk_low", "Less than 64 MiB are free where the data folder is."),

@@ -110,7 +110,9 @@ impl Sink {
 
     /// Tells what was left out and is over, or (`all`) what was left out at all.
     fn settle(&self, all: bool) {
-        let settled = self.repeats().map(|mut repeats| repeats.settle(self.0.clock.mono(), all)).unwrap_or_default();
+        // Not waited for: the thread that panics may hold it, and its last words come this way.
+        let repeats = self.0.repeats.as_ref().and_then(|repeats| repeats.try_lock().ok());
+        let settled = repeats.map(|mut repeats| repeats.settle(self.0.clock.mono(), all)).unwrap_or_default();
         let at = self.0.clock.wall();
         settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
     }

@@ -30,6 +30,9 @@ fn a_message_of_a_script_arrives_whether_the_worker_runs_or_not() {
     let worker = scene.start_polling();
     send(&scene.world, &chat.to_string(), "the last one");
     until("the third arrives", || sent("the last one") > 0);
+    let paragraphs: String = (0..10).map(|number| format!("<{number}>{}\n\n", "x".repeat(2100))).collect();
+    assert_eq!(send(&scene.world, &chat.to_string(), &paragraphs).code, Some(0));
+    until("all ten parts arrive", || (0..10).all(|number| sent(&format!("<{number}>")) == 1));
     scene.stop(worker);
     assert_eq!((sent("the backup is done"), sent("long: "), sent("the last one")), (1, 1, 1));
     assert_eq!(scene.world.run(&["outbox", "list"]).stdout, "[]\n");
