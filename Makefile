@@ -10,7 +10,7 @@ RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
 .PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images \
-	dist dist-all package verify-package readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
+	dist dist-all package verify-package image verify-container readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -89,6 +89,15 @@ package:
 
 verify-package:
 	packaging/verify-package.sh
+
+# The image of a container for one ARCHITECTURE, by default this machine's: VARIANT=plain, or codex with Codex (packaging/container/image.sh).
+VARIANT ?= plain
+image:
+	packaging/container/image.sh "$(ARCHITECTURE)" $(VARIANT)
+
+# Used through Compose as an operator would; VARIANT=codex for both variants. Root, and docker or podman.
+verify-container:
+	packaging/verify-container.sh $(VARIANT)
 
 # Whether this commit may be released: everything that a merge needs, a turn, and packages that were used.
 readiness: rusty-pinch-readiness

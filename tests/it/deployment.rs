@@ -8,6 +8,8 @@ use crate::support::cases::say;
 use crate::support::repository::{read, root};
 use crate::support::world::World;
 
+mod containers;
+
 const WORKERS: [&str; 3] = ["rusty-pinch-telegram", "rusty-pinch-whatsapp", "rusty-pinch"];
 const DOCTOR: &str = "rusty-pinch-doctor";
 /// Tenths, as `systemd-analyze security` counts (design/security.md, S25).
