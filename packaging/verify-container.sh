@@ -40,7 +40,7 @@ if docker version > /dev/null 2>&1; then
 else
     for tool in podman buildah runc; do command -v $tool > /dev/null || skip "no docker daemon and no $tool"; done
     engine=podman
-    printf '[storage]\ndriver = "vfs"\nrunroot = "%s/run"\ngraphroot = "%s/storage"\n' "$work" "$work" > "$work/storage.conf"
+    printf '[storage]\ndriver = "overlay"\nrunroot = "%s/run"\ngraphroot = "%s/storage"\n' "$work" "$work" > "$work/storage.conf"
     # What systemd would do is done without it; limits that any machine allows.
     printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n' \
         > "$work/containers.conf"
@@ -98,12 +98,16 @@ settings "$token"
 fresh_folders
 
 telegram=rusty-pinch-telegram
-container() { docker-compose ps -q $telegram; }
+container() {
+    $engine ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter "label=com.docker.compose.service=$telegram" \
+        --filter label=com.docker.compose.oneoff=False
+}
 inspect() { $engine inspect --format "$1" "$(container)"; }
 process() { inspect '{{.State.Pid}}'; }
 running() { [ "$(inspect '{{.State.Running}}')" = true ]; }
-says() { docker-compose logs --no-color $telegram 2>&1 | grep -- "$1" > /dev/null; }
-healthy() { docker-compose exec -T $telegram rusty-pinch health --channel telegram; }
+says() { $engine logs "$(container)" 2>&1 | grep -- "$1" > /dev/null; }
+inside() { $engine exec "$(container)" "$@"; }
+healthy() { inside rusty-pinch health --channel telegram; }
 
 failures=0
 step() { # NAME COMMAND...
@@ -119,7 +123,7 @@ step() { # NAME COMMAND...
     else
         echo "FAIL  $name"
         tail -n 25 "$work/step" | sed 's/^/      /'
-        docker-compose logs --no-color $telegram 2>&1 | grep -v '"event":"turn"' | tail -n 10 | cut -c 1-300 | sed 's/^/      /'
+        $engine logs "$(container)" 2>&1 | grep -v '"event":"turn"' | tail -n 10 | cut -c 1-300 | sed 's/^/      /'
         failures=$((failures + 1))
     fi
 }
@@ -142,6 +146,8 @@ commands() {
 start() {
     docker-compose up -d $telegram
     within 20 healthy
+    # As docker asks.
+    [ "$(inspect '{{json .Config.Healthcheck.Test}}')" = '["CMD","rusty-pinch","health","--channel","telegram"]' ]
     ask say 'a first message'
     ask settle 60
 }
@@ -195,11 +201,10 @@ recreated() { # As after a new image.
 parked() {
     settings 'no token'
     docker-compose up -d --force-recreate $telegram
-    within 20 says channel_parked
+    within 20 says 'parked: RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN'
     sleep 5
     running
     [ "$(inspect '{{.RestartCount}}')" = 0 ]
-    healthy
     settings "$token"
     docker-compose up -d --force-recreate $telegram
     ask say 'after the token was mended'
@@ -209,7 +214,7 @@ owners() { # Folders that root made, as in docs/upgrade.md.
     docker-compose stop $telegram
     chown -R 0:0 data
     docker-compose up -d $telegram
-    within 20 says 'data.*[Pp]ermission'
+    within 20 says 'rusty-pinch/data belong to root'
     chown -R 10001:10001 data
     docker-compose restart $telegram
     ask say 'after the owner was changed'
@@ -264,15 +269,15 @@ END
     [ "$(stat -c '%u %a' codex-home)" = '10001 700' ]
     [ "$(stat -c '%u %a' codex-home/auth.json)" = '10001 600' ]
     within 30 healthy
-    docker-compose exec -T $telegram codex login status
+    inside codex login status
     ask say 'with codex beside it'
     ask settle 60
 }
 reaps() { # A process that nobody waits for, and that ends after its parent.
-    docker-compose exec -T $telegram sh -c '(sleep 1 &)'
+    inside sh -c '(sleep 1 &)'
     sleep 3
-    [ "$(docker-compose exec -T $telegram cat /proc/1/comm | tr -d '\r')" = tini ]
-    docker-compose exec -T $telegram sh -c 'cat /proc/[0-9]*/stat' > processes
+    [ "$(inside cat /proc/1/comm)" = tini ]
+    inside sh -c 'cat /proc/[0-9]*/stat' > processes
     [ "$(grep -c ') Z ' processes)" = 0 ]
 }
 stops() {

@@ -34,11 +34,12 @@ printf 'root:x:0:0:root:/:/nonexistent\nrusty-pinch:x:10001:10001:rusty-pinch:/v
 printf 'root:x:0:\nrusty-pinch:x:10001:\n' > "$context/etc/group"
 install -m 0755 "$program" "$context/rusty-pinch"
 install -m 0755 "$here/entrypoint.sh" "$context/entrypoint.sh"
-install -m 0644 "$here/Dockerfile" "$here/../../LICENSE" "$context/"
-mv "$context/LICENSE" "$context/copyright"
+install -m 0644 "$here/Dockerfile" "$context/Dockerfile"
+{ cat "$here/../../LICENSE"; printf '\n'; "$here/../supply.py" notices; } > "$context/copyright"
 cp -r "$here/codex" "$context/codex"
-chmod -R go+rX,go-w "$context/etc" "$context/codex"
+chmod -R go+rX,go-w "$context/etc" "$context/codex" "$context/copyright"
 
+[ -z "${IMAGE_ARCHIVE:-}" ] || mkdir -p "$(dirname "$IMAGE_ARCHIVE")"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$here/../../Cargo.toml" | head -n 1)
 set -- --platform "$platform" --build-arg "INSTALL_CODEX_CLI=$with_codex" --label "org.opencontainers.image.title=rusty-pinch" \
     --label "org.opencontainers.image.version=$version" --tag "$image"
