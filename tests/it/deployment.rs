@@ -11,6 +11,10 @@ use crate::support::cases::say;
 use crate::support::repository::{read, root};
 use crate::support::world::World;
 
+mod containers;
+pub mod supply;
+mod workflows;
+
 const WORKERS: [&str; 3] = ["rusty-pinch-telegram", "rusty-pinch-whatsapp", "rusty-pinch"];
 const DOCTOR: &str = "rusty-pinch-doctor";
 /// Tenths, as `systemd-analyze security` counts (design/security.md, S25).

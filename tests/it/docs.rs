@@ -84,7 +84,7 @@ fn the_document_of_limits_is_made_from_the_sources() {
 
 /// Here only what stands between two marks is made.
 #[track_caller]
-fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
+pub fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
     let text = fs::read_to_string(root().join(path)).expect("a document");
     let (before, rest) = text.split_once(begin).expect("a first mark");
     let (_, after) = rest.split_once(end).expect("a second mark");
