@@ -228,8 +228,10 @@ impl FirstSetup<'_> {
         }
         print(&format!("The provider answers: {said}\n"))?;
         if let Some(webhook) = &self.webhook {
-            let remedy = "'rusty-pinch channels telegram --delete-webhook' removes it; then run setup once more";
-            return Err(Failure::Failed(format!("{webhook}; {remedy}")));
+            if !self.parsed.given("delete-webhook") {
+                return Err(Failure::Failed(format!("{webhook}; 'rusty-pinch setup --delete-webhook' does that")));
+            }
+            self.try_out(&["channels", "telegram", "--delete-webhook"], &[], CHECK_PATIENCE)?;
         }
         let config = self.config().map_err(Failure::Configuration)?;
         let data = self.place.data(&config.data);
@@ -253,8 +255,12 @@ impl FirstSetup<'_> {
         }
         print(&offer.said)?;
         if is_watched || self.parsed.given("no-pair") {
-            let who = if is_watched { "that runs, once it was restarted," } else { "that is started" };
-            print(&format!("The worker {who} will wait for it.\n"))?;
+            let who = if is_watched {
+                "that runs waits for it: restart it, its settings are older"
+            } else {
+                "that is started waits for it"
+            };
+            print(&format!("The worker {who}.\n"))?;
             return Ok(false);
         }
         print("Waiting for it …\n")?;
@@ -266,13 +272,12 @@ impl FirstSetup<'_> {
     }
 
     fn next(&self) -> String {
-        let env_file = self.place.env_file.display();
-        match self.place.is_package {
-            true => "Done. Start it, now and at every boot, or restart it:\n  \
-                     systemctl enable rusty-pinch-telegram && systemctl restart rusty-pinch-telegram\n"
-                .to_owned(),
-            false => format!("Done. Start it:\n  RUSTY_PINCH_ENV_FILE={env_file} rusty-pinch channels telegram\n"),
+        if self.place.is_package {
+            let unit = "rusty-pinch-telegram";
+            return format!("Done. Start it, now and at every boot: systemctl enable --now {unit}\n");
         }
+        let (home, env_file) = (self.place.home.display(), self.place.env_file.display());
+        format!("Done. Start it: cd {home} && RUSTY_PINCH_ENV_FILE={env_file} rusty-pinch channels telegram\n")
     }
 }
 

@@ -160,6 +160,7 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "allow-from", takes: Takes::Text("IDS"), default: Some(""), about: "who may write to the bot, in place of pairing" },
         Opt { name: "into", takes: Takes::Text("FOLDER"), default: Some(""), about: "where to write; of itself: /etc/rusty-pinch for root if it is there, else RUSTY_PINCH_ENV_FILE or .env" },
         flag("no-probe", "ask no server, pair nobody"),
+        flag("delete-webhook", "remove the bot's webhook, if it has one"),
         flag("no-pair", "show the code and do not wait for it"),
     ] },
     Command { id: Id::Health, words: &["health"], about: "Say whether the workers live, from what they leave in the run folder; exit 1 if one does not.", options: &[

@@ -42,7 +42,7 @@ pub struct Place {
     /// Whether it is that of the Debian package, whose units get every file of the folder as a credential.
     pub is_package: bool,
     /// The folder in which the service runs.
-    home: PathBuf,
+    pub home: PathBuf,
 }
 
 /// What became of a command.

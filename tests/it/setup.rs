@@ -1,6 +1,7 @@
 //! `setup`, from nothing to the first answered message, between the fake ends. Seen to fail: a right key that is not asked for again, a
 //! copy that is not kept, an env file that is written before the last answer, a secret whose typing is shown.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use crate::support::cases::say;
 use crate::support::fake_provider::{API_KEY, Rule};
 use crate::support::fake_telegram::TOKEN;
+use crate::support::repository::root;
 use crate::support::scene::Scene;
 use crate::support::terminal::Terminal;
 use crate::support::waiting::{CEILING, came_true, until};
@@ -215,6 +217,8 @@ fn what_cannot_be_set_up_is_said_and_leaves_no_files() {
     scene.telegram.set_webhook(Some("https://elsewhere.example/"));
     let finished = end(begin(&scene, &[], &[]), 1);
     assert!(finished.stderr[0].contains("--delete-webhook"), "{finished:#?}");
+    end(begin(&scene, &["--delete-webhook"], &[]), 0);
+    assert_eq!(scene.telegram.count_of("deleteWebhook"), 1);
 }
 
 #[test]
@@ -236,7 +240,7 @@ fn a_worker_that_runs_is_left_alone() {
     end(begin(&scene, &["--no-pair"], &answers), 0);
     let worker = scene.start_polling();
     let finished = end(begin(&scene, &[], &[]), 0);
-    assert!(finished.stdout.contains("once it was restarted"), "{finished:#?}");
+    assert!(finished.stdout.contains("that runs waits for it: restart it"), "{finished:#?}");
     let conflicts = scene.telegram.calls("getUpdates").iter().filter(|call| call.status == 409).count();
     assert_eq!(conflicts, 0);
     scene.stop(worker);
@@ -345,6 +349,82 @@ fn root_writes_for_the_group_of_the_service_and_tries_it_as_its_user() {
     for (path, _) in scene.world.files().into_iter().filter(|(path, _)| path.starts_with(scene.world.data())) {
         assert_eq!(fs::metadata(&path).expect("known").uid(), SERVICE, "{}", path.display());
     }
+}
+
+/// In a view of its own of /etc and /var/lib, as the package leaves them. What systemd would hand over is handed over here.
+#[test]
+fn the_folders_of_the_package_are_filled_as_its_units_expect() {
+    const SERVICE: u32 = 54_321;
+    let mut scene = fresh("setup-package");
+    let (etc, lib) = (scene.world.path("etc"), scene.world.path("lib"));
+    let mounts = format!("mount --bind {} /etc && mount --bind {} /var/lib && ", etc.display(), lib.display());
+    let through = |become_user: &str| -> Vec<OsString> {
+        let script = format!("{mounts}cd / && exec {become_user} \"$@\"");
+        ["unshare", "--mount", "sh", "-c", &script, "sh"].map(OsString::from).to_vec()
+    };
+    let put = |folder: &Path, mode: u32, owner: (u32, u32)| {
+        fs::create_dir_all(folder).expect("a folder");
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("a mode");
+        chown(folder, Some(owner.0), Some(owner.1))
+    };
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root
+        || !can_start(SERVICE)
+        || !scene.world.command_of(Path::new("unshare"), &["--mount", "true"]).status().is_ok_and(|end| end.success())
+    {
+        return say("skip: only root can be somebody else, and see other folders");
+    }
+    fs::set_permissions(scene.world.path("."), fs::Permissions::from_mode(0o755)).expect("a mode");
+    put(&etc.join("rusty-pinch"), 0o750, (0, SERVICE)).expect("root may");
+    put(&etc.join("rusty-pinch/secrets.d"), 0o750, (0, SERVICE)).expect("root may");
+    put(&lib.join("rusty-pinch"), 0o700, (SERVICE, SERVICE)).expect("root may");
+    put(&etc, 0o755, (0, 0)).expect("root may");
+    put(&lib, 0o755, (0, 0)).expect("root may");
+    let passwd =
+        format!("root:x:0:0::/root:/bin/sh\nrusty-pinch:x:{SERVICE}:{SERVICE}::/var/lib/rusty-pinch:/bin/false\n");
+    fs::write(etc.join("passwd"), passwd).expect("written");
+    let env_file = etc.join("rusty-pinch/rusty-pinch.env");
+    let template = fs::read_to_string(root().join("packaging/debian/rusty-pinch.env")).expect("a template");
+    fs::write(&env_file, &template).expect("written");
+    fs::set_permissions(&env_file, fs::Permissions::from_mode(0o640)).expect("a mode");
+    chown(&env_file, Some(0), Some(SERVICE)).expect("root may");
+    let (key, token) = (scene.world.path("key"), scene.world.path("token"));
+    fs::write(&key, API_KEY).expect("written");
+    fs::write(&token, TOKEN).expect("written");
+    scene.world.unset("RUSTY_PINCH_DATA_DIR");
+    scene.world.unset("RUSTY_PINCH_WORKSPACE");
+    let (key, token, base) = (key.to_string_lossy(), token.to_string_lossy(), scene.provider.url());
+    let words = ["setup", "--provider", "compatible", "--base", &base, "--model", "m", "--key-file", &key];
+    let words = [&words[..], &["--bot-token-file", &token, "--allow-from", "7"]].concat();
+    let finished = end(scene.world.start_through(&through(""), &words), 0);
+    assert!(finished.stdout.contains("systemctl enable --now rusty-pinch-telegram"), "{finished:#?}");
+    assert_eq!(scene.telegram.sent_to(7).len(), 1);
+    let text = fs::read_to_string(&env_file).expect("an env file");
+    assert!(text.starts_with(&template) && !text.contains("_FILE="), "{text}");
+    let known =
+        |path: &Path| fs::metadata(path).map(|known| (known.uid(), known.gid(), known.mode() & 0o777)).expect("there");
+    assert_eq!(known(&env_file), (0, SERVICE, 0o640));
+    let handed_over = lib.join("credentials");
+    put(&handed_over, 0o700, (SERVICE, SERVICE)).expect("root may");
+    for name in ["COMPATIBLE_API_KEY", "CHANNELS_TELEGRAM_TOKEN"] {
+        let from = etc.join("rusty-pinch/secrets.d").join(name);
+        assert_eq!(known(&from), (0, SERVICE, 0o640));
+        let to = handed_over.join(format!("RUSTY_PINCH_{name}"));
+        fs::write(&to, fs::read(from).expect("a secret")).expect("written");
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o400)).expect("a mode");
+        chown(&to, Some(SERVICE), Some(SERVICE)).expect("root may");
+    }
+    for (path, _) in scene.world.files().into_iter().filter(|(path, _)| path.starts_with(lib.join("rusty-pinch"))) {
+        assert_eq!(known(&path).0, SERVICE, "{}", path.display());
+    }
+    scene.world.set("CREDENTIALS_DIRECTORY", "/var/lib/credentials");
+    let as_user = through(&format!("setpriv --reuid {SERVICE} --regid {SERVICE} --clear-groups"));
+    let doctor = end(scene.world.start_through(&as_user, &["doctor", "--quiet", "--probe"]), 0);
+    assert!(!doctor.stdout.contains("- error"), "{doctor:#?}");
+    // Once more, as an operator does: what is there is found where the units find it.
+    scene.world.unset("CREDENTIALS_DIRECTORY");
+    let finished = end(scene.world.start_through(&through(""), &["setup"]), 0);
+    assert!(!finished.stdout.contains("Written"), "{finished:#?}");
 }
 
 fn can_start(user: u32) -> bool {
