@@ -1,5 +1,5 @@
-//! `setup`, from nothing to the first answered message, between the fake ends. Seen to fail: a right key that is not asked for again, a
-//! copy that is not kept, an env file that is written before the last answer, a secret whose typing is shown.
+//! `setup`, from nothing to the first answered message, between the fake ends. Seen to fail: a wrong answer
+//! that is taken, a copy that is not kept, folders that the group of the service cannot enter, a secret whose typing is shown.
 
 use std::ffi::OsString;
 use std::fs;
@@ -393,6 +393,7 @@ fn the_folders_of_the_package_are_filled_as_its_units_expect() {
     fs::write(&token, TOKEN).expect("written");
     scene.world.unset("RUSTY_PINCH_DATA_DIR");
     scene.world.unset("RUSTY_PINCH_WORKSPACE");
+    scene.world.unset("RUSTY_PINCH_RUN_DIR");
     let (key, token, base) = (key.to_string_lossy(), token.to_string_lossy(), scene.provider.url());
     let words = ["setup", "--provider", "compatible", "--base", &base, "--model", "m", "--key-file", &key];
     let words = [&words[..], &["--bot-token-file", &token, "--allow-from", "7"]].concat();
