@@ -162,6 +162,7 @@ impl Log for Sink {
         let settled = self.repeats().map(|mut repeats| repeats.settle(self.0.clock.mono(), true)).unwrap_or_default();
         let at = self.0.clock.wall();
         settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
+        /// Between two looks whether the lines have gone.
         const PAUSE: Duration = Duration::from_millis(5);
         let mut left = patience;
         while self.0.waiting.as_ref().is_some_and(|lines| !lines.is_empty()) && !left.is_zero() {

@@ -37,6 +37,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// How much of standard error is kept: its end.
 const STDERR_BYTES_KEPT: usize = 64 * 1024;
 
+/// Read of a program at once.
 const READ_BYTES: usize = 16 * 1024;
 
 /// What to run. The environment is exactly `environment`.

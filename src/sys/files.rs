@@ -153,6 +153,7 @@ pub fn forget_clean(path: &Path) -> io::Result<()> {
 
 /// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.
 pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Option<File>> {
+    /// Between two tries for a lock that somebody else holds.
     const PAUSE: Duration = Duration::from_millis(5);
     let file = open(path)?;
     let last = clock.mono().after(patience);
