@@ -12,6 +12,8 @@ use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
 use crate::sys::panic;
 
+/// Questions to a person, or to a script.
+pub mod asking;
 /// `backup`.
 pub mod backup;
 /// What `channels` starts.
@@ -28,6 +30,8 @@ pub mod document;
 pub mod editor;
 /// The environment and the files it names.
 pub mod environment;
+/// `setup`.
+pub mod first_setup;
 /// Commands and options, declared once.
 pub mod flags;
 /// `health`.
@@ -58,6 +62,8 @@ pub mod restore;
 pub mod send;
 /// `session` and its commands.
 pub mod session;
+/// Where `setup` writes, and as whom it tries what it wrote.
+pub mod setting_place;
 /// A journal with nothing owed.
 pub mod settling;
 /// What every command starts with.
@@ -138,6 +144,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Version => print(concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n")),
         Id::Help => print(&help::text(parsed.topic.as_deref())),
         Id::Doctor => doctor::run(parsed),
+        Id::Setup => first_setup::run(parsed),
         Id::Health => health::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),

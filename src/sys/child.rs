@@ -55,6 +55,8 @@ pub struct Program {
     pub registry: Option<PathBuf>,
     /// Between SIGTERM and SIGKILL, when it has to be ended.
     pub grace: Duration,
+    /// Who it runs as, in place of us: user and group. Only root can do that.
+    pub user: Option<(u32, u32)>,
 }
 
 /// Why the child is no more.
@@ -139,6 +141,10 @@ pub(super) fn start_with(
     command.stdin(input).stdout(output).stderr(errors).process_group(0);
     if let Some(directory) = &program.directory {
         command.current_dir(directory);
+    }
+    if let Some((user, group)) = program.user {
+        // Gives up the other groups, too.
+        command.uid(user).gid(group);
     }
     die_with_parent(&mut command);
     children::start_own(|| command.spawn())
@@ -338,6 +344,7 @@ mod tests {
             directory: None,
             registry: None,
             grace: TERM_GRACE,
+            user: None,
         };
         let mut output = Vec::new();
         let finished = run(&program, input, clock.mono().after(limit), &clock, cancel, &mut |bytes| {
