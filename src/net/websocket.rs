@@ -25,6 +25,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{HandshakeError, Message};
 
 use crate::base::clock::{Clock, Mono};
+use crate::net::crypto;
 use crate::net::roots;
 use crate::net::socket_options::options;
 use crate::sys::stop::Stop;
@@ -205,8 +206,7 @@ fn tls_config() -> ClientConfig {
         [] => trusted.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         found => drop(trusted.add_parsable_certificates(found.iter().cloned())),
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = ClientConfig::builder_with_provider(crypto::provider()).with_safe_default_protocol_versions();
     versions.expect("the provider has the usual versions").with_root_certificates(trusted).with_no_client_auth()
 }
 

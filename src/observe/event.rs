@@ -338,7 +338,7 @@ fn bounded(line: String) -> String {
     if line.len() <= FIELD_BYTES_MAX {
         return line;
     }
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return line };
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(line.as_bytes()) else { return line };
     for value in fields.values_mut() {
         if let Value::String(text) = value {
             *text = text::shorten(text, FIELD_CHARS_MAX);

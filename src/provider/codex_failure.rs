@@ -52,7 +52,7 @@ pub fn class_of(message: &str) -> Class {
 
 /// Codex hands on what a server says about a request that it does not accept (400) as it is: the body of the response.
 fn is_body(message: &str) -> bool {
-    let parsed = serde_json::from_str::<serde_json::Value>(message);
+    let parsed = serde_json::from_slice::<serde_json::Value>(message.as_bytes());
     parsed.is_ok_and(|body| body.get("error").or_else(|| body.get("detail")).is_some())
 }
 

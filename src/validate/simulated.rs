@@ -265,7 +265,7 @@ impl Host {
     fn serve(&mut self, shared: &Mutex<State>) -> Result<bool, ()> {
         let Some(client) = &mut self.link else { return Ok(false) };
         if let Some(Heard::Text(text)) = client.socket.read(READ).map_err(drop)? {
-            let frame = serde_json::from_str::<Value>(&text).unwrap_or_default();
+            let frame = serde_json::from_slice::<Value>(text.as_bytes()).unwrap_or_default();
             let answers = client.hear(&frame, &self.token, self.has_ids, &mut lock(shared))?;
             answers.into_iter().try_for_each(|answer| put(client, answer, &self.stop))?;
         }
