@@ -136,7 +136,8 @@ struct RawChat {
 pub fn updates(body: &[u8]) -> Option<(Vec<Update>, usize)> {
     let text = String::from_utf8_lossy(body);
     let envelope: Envelope<'_> = serde_json::from_slice(text.as_bytes()).ok()?;
-    let items: Vec<&RawValue> = serde_json::from_slice(envelope.result.filter(|_| envelope.ok)?.get().as_bytes()).ok()?;
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(envelope.result.filter(|_| envelope.ok)?.get().as_bytes()).ok()?;
     let read: Vec<Update> = items.iter().filter_map(|item| update(item.get().as_bytes())).collect();
     let unnamed = items.len() - read.len();
     Some((read, unnamed))

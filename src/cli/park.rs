@@ -4,12 +4,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-
 use crate::base::clock::Clock;
 use crate::cli::{Failure, environment, setup, watch};
 use crate::config::keys::Reader;
 use crate::sys::notify::Notifier;
+use crate::sys::queue::{Receiver, RecvTimeoutError, bounded};
 use crate::sys::signal::{self, Signal};
 use crate::sys::system_clock::SystemClock;
 

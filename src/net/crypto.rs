@@ -9,6 +9,8 @@ use rustls::crypto::ring::{DEFAULT_KX_GROUPS, cipher_suite, default_provider};
 use rustls::crypto::{CipherSuiteCommon, CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
+
+use crate::sys::entropy;
 use rustls::{Error, SupportedCipherSuite, Tls13CipherSuite};
 
 static AES_256: Tls13CipherSuite = without_quic(&cipher_suite::TLS13_AES_256_GCM_SHA384);
@@ -45,7 +47,7 @@ struct System;
 
 impl SecureRandom for System {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
-        getrandom::fill(bytes).map_err(|_| GetRandomFailed)
+        entropy::fill(bytes).map_err(|_| GetRandomFailed)
     }
 }
 

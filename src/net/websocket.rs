@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -28,6 +27,7 @@ use crate::base::clock::{Clock, Mono};
 use crate::net::crypto;
 use crate::net::roots;
 use crate::net::socket_options::options;
+use crate::sys::queue::{bounded, select};
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn;
 
@@ -162,7 +162,7 @@ impl Dialer {
         };
         spawn("dial", exits, work).map_err(|_| WebSocketError::Unreachable)?;
         select! {
-            recv(result) -> stream => stream.map_err(|_| WebSocketError::Unreachable),
+            recv(result.raw()) -> stream => result.opened(stream).map_err(|_| WebSocketError::Unreachable),
             recv(stop.receiver()) -> _ => Err(WebSocketError::Stopped),
             default(limit) => Err(WebSocketError::Unreachable),
         }

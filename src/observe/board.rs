@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use crate::base::clock::{Clock, Wall, millis};
 use crate::base::id::ChannelId;
 use crate::observe::condition::{Condition, Grounds};
@@ -18,6 +16,7 @@ use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::observe::status::{Beat, ChannelStatus, Queue, Status};
 use crate::sys::heartbeat::Pulse;
+use crate::sys::queue::Sender;
 
 /// A queue that somebody may look at.
 pub struct Gauge {

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use serde_json::Value;
 
 use crate::base::clock::Clock;
 use crate::net::websocket::{Heard, WebSocket};
 use crate::sys::files;
+use crate::sys::queue::bounded;
 use crate::sys::stop::{self, Stop, Stopper};
 use crate::sys::thread::spawn;
 use crate::validate::bridge::{Bridge, Wish};
