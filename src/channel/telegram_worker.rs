@@ -11,6 +11,7 @@ use crate::base::control;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::Inbound;
 use crate::base::rng::Rng;
+use crate::base::sorted::SortedMap;
 use crate::channel::ends::ReaderEnds;
 use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
@@ -52,7 +53,7 @@ pub struct ReaderSettings {
     /// How long a poll may take in all.
     pub request_timeout: Duration,
     /// By bot, the position behind the last message on disk.
-    pub next_positions: std::collections::BTreeMap<u64, u64>,
+    pub next_positions: SortedMap<u64, u64>,
 }
 
 /// The thread's state.

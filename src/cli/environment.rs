@@ -2,7 +2,6 @@
 //! named by `NAME_FILE`, and systemd credentials. The only reader of all of them. What cannot be used is noted, and the
 //! rest is read all the same, so that all can be mended at once.
 
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::env;
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -10,6 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::base::sorted::SortedMap;
 use crate::cli::Failure;
 use crate::config::codex_accounts;
 use crate::config::env_file::{self, Gone};
@@ -103,7 +103,7 @@ fn env_file_path(found: &Surroundings) -> Result<Option<PathBuf>, String> {
 
 /// What the env file sets and the process does not. Returns what both set: of secrets both are known.
 fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
-    let Some(path) = env_file_path(found)? else { return Ok(BTreeMap::new()) };
+    let Some(path) = env_file_path(found)? else { return Ok(SortedMap::new()) };
     let told = |problem: String| format!("{} {problem}", path.display());
     let (bytes, known) = files::read_bounded(&path, ENV_FILE_BYTES_MAX).map_err(|error| told(unreadable(&error)))?;
     let mut read = ReadFile { path: path.clone(), has_secrets: false, mode: known.mode(), owner: known.uid() };
@@ -120,14 +120,9 @@ fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
             continue;
         }
         let value = (entry.value, Source::EnvFile { line: entry.line });
-        match found.variables.entry(entry.name) {
-            Entry::Vacant(place) => {
-                place.insert(value);
-            }
-            Entry::Occupied(place) => {
-                hidden.insert(place.key().clone(), value);
-            }
-        }
+        let is_set = found.variables.contains_key(&entry.name);
+        let place = if is_set { &mut hidden } else { &mut found.variables };
+        place.insert(entry.name, value);
     }
     file.gone.iter().for_each(|gone| note_gone(found, gone));
     found.repeats = file.repeats;

@@ -5,12 +5,12 @@
 //! One lock, held for the moment of a look, never while anything is waited for: who asks whether a thread is wedged must not
 //! wait for that thread.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Wall, millis};
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedMap;
 use crate::observe::condition::{Condition, Grounds};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
@@ -50,7 +50,7 @@ struct Channel {
 
 #[derive(Default)]
 struct State {
-    channels: BTreeMap<ChannelId, Channel>,
+    channels: SortedMap<ChannelId, Channel>,
     /// Threads that belong to no channel.
     pulses: Vec<Pulse>,
     phase: Option<&'static str>,
