@@ -168,7 +168,7 @@ pub const EVENTS: &[Entry] = &[
         ("target", "who speaks"), ("message", "what is said"),
     ] },
     Entry { event: "channel_pairing", level: "warn", meaning: "Who may write to the bot was changed by pairing, or somebody tried a wrong code.", fields: &[
-        CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
+        CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, `spent`: somebody who may write already sent the code, which ended it, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
     ] },
     Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
         ("threads", "which ones, as in docs/architecture.md"),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use crate::base::cancel::Cancel;
 
@@ -24,7 +24,7 @@ struct Before {
 
 static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
 
-/// As long as it lives, keys arrive one at a time and are not shown.
+/// As long as it lives, the terminal has another mode: keys arrive one at a time and are not shown, or lines are not shown.
 #[derive(Debug)]
 #[must_use]
 pub struct Raw(());
@@ -36,11 +36,26 @@ impl Raw {
     /// # Errors
     /// Standard input is no terminal.
     pub fn enter(farewell: &'static [u8]) -> io::Result<Raw> {
+        Raw::change(farewell, Termios::make_raw)
+    }
+
+    /// Lines and signals are as usual, and only the end of a line is shown of what is typed.
+    ///
+    /// # Errors
+    /// As [`Raw::enter`].
+    pub fn unseen() -> io::Result<Raw> {
+        Raw::change(b"", |mode| {
+            mode.local_modes.remove(LocalModes::ECHO);
+            mode.local_modes.insert(LocalModes::ECHONL);
+        })
+    }
+
+    fn change(farewell: &'static [u8], change: fn(&mut Termios)) -> io::Result<Raw> {
         let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
         let mode = tcgetattr(stdio::stdin())?;
-        let mut raw = mode.clone();
-        raw.make_raw();
-        tcsetattr(stdio::stdin(), OptionalActions::Now, &raw)?;
+        let mut changed = mode.clone();
+        change(&mut changed);
+        tcsetattr(stdio::stdin(), OptionalActions::Now, &changed)?;
         *before = Some(Before { mode, farewell });
         Ok(Raw(()))
     }
