@@ -13,7 +13,7 @@ use crate::sys::queue::{Receiver, Sender, TrySendError};
 pub const WAITING_MAX: usize = 64;
 
 /// Messages that are kept while an answer is waited for.
-pub const BESIDE_MAX: usize = 2048;
+pub const BESIDE_MAX: usize = 1024;
 /// Bytes of their texts.
 pub const BESIDE_BYTES_MAX: usize = 8 << 20;
 
