@@ -6,6 +6,13 @@ _rusty_pinch() {
         command+="${command:+ }${COMP_WORDS[index]}"
     done
     case "$command ${COMP_WORDS[COMP_CWORD - 1]}" in
+        'setup --provider') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'setup --base') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'setup --model') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'setup --key-file') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'setup --bot-token-file') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'setup --allow-from') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
+        'setup --into') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'health --max-age') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
         'health --channel') COMPREPLY=($(compgen -W 'telegram whatsapp' -- "$word")); return ;;
         'run --session') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
@@ -41,7 +48,7 @@ _rusty_pinch() {
         'whatsapp validate --bridge') COMPREPLY=($(compgen -W '' -- "$word")); return ;;
     esac
     case $command in
-        '') offers='doctor health run repl send session outbox journal backup restore tools stats monitor codex channels pair whatsapp help' ;;
+        '') offers='doctor setup health run repl send session outbox journal backup restore tools stats monitor codex channels pair whatsapp help' ;;
         'channels') offers='telegram whatsapp all' ;;
         'channels all') offers='--max-messages' ;;
         'channels telegram') offers='--max-messages --delete-webhook' ;;
@@ -66,6 +73,7 @@ _rusty_pinch() {
         'session') offers='list export delete --session' ;;
         'session delete') offers='--session --confirm' ;;
         'session export') offers='--session --format' ;;
+        'setup') offers='--provider --base --model --key-file --bot-token-file --allow-from --into --no-probe --delete-webhook --no-pair' ;;
         'tools') offers='list run' ;;
         'tools run') offers='--session --name --args' ;;
         'whatsapp') offers='validate' ;;

@@ -2,6 +2,7 @@
 
 /// The name that needs the fewest changed letters, at most two.
 pub fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// A name that differs by more is no guess worth making.
     const CHANGES_MAX: usize = 2;
     let near = names.map(|name| (changes(given, name), name)).min_by_key(|(count, _)| *count);
     near.filter(|(count, _)| *count <= CHANGES_MAX).map(|(_, name)| name)

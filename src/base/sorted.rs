@@ -309,6 +309,11 @@ impl<T: Ord> SortedSet<T> {
         self.0.binary_search_by(|own| own.borrow().cmp(value)).is_ok()
     }
 
+    /// Keeps those of which `keep` says so.
+    pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+        self.0.retain(keep);
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.0.clear();

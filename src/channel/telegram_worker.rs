@@ -199,6 +199,8 @@ impl Reader {
             self.resumed();
         }
         poller.on_batch(last, begun.until(now), now);
+        // A wish to look again is over: this was the look.
+        let _ = self.ends.reload.try_recv();
         let verdict = match last {
             Some(_) => self.witness.on_messages(),
             None if self.witness.is_due(now) => self.ask_witness(),

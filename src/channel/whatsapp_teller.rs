@@ -15,7 +15,7 @@ use crate::observe::note::Note;
 /// How often a parked worker says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 
-/// How often frames that are not understood are told.
+/// How often frames that are not understood are told, and messages for which there is no room.
 const MALFORMED_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the tally is told, if it changed.
@@ -33,6 +33,7 @@ pub struct Teller {
     malformed_due: Mono,
     tallied: u64,
     tally_due: Mono,
+    overflow_due: Mono,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
 }
@@ -48,6 +49,7 @@ impl Teller {
             malformed_due: Mono(0),
             tallied: 0,
             tally_due,
+            overflow_due: Mono(0),
             clock,
             log,
         }
@@ -102,6 +104,15 @@ impl Teller {
             self.malformed_due = now.after(MALFORMED_EVERY);
             let count = std::mem::take(&mut self.malformed);
             self.emit(&Event::ChannelParseError { channel: CHANNEL, error, count });
+        }
+    }
+
+    /// Messages are lost, or have to come again.
+    pub fn overflow(&mut self) {
+        let now = self.clock.mono();
+        if now >= self.overflow_due {
+            self.overflow_due = now.after(MALFORMED_EVERY);
+            self.emit(&Event::ChannelState { channel: CHANNEL, state: "overflow" });
         }
     }
 

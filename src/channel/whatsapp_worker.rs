@@ -286,7 +286,11 @@ impl Worker {
             return Ok(());
         }
         match self.line.read(slice) {
-            None => Ok(()),
+            None => {
+                let news = if self.line.is_up() { self.link.on_quiet(self.clock.mono()) } else { None };
+                news.into_iter().for_each(|news| self.on_news(news, true));
+                Ok(())
+            }
             Some(heard) => {
                 self.link.on_heard(self.clock.mono());
                 let outcome = self.hear(heard);
@@ -326,13 +330,17 @@ impl Worker {
         for news in self.link.on_frame(&frame) {
             self.on_news(news, was_parked);
         }
-        let now = self.clock.mono();
+        let (now, has_ids) = (self.clock.mono(), self.link.has_ids());
         match frame {
-            // What comes after the order to stop belongs to the next process.
-            Frame::Message(_) if self.reader.stop.requested() => {}
+            // What comes after the order to stop belongs to the next process; only a bridge of v2 has it then.
+            Frame::Message(_) if self.reader.stop.requested() && has_ids => {}
+            Frame::Message(_) if self.reader.stop.requested() => self.reception.pass(Passed::Stopping),
             Frame::Message(incoming) => {
                 let done = self.reception.on_message(*incoming, self.link.dialect(), &mut self.teller);
                 done.iter().for_each(|id| self.acknowledge(id));
+                if has_ids && self.reception.handover().is_over() {
+                    self.lose(Lost::Overflow);
+                }
             }
             Frame::Sent { id } => match self.outgoing.on_sent(id, now) {
                 Some((turn, reports)) => return self.sender.record(turn, reports),

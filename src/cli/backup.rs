@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const SESSIONS: &str = FOLDERS[0];
 
+/// Read and written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes the archive under a temporary name, and gives it its own when it is whole and on the medium.

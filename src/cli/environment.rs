@@ -9,7 +9,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::sorted::SortedMap;
 use crate::cli::Failure;
 use crate::config::codex_accounts;
 use crate::config::env_file::{self, Gone};
@@ -26,10 +25,10 @@ const ENV_FILE_BYTES_MAX: u64 = 256 * 1024;
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Where settings of an installed package are.
-const SYSTEM_FILE: &str = "/etc/rusty-pinch/rusty-pinch.env";
+pub const SYSTEM_FILE: &str = "/etc/rusty-pinch/rusty-pinch.env";
 
 /// Names the env file; heeded in the process environment only, like the next one.
-const ENV_FILE: &str = "RUSTY_PINCH_ENV_FILE";
+pub const ENV_FILE: &str = "RUSTY_PINCH_ENV_FILE";
 
 /// Systemd's name for the folder of credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -48,8 +47,19 @@ pub fn read() -> Result<Surroundings, Failure> {
 
 /// Reads what can be read, and notes what cannot be used.
 pub fn look() -> Surroundings {
-    let mut found = Surroundings { variables: process_variables(), ..Surroundings::default() };
-    let hidden = add_env_file(&mut found).unwrap_or_else(|sentence| {
+    let found = Surroundings { variables: process_variables(), ..Surroundings::default() };
+    let file = env_file_path(&found);
+    look_at(found, file)
+}
+
+/// The same, of these variables and this env file.
+pub fn look_with(variables: Environment, file: Option<PathBuf>) -> Surroundings {
+    look_at(Surroundings { variables, ..Surroundings::default() }, Ok(file))
+}
+
+fn look_at(mut found: Surroundings, file: Result<Option<PathBuf>, String>) -> Surroundings {
+    let hidden = file.and_then(|file| file.map_or(Ok(Environment::new()), |path| add_env_file(&mut found, path)));
+    let hidden = hidden.unwrap_or_else(|sentence| {
         found.problem("config.value", sentence);
         Environment::new()
     });
@@ -102,8 +112,7 @@ fn env_file_path(found: &Surroundings) -> Result<Option<PathBuf>, String> {
 }
 
 /// What the env file sets and the process does not. Returns what both set: of secrets both are known.
-fn add_env_file(found: &mut Surroundings) -> Result<Environment, String> {
-    let Some(path) = env_file_path(found)? else { return Ok(SortedMap::new()) };
+fn add_env_file(found: &mut Surroundings, path: PathBuf) -> Result<Environment, String> {
     let told = |problem: String| format!("{} {problem}", path.display());
     let (bytes, known) = files::read_bounded(&path, ENV_FILE_BYTES_MAX).map_err(|error| told(unreadable(&error)))?;
     let mut read = ReadFile { path: path.clone(), has_secrets: false, mode: known.mode(), owner: known.uid() };

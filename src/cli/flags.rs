@@ -12,6 +12,7 @@ use crate::base::sorted::SortedMap;
 #[expect(missing_docs, reason = "named as the commands are")]
 pub enum Id {
     Doctor,
+    Setup,
     Health,
     Run,
     Repl,
@@ -149,6 +150,18 @@ pub const COMMANDS: &[Command] = &[
         flag("strict", "exit 1 for warnings too"),
         flag("probe", "ask the servers, too"),
         flag("secrets", "print where each secret comes from instead"),
+    ] },
+    Command { id: Id::Setup, words: &["setup"], about: "Ask for provider, key and bot, check each, write the settings, pair a person, and let the bot answer once.", options: &[
+        Opt { name: "provider", takes: Takes::Text("NAME"), default: Some(""), about: "who answers" },
+        Opt { name: "base", takes: Takes::Text("URL"), default: Some(""), about: "base URL of a vllm or compatible server" },
+        Opt { name: "model", takes: Takes::Text("NAME"), default: Some(""), about: "the model" },
+        Opt { name: "key-file", takes: Takes::Text("FILE"), default: Some(""), about: "file that holds the key of the provider" },
+        Opt { name: "bot-token-file", takes: Takes::Text("FILE"), default: Some(""), about: "file that holds the token of the bot" },
+        Opt { name: "allow-from", takes: Takes::Text("IDS"), default: Some(""), about: "who may write to the bot, in place of pairing" },
+        Opt { name: "into", takes: Takes::Text("FOLDER"), default: Some(""), about: "where to write; of itself: /etc/rusty-pinch for root if it is there, else RUSTY_PINCH_ENV_FILE or .env" },
+        flag("no-probe", "ask no server, pair nobody"),
+        flag("delete-webhook", "remove the bot's webhook, if it has one"),
+        flag("no-pair", "show the code and do not wait for it"),
     ] },
     Command { id: Id::Health, words: &["health"], about: "Say whether the workers live, from what they leave in the run folder; exit 1 if one does not.", options: &[
         Opt { name: "max-age", takes: Takes::Count, default: Some("90"), about: "seconds since a worker's last word of itself" },

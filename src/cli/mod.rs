@@ -7,10 +7,13 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::base::id::ChannelId;
 use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
 use crate::sys::panic;
 
+/// Questions to a person, or to a script.
+pub mod asking;
 /// `backup`.
 pub mod backup;
 /// What `channels` starts.
@@ -27,6 +30,8 @@ pub mod document;
 pub mod editor;
 /// The environment and the files it names.
 pub mod environment;
+/// `setup`.
+pub mod first_setup;
 /// Commands and options, declared once.
 pub mod flags;
 /// `health`.
@@ -57,6 +62,8 @@ pub mod restore;
 pub mod send;
 /// `session` and its commands.
 pub mod session;
+/// Where `setup` writes, and as whom it tries what it wrote.
+pub mod setting_place;
 /// A journal with nothing owed.
 pub mod settling;
 /// What every command starts with.
@@ -137,6 +144,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::Version => print(concat!("rusty-pinch ", env!("CARGO_PKG_VERSION"), "\n")),
         Id::Help => print(&help::text(parsed.topic.as_deref())),
         Id::Doctor => doctor::run(parsed),
+        Id::Setup => first_setup::run(parsed),
         Id::Health => health::run(parsed),
         Id::Run => talk::run(parsed),
         Id::Repl => talk::repl(parsed),
@@ -160,9 +168,10 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::PairTelegram => pair::telegram(parsed),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
-        Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
-        Id::ChannelsWhatsapp => park::or_park(|| channels::whatsapp(parsed)),
-        Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
+        Id::ChannelsTelegram if parsed.given("delete-webhook") => webhook::delete(),
+        Id::ChannelsTelegram => park::or_park(parsed, Some(ChannelId::Telegram)),
+        Id::ChannelsWhatsapp => park::or_park(parsed, Some(ChannelId::WhatsApp)),
+        Id::ChannelsAll => park::or_park(parsed, None),
         Id::WhatsappValidate => whatsapp::validate(parsed),
     }
 }

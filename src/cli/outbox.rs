@@ -152,6 +152,11 @@ pub(super) fn spool(setup: &Setup, channel: ChannelId) -> PathBuf {
 }
 
 pub(super) fn is_running(setup: &Setup, channel: ChannelId) -> bool {
-    let lock = setup.config.data.join("journal").join(channel.name()).join("LOCK");
+    has_worker(&setup.config.data, channel)
+}
+
+/// The same, of a data folder.
+pub(super) fn has_worker(data: &Path, channel: ChannelId) -> bool {
+    let lock = data.join("journal").join(channel.name()).join("LOCK");
     files::is_locked(&lock).unwrap_or(false)
 }

@@ -27,6 +27,7 @@ pub const ASIDE: &str = "before-restore-";
 /// Files that belong to a place and not to what is in it.
 const LOCKS: [&str; 2] = ["LOCK", ".lock"];
 
+/// Far more than a marker of our own has; a longer one is refused as none of ours.
 const MARKER_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Serialize, Deserialize)]

@@ -12,6 +12,8 @@ pub mod codex_settings;
 pub mod document;
 /// `http://` and `https://` bases, and where plain HTTP is allowed.
 pub mod endpoint;
+/// Changes to the text of a `.env` file.
+pub mod env_edit;
 /// The grammar of `.env` files.
 pub mod env_file;
 /// The health endpoint.
@@ -22,6 +24,8 @@ pub mod keys;
 pub mod limits;
 /// Credentials that change while they are in use, and all that is secret.
 pub mod live_secret;
+/// What `setup` asks.
+pub mod questions;
 /// Settings that fit and still surprise.
 pub mod remarks;
 /// What becomes of secrets that changed.

@@ -72,7 +72,8 @@ fn all(jobs: Vec<Job>) -> Vec<Check> {
     found.into_iter().zip(ids).flat_map(|(checks, id)| checks.unwrap_or_else(|| late(id))).collect()
 }
 
-fn provider(settings: &ProviderSettings, codex: &CodexSettings) -> Vec<Check> {
+/// Asks one provider.
+pub fn provider(settings: &ProviderSettings, codex: &CodexSettings) -> Vec<Check> {
     if settings.kind == ProviderKind::Codex {
         let clock = SystemClock::new();
         // One after the other: each is a program that needs much of a small machine. The last one has to be told of, too.
@@ -141,7 +142,8 @@ fn accepts(name: &str, key: Option<String>, answer: Answer) -> Check {
     }
 }
 
-fn telegram(settings: &TelegramSettings) -> Vec<Check> {
+/// Asks about the bot, and, if that went well, about its webhook.
+pub fn telegram(settings: &TelegramSettings) -> Vec<Check> {
     let Some(token) = &settings.token else { return Vec::new() };
     let transport = Box::new(HttpClient::new(settings.base.is_secure()));
     let mut client = TelegramClient::new(transport, settings.base.as_str(), token.secret.clone(), Cancel::new());

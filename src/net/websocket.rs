@@ -8,7 +8,7 @@
 //! waits to go.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -148,12 +148,15 @@ impl Dialer {
         let (host, port) = (self.target.host.clone(), self.target.port);
         let (clock, end) = (Arc::clone(&self.clock), self.clock.mono().after(limit));
         let work = move || {
-            for address in (host.as_str(), port).to_socket_addrs().into_iter().flatten() {
-                let left = clock.mono().until(end);
+            let addresses: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs().into_iter().flatten().collect();
+            for (tried, address) in addresses.iter().enumerate() {
+                // One that is dead takes its share of the time, and no more.
+                let untried = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+                let left = clock.mono().until(end) / untried;
                 if left.is_zero() {
                     break;
                 }
-                if let Ok(stream) = TcpStream::connect_timeout(&address, left) {
+                if let Ok(stream) = TcpStream::connect_timeout(address, left) {
                     let _ = done.try_send(stream);
                     break;
                 }

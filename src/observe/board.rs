@@ -56,6 +56,8 @@ struct State {
     phase: Option<&'static str>,
     free_bytes: Option<u64>,
     is_clock_off: bool,
+    /// Where the health endpoint listens.
+    endpoint: Option<String>,
     /// Names of providers that are left alone.
     closed_providers: Vec<String>,
 }
@@ -133,6 +135,12 @@ impl Board {
         }
     }
 
+    /// The health endpoint listens there.
+    pub fn set_endpoint(&self, address: Option<String>) {
+        self.state().endpoint = address;
+        self.wake();
+    }
+
     /// The providers that are left alone now. Whether they are others than before.
     pub fn set_closed_providers(&self, names: Vec<String>) -> bool {
         let mut state = self.state();
@@ -192,6 +200,7 @@ impl Board {
             ready: reasons.is_empty(),
             reasons,
             degraded: degraded(state, known),
+            endpoint: state.endpoint.clone(),
             channel: ChannelStatus { id: id.name().to_owned(), ..ChannelStatus::default() },
             threads: known.pulses.iter().chain(&state.pulses).map(beat).collect(),
             queues: known.gauges.iter().map(gauge).collect(),

@@ -51,7 +51,7 @@ pub fn program(settings: &CodexSettings, account: &Account, mut arguments: Vec<S
         arguments.extend(environment.iter().map(|(_, value)| value.clone()));
     }
     let binary = settings.binary.clone();
-    Program { binary, arguments, environment, directory: None, registry: None, grace: LOOK_GRACE }
+    Program { binary, arguments, environment, grace: LOOK_GRACE, ..Program::default() }
 }
 
 /// The folder that is named, for all accounts or for this one.

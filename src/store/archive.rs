@@ -34,11 +34,14 @@ const SMALL_BYTES_MAX: u64 = 1 << 20;
 const LARGE_BYTES_MAX: u64 = (1 << 33) - 1;
 
 const MANIFEST: &str = "manifest.json";
+/// The list of 200,000 files; an archive with a longer one is refused.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const VERSION: u32 = 1;
 
+/// Of tar (POSIX ustar): headers and contents are padded to this, and a name in a header has so much room.
 const BLOCK_BYTES: usize = 512;
 const NAME_BYTES: usize = 100;
+/// Longest path in an archive; a longer one is refused.
 const LONG_NAME_BYTES_MAX: u64 = 512;
 const COPY_BYTES: usize = 64 * 1024;
 

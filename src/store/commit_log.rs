@@ -31,6 +31,7 @@ pub const FREE_BYTES_MIN: u64 = 64 << 20;
 /// Their names.
 pub const FILES: [&str; 2] = ["a.jnl", "b.jnl"];
 
+/// A new file is filled with blanks in pieces of this.
 const FILL_BYTES: usize = 64 * 1024;
 
 /// The longest frame that is written again: what the kernel copies in one piece.

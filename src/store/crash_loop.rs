@@ -11,6 +11,7 @@ pub const WITHIN: Duration = Duration::from_secs(600);
 /// So many starts in that time, this one included, are too many.
 pub const STARTS_MIN: usize = 5;
 
+/// The first rest; each further start doubles it up to the most.
 const REST_FIRST: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(300);
 

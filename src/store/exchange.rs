@@ -88,12 +88,13 @@ pub enum Append {
         /// Whether it is sent; else the turn is closed at once.
         told: bool,
     },
-    /// An attempt at an answer begins; `lane` is released when that is in the page cache.
+    /// An attempt at an answer begins; `lane` is released when that is in the page cache, from the second attempt on when it is
+    /// flushed.
     Begin {
         /// The turn.
         turn: TurnId,
-        /// Who waits, if anyone does.
-        lane: Option<usize>,
+        /// Who waits.
+        lane: usize,
     },
     /// The attempt was given up because we are stopping; it does not count.
     Abandon {

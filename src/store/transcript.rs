@@ -98,6 +98,7 @@ impl Line {
 
 /// True for a line without a checksum of ours. The checksum is always the last key.
 fn checksum_holds(bytes: &[u8]) -> bool {
+    /// The last key of a line, with its eight digits.
     const SUFFIX_BYTES: usize = ",\"c\":\"00000000\"}".len();
     let Some((content, suffix)) = bytes.len().checked_sub(SUFFIX_BYTES).and_then(|at| bytes.split_at_checked(at))
     else {

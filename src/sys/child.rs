@@ -37,6 +37,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// How much of standard error is kept: its end.
 const STDERR_BYTES_KEPT: usize = 64 * 1024;
 
+/// Read of a program at once.
 const READ_BYTES: usize = 16 * 1024;
 
 /// What to run. The environment is exactly `environment`.
@@ -54,6 +55,8 @@ pub struct Program {
     pub registry: Option<PathBuf>,
     /// Between SIGTERM and SIGKILL, when it has to be ended.
     pub grace: Duration,
+    /// Who it runs as, in place of us: user and group. Only root can do that.
+    pub user: Option<(u32, u32)>,
 }
 
 /// Why the child is no more.
@@ -138,6 +141,10 @@ pub(super) fn start_with(
     command.stdin(input).stdout(output).stderr(errors).process_group(0);
     if let Some(directory) = &program.directory {
         command.current_dir(directory);
+    }
+    if let Some((user, group)) = program.user {
+        // Gives up the other groups, too.
+        command.uid(user).gid(group);
     }
     die_with_parent(&mut command);
     children::start_own(|| command.spawn())
@@ -337,6 +344,7 @@ mod tests {
             directory: None,
             registry: None,
             grace: TERM_GRACE,
+            user: None,
         };
         let mut output = Vec::new();
         let finished = run(&program, input, clock.mono().after(limit), &clock, cancel, &mut |bytes| {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::Duration;
 
@@ -103,21 +103,34 @@ fn read(path: &Path, bytes_max: u64, way: OFlags) -> io::Result<(Vec<u8>, Metada
 /// be counted again. Writers of one file keep each other out, by a lock or by being one; so those that are killed leave one
 /// temporary file in all, and the next one uses it.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, None)
+    replace_with(path, content, None, None)
 }
 
 /// The same, of a file that everybody may read.
 pub fn replace_for_all(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, Some(Permissions::from_mode(0o644)))
+    replace_with(path, content, Some(Permissions::from_mode(0o644)), None)
 }
 
-fn replace_with(path: &Path, content: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+/// The same, of a file that belongs to this user and group and has this mode; on the medium when it returns.
+pub fn replace_as(path: &Path, content: &[u8], mode: u32, owner: (u32, u32)) -> io::Result<()> {
+    replace_with(path, content, Some(Permissions::from_mode(mode)), Some(owner))?;
+    flush_disk(path)
+}
+
+fn replace_with(
+    path: &Path,
+    content: &[u8],
+    permissions: Option<Permissions>,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = Path::new(&temporary);
     let written = open(temporary).and_then(|mut file| {
         file.set_len(0)?;
         file.write_all(content)?;
+        // Before the mode, which lets the group in.
+        owner.map_or(Ok(()), |(user, group)| fchown(&file, Some(user), Some(group)))?;
         permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))
     });
     let outcome = written.and_then(|()| fs::rename(temporary, path));
@@ -140,6 +153,7 @@ pub fn forget_clean(path: &Path) -> io::Result<()> {
 
 /// Takes the lock on `path`, waiting at most `patience`. `None`: somebody else holds it.
 pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Option<File>> {
+    /// Between two tries for a lock that somebody else holds.
     const PAUSE: Duration = Duration::from_millis(5);
     let file = open(path)?;
     let last = clock.mono().after(patience);

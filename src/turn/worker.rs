@@ -72,12 +72,10 @@ pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
 /// `None`: the writer has left.
 fn work(answerer: &mut Answerer, job: &Job, order: Option<&Order>, ends: &WorkerEnds) -> Option<()> {
     let turn = job.inbound.turn;
-    // An attempt at what an earlier process accepted is on record before it begins: it may be what ended that process.
-    let lane = (job.carried_over || job.interrupted > 0).then_some(ends.lane_number);
-    ends.appends.send(Append::Begin { turn, lane }).ok()?;
-    if lane.is_some() {
-        ends.lane.recv().ok()?;
-    }
+    // Every attempt is on record before it begins: it may be what ends this process. The first waits for the page cache only,
+    // which outlives a process; from the second on the writer flushes before it answers.
+    ends.appends.send(Append::Begin { turn, lane: ends.lane_number }).ok()?;
+    ends.lane.recv().ok()?;
     let session = job.inbound.session();
     let question = Question {
         turn,

@@ -240,4 +240,8 @@ impl Bridge for Real {
     fn unacked(&mut self) -> Option<usize> {
         None
     }
+
+    fn under_way(&mut self) -> Option<usize> {
+        None
+    }
 }

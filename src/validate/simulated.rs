@@ -202,6 +202,10 @@ impl Bridge for Simulated {
     fn unacked(&mut self) -> Option<usize> {
         Some(self.state().kept.len())
     }
+
+    fn under_way(&mut self) -> Option<usize> {
+        Some(self.state().kept.iter().filter(|kept| kept.carried).count())
+    }
 }
 
 /// What the thread owns.
@@ -301,6 +305,8 @@ impl Client {
                 }
                 Ok(Vec::new())
             }
+            // It would know no repeat of it. Our own clients never do that.
+            "send" if has_ids && !(self.has_ids && frame["id"].is_string()) => Err(()),
             "send" => {
                 if state.sent.len() < SENT_MAX {
                     state.sent.push(Sent { to: word("to").to_owned(), text: word("text").to_owned() });

@@ -19,6 +19,7 @@ use sync::Documents;
 
 /// Examples are run.
 mod examples;
+mod limits;
 mod sync;
 
 /// With UPDATE_GOLDEN=1 the file is written anew, and the test still fails once, so that nobody forgets to look.
@@ -44,6 +45,20 @@ fn the_table_of_settings_is_made_from_the_table() {
     equals("docs/configuration.md", &document::configuration());
 }
 
+/// Seen to fail with the method of Telegram's in place of the command, and with an allowlist that takes a restart as the only way.
+#[test]
+fn the_runbook_names_the_command_that_mends_it() {
+    let runbook = fs::read_to_string(root().join("docs/runbook.md")).expect("the runbook");
+    for (name, command) in [
+        ("webhook_set", "rusty-pinch channels telegram --delete-webhook`"),
+        ("allowlist_empty", "rusty-pinch pair telegram`"),
+        ("channel_denied", "rusty-pinch pair telegram`"),
+    ] {
+        let mut rows = runbook.lines().filter(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+        assert!(rows.any(|row| row.contains(command)), "{name}");
+    }
+}
+
 #[test]
 fn the_document_of_log_lines_is_made_from_the_table() {
     equals("docs/logs.md", &rusty_pinch::observe::document::markdown());
@@ -59,9 +74,17 @@ fn the_document_of_checks_is_made_from_the_table() {
     equals("docs/doctor.md", &rusty_pinch::doctor::document::markdown());
 }
 
+#[test]
+fn the_document_of_limits_is_made_from_the_sources() {
+    equals("docs/limits.md", &limits::document());
+    let silent = limits::all().iter().filter(|limit| limit.about.is_empty() && limit.area != "bench");
+    let silent: Vec<&str> = silent.map(|limit| limit.name.as_str()).collect();
+    assert!(silent.is_empty(), "limits that say nothing: {silent:#?}");
+}
+
 /// Here only what stands between two marks is made.
 #[track_caller]
-fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
+pub fn holds_between(path: &str, [begin, end]: [&str; 2], table: &str) {
     let text = fs::read_to_string(root().join(path)).expect("a document");
     let (before, rest) = text.split_once(begin).expect("a first mark");
     let (_, after) = rest.split_once(end).expect("a second mark");
@@ -171,6 +194,8 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("docs/tour.md", "mkdir -p /tmp/tour && cd /tmp/tour", "mkdir -p /tmp/tour && (cd /tmp/tour"),
     ("docs/tour.md", "2>&1 | head -1", "2>&1 | (head -1"),
     ("docs/key-rotation.md", "docker-compose up -d", "docker compose up -d"),
+    ("docs/durability.md", "4 MiB<!-- commit_log::FILE_BYTES -->", "8 MiB<!-- commit_log::FILE_BYTES -->"),
+    ("docs/performance.md", "<!-- size::PACKAGES_MAX -->", "<!-- size::PACKAGES -->"),
 ];
 
 /// Every error is caught, and every rule is needed: it alone catches one of them.

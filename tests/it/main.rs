@@ -67,6 +67,8 @@ mod security;
 mod send;
 /// Session files: those of the earlier runtime, and full ones.
 mod sessions;
+/// From nothing to a bot that answers.
+mod setup;
 /// Every signal, at random instants.
 mod signals;
 /// Many turns with faults, and nothing grows.

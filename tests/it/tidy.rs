@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::deployment::supply;
 use source::{ROOT, Source, all, functions, has_word, paths, product, word_starts};
 
 mod source;
@@ -113,21 +114,6 @@ const UNSAFE_FILES: [&str; 1] = ["sys/child.rs"];
 const HTTP_CRATE_FILES: [&str; 2] = ["net/http_client.rs", "net/http_wire.rs"];
 const WEBSOCKET_CRATE_FILES: [&str; 2] = ["net/websocket.rs", "net/websocket_server.rs"];
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "managers", "misc"];
-/// Async runtimes and what brings one in; TLS and cryptography in C beside the one we have.
-const FORBIDDEN_PACKAGES: [&str; 11] = [
-    "tokio",
-    "async-std",
-    "smol",
-    "futures-executor",
-    "hyper",
-    "reqwest",
-    "mio",
-    "openssl-sys",
-    "native-tls",
-    "aws-lc-sys",
-    "aws-lc-rs",
-];
-
 type Rule = fn(&Source) -> Vec<String>;
 
 #[test]
@@ -404,8 +390,9 @@ fn empty_names(source: &Source) -> Vec<String> {
 }
 
 fn forbidden_packages(lock: &str) -> Vec<&str> {
+    let banned = supply::banned();
     let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    names.filter(|name| FORBIDDEN_PACKAGES.contains(name)).collect()
+    names.filter(|name| banned.iter().any(|other| other == name)).collect()
 }
 
 /// Of the lines of `cargo tree --prefix none`: one for each package, some more than once.

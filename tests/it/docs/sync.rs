@@ -11,6 +11,7 @@ use rusty_pinch::config::keys::{Environment, FOREIGN, Fate, KEYS, Kind, PREFIXES
 use rusty_pinch::observe::document::{EVENTS, EVERYWHERE};
 use rusty_pinch::tool;
 
+use super::limits;
 use crate::support::repository::{files, read, root, test_names};
 
 /// Texts by their path in the repository.
@@ -18,7 +19,7 @@ pub type Documents = BTreeMap<String, String>;
 
 type Rule = fn(&Documents) -> Vec<String>;
 
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
     variables,
     values,
     commands,
@@ -33,6 +34,7 @@ pub const RULES: [Rule; 14] = [
     every_command_is_named,
     shell_blocks,
     compose_style,
+    limits::quotes,
 ];
 
 /// Every document, the example of settings, and the units and files of deployment.
