@@ -6,15 +6,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-
 use crate::base::message::Inbound;
+use crate::sys::queue::{Receiver, Sender, TrySendError};
 
 /// Messages that wait for room in the inbox.
 pub const WAITING_MAX: usize = 64;
 
 /// Messages that are kept while an answer is waited for.
-pub const BESIDE_MAX: usize = 2048;
+pub const BESIDE_MAX: usize = 1024;
 /// Bytes of their texts.
 pub const BESIDE_BYTES_MAX: usize = 8 << 20;
 

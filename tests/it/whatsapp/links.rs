@@ -27,7 +27,7 @@ const SILENT: &str = "nothing was heard for too long";
 
 /// With the times of the product, on a clock that is pushed on: the minutes are the worker's. WA-08 waits for the real ones.
 ///
-/// Seen to fail: with a limit of 66 s, and without pings.
+/// Seen to fail: with a limit of 66 s.
 #[test]
 fn a_bridge_that_is_gone_without_a_word_is_noticed_within_65_seconds() {
     let bridge = FakeBridge::start(Speaks::N, None);

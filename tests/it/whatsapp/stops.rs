@@ -51,7 +51,7 @@ fn the_thread_stops_promptly_in_every_state_with_the_times_of_the_product() {
         reach(&bridge, &mut lab);
         say(&format!("stopping while {name}"));
         let took = lab.stop();
-        assert!(took < Duration::from_secs(6), "{name}: {took:?}");
+        assert!(took < STOP_CEILING, "{name}: {took:?}");
         bridge.die(false);
     };
     // Each mostly waits, so all wait at the same time.
