@@ -10,7 +10,7 @@ RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
 .PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images \
-	dist dist-all package verify-package readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
+	dist dist-all package verify-package image verify-container sbom supply-chain readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
 
 # Before every commit: format, lints as errors, all tests in their short form.
 check:
@@ -90,11 +90,30 @@ package:
 verify-package:
 	packaging/verify-package.sh
 
+# The image of a container for one ARCHITECTURE, by default this machine's: VARIANT=plain, or codex with Codex (packaging/container/image.sh).
+VARIANT ?= plain
+image:
+	packaging/container/image.sh "$(ARCHITECTURE)" $(VARIANT)
+
+# Used through Compose as an operator would; VARIANT=codex for both variants. Root, and docker or podman.
+verify-container:
+	packaging/verify-container.sh $(VARIANT)
+
+# What the program is made of, CycloneDX; the same bytes each time. `make package` puts it beside the packages.
+SBOM ?= $(or $(CARGO_TARGET_DIR),target)/rusty-pinch.cdx.json
+sbom:
+	packaging/supply.py sbom > $(SBOM)
+
+# Licences, bans, sources: by a test that always runs, and by `cargo deny` where it is; known faults, where their list can be fetched.
+supply-chain:
+	$(CARGO) test --locked --test it -- deployment::supply
+	packaging/supply-chain.sh
+
 # Whether this commit may be released: everything that a merge needs, a turn, and packages that were used.
 readiness: rusty-pinch-readiness
 rusty-pinch-readiness:
 	$(MAKE) check
-	$(MAKE) run package verify-package
+	$(MAKE) run supply-chain package verify-package
 
 # Whether what is deployed fits together: units, Compose files, templates of settings, scripts, documents.
 deploy-check: rusty-pinch-deploy-check

@@ -29,13 +29,20 @@ if has shellcheck; then
     echo "ok    scripts"
 fi
 
-for compose in "$here"/container/docker-compose.*.yml; do
-    [ -e "$compose" ] || continue
-    if docker compose version > /dev/null 2>&1; then docker compose -f "$compose" config --quiet
-    elif has docker-compose; then docker-compose -f "$compose" config --quiet
-    else continue; fi
-    echo "ok    $(basename "$compose")"
-done
+# Both ways to call Compose, as operators have one or the other; next to the settings and the folder that they name.
+mkdir -p "$work/packaging" "$work/target/container"
+cp -r "$here/container" "$work/packaging/"
+cp "$here/container/Dockerfile" "$work/target/container/"
+for name in rusty-pinch.rpi.env rusty-pinch.env; do cp "$here/container/rusty-pinch.rpi.env.example" "$work/packaging/container/$name"; done
+check_compose() { # COMMAND...
+    for compose in "$work"/packaging/container/docker-compose.*.yml; do
+        "$@" -f "$compose" --profile updates config > "$work/said" 2>&1 || { cat "$work/said"; exit 1; }
+        if grep -qi warn "$work/said"; then cat "$work/said"; exit 1; fi
+        echo "ok    $(basename "$compose"), $*"
+    done
+}
+if has docker-compose; then check_compose docker-compose; fi
+if docker compose version > /dev/null 2>&1; then check_compose docker compose; else echo "skip: the plugin of docker is not installed"; fi
 
 for template in "$here/debian/rusty-pinch.env" "$here/env.example" "$here"/container/*.env.example; do
     [ -e "$template" ] || continue

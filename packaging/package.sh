@@ -1,5 +1,6 @@
 #!/bin/sh
-# package.sh [ARCHITECTURE...]: the packages of Debian for amd64, arm64 and armhf, or some of them, with SHA256SUMS beside them.
+# package.sh [ARCHITECTURE...]: the packages of Debian for amd64, arm64 and armhf, or some of them, with the bill of materials
+# (rusty-pinch.cdx.json) and SHA256SUMS beside them.
 #
 # Programs come from dist.sh. armhf gets the one for ARMv6, which every 32-bit Raspberry Pi OS runs. Each package is made twice, under
 # another umask, and has to have the same bytes. PACKAGES is the folder they go to. lintian looks at each, where it is installed.
@@ -31,4 +32,6 @@ if command -v lintian > /dev/null; then
 else
     echo "skip: lintian is not installed"
 fi
-(cd "$packages" && sha256sum -- *.deb > SHA256SUMS && cat SHA256SUMS)
+"$here/supply.py" sbom > "$packages/rusty-pinch.cdx.json"
+"$here/supply.py" sbom | cmp - "$packages/rusty-pinch.cdx.json"
+(cd "$packages" && sha256sum -- *.deb rusty-pinch.cdx.json > SHA256SUMS && cat SHA256SUMS)

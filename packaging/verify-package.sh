@@ -26,6 +26,7 @@ for package in "$packages"/*.deb; do
     if echo "$names" | grep -q '^\./\(etc\|var\)/.*[^/]$'; then echo "$package: an operator's file is in it" >&2; exit 1; fi
     rm -rf "$work/root"
     dpkg-deb -x "$package" "$work/root"
+    grep -q '^Files: third-party/' "$work/root/usr/share/doc/rusty-pinch/copyright" || { echo "$package: no words of other authors" >&2; exit 1; }
     case $architecture in
         "$(dpkg --print-architecture)") set -- ;;
         arm64) set -- qemu-aarch64 ;;

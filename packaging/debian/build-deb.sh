@@ -1,7 +1,7 @@
 #!/bin/sh
 # build-deb.sh BINARY ARCHITECTURE FOLDER: makes FOLDER/rusty-pinch_<version>_<architecture>.deb of a program of `dist.sh`.
 #
-# Needs dpkg-dev, xz and gzip, and not root. The same input gives the same bytes: all times are SOURCE_DATE_EPOCH, by
+# Needs dpkg-dev, xz, gzip, python3 and cargo (for the words of other authors), and not root. The same input gives the same bytes: all times are SOURCE_DATE_EPOCH, by
 # default that of the entry in the changelog. PACKAGE_VERSION replaces its version, for tests of upgrades.
 set -eu
 binary=$1 architecture=$2 folder=$3
@@ -47,6 +47,8 @@ gzip -9nc "$here/changelog" > "$documents/changelog.Debian.gz"
     printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n'
     printf 'Upstream-Name: rusty-pinch\n\nFiles: *\nCopyright: 2026 the rusty-pinch contributors\nLicense: Rusty-Pinch-Personal-Use\n'
     sed 's/^$/./; s/^/ /' "$repository/LICENSE"
+    printf '\n'
+    "$repository/packaging/supply.py" notices --debian
 } > "$documents/copyright"
 
 install -d "$root/DEBIAN"

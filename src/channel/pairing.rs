@@ -80,6 +80,9 @@ pub struct Book {
     offer: Option<Offer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     locked: Option<Moment>,
+    /// The digest of the last code that paired somebody: its message may come again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<String>,
 }
 
 /// Why there is no code.
@@ -102,6 +105,8 @@ pub enum Verdict {
     Locked,
     /// The code: its sender is paired.
     Paired,
+    /// The code, or the last one that was used, from somebody who may write already: it ends, and nobody is paired.
+    Spent,
 }
 
 impl Book {
@@ -124,17 +129,26 @@ impl Book {
         self.locked.as_ref().is_some_and(|since| since.is_within(LOCKED_FOR, now))
     }
 
-    /// Somebody who may not write wrote this in a private chat.
-    pub fn judge(&mut self, text: &str, sender: &str, at: Wall, now: &Moment) -> Verdict {
-        let Some(code) = as_code(text) else { return Verdict::Nothing };
+    /// Somebody wrote this: a stranger in a private chat, or one who `may_write` already, whose words are no tries.
+    pub fn judge(&mut self, text: &str, sender: &str, may_write: bool, at: Wall, now: &Moment) -> Verdict {
+        let Some(digest) = as_code(text).map(|code| code.digest()) else { return Verdict::Nothing };
+        if may_write && self.used.as_ref().is_some_and(|used| is_same(used, &digest)) {
+            return Verdict::Spent;
+        }
         let Some(offer) = self.offer.as_mut().filter(|offer| offer.since.is_within(VALID_FOR, now)) else {
             return Verdict::Nothing;
         };
-        if is_same(&offer.digest, &code.digest()) {
-            self.offer = None;
+        if is_same(&offer.digest, &digest) {
+            (self.offer, self.used) = (None, Some(digest));
+            if may_write {
+                return Verdict::Spent;
+            }
             self.remove(sender);
             self.paired.push(Paired { id: sender.to_owned(), at: at.0 });
             return Verdict::Paired;
+        }
+        if may_write {
+            return Verdict::Nothing;
         }
         offer.wrong += 1;
         if offer.wrong < TRIES_MAX {
@@ -157,15 +171,18 @@ impl Book {
     }
 }
 
-/// The code in a text, however it is typed; also behind `/start`, where a link puts it.
+/// The code in a text: one word in letters of any size, or as it is shown, in two halves; also behind `/start`, where a link puts
+/// it. Two words are a greeting.
 pub fn as_code(text: &str) -> Option<Secret> {
     let text = text.trim();
-    let text = text.strip_prefix("/start").unwrap_or(text);
-    // Longer texts are not looked at.
-    let typed = text.chars().take(4 * CODE_CHARS).filter(|c| !c.is_whitespace() && *c != '-');
-    let code: String = typed.map(|c| c.to_ascii_uppercase()).collect();
-    let is_code = code.len() == CODE_CHARS && code.bytes().all(|byte| ALPHABET.contains(&byte));
-    is_code.then(|| Secret::new(code))
+    let text = text.strip_prefix("/start").unwrap_or(text).trim_start();
+    let (first, second) = text.split_once('-').unwrap_or((text, ""));
+    let is_whole = first.len() == CODE_CHARS && second.is_empty();
+    if !is_whole && (first.len(), second.len()) != (CODE_CHARS / 2, CODE_CHARS / 2) {
+        return None;
+    }
+    let code = [first, second].concat().to_ascii_uppercase();
+    code.bytes().all(|byte| ALPHABET.contains(&byte)).then(|| Secret::new(code))
 }
 
 /// Takes as long however much of it is the same.
@@ -198,7 +215,12 @@ mod tests {
             // As over a restart.
             let file = serde_json::to_vec(&self.book).expect("text and numbers");
             self.book = serde_json::from_slice(&file).expect("what was written");
-            self.book.judge(text, "7", self.clock.wall(), &Moment::now(&self.clock))
+            self.book.judge(text, "7", false, self.clock.wall(), &Moment::now(&self.clock))
+        }
+
+        /// One who may write already.
+        fn member_says(&mut self, text: &str) -> Verdict {
+            self.book.judge(text, "6", true, self.clock.wall(), &Moment::now(&self.clock))
         }
     }
 
@@ -253,8 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn who_may_write_already_ends_a_code_and_tries_none() {
+        let mut table = Table::new();
+        let code = table.offer().expect("a code");
+        assert!((0..=TRIES_MAX).all(|_| table.member_says("everything") == Verdict::Nothing));
+        assert_eq!((table.member_says(&code), table.says(&code)), (Verdict::Spent, Verdict::Nothing));
+        assert!(table.book.ids().is_empty());
+        assert_eq!(table.member_says(&code), Verdict::Spent, "its message may come again");
+    }
+
+    #[test]
     fn only_ten_characters_of_the_alphabet_are_a_code() {
-        for text in ["", "ABCDEFGHI", "ABCDEFGHIJK", "ABCDEFGHI1", "ABCDEFGHÄ", "hello you", "/stop ABCDEFGHIJ"] {
+        let short = ["", "-", "ABCDEFGHI", "ABCDEFGHIJK", "ABCDEFGHI1", "ABCDEFGHÄ", "hello you", "/stop ABCDEFGHIJ"];
+        let parted =
+            ["hello there", "HELLO THERE", "ABCD-EFGHIJ", "ABCDE--FGHIJ", "A-B-C-D-E-F", "AB CDEFGHIJ", "ABCDE-\nFGHI"];
+        for text in short.into_iter().chain(parted) {
             assert!(as_code(text).is_none(), "{text}");
         }
         assert!(as_code(&"A".repeat(100_000)).is_none());

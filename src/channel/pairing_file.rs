@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::channel::pairing::Book;
@@ -57,7 +58,8 @@ pub struct PairingFile {
     seen: Option<Stamp>,
 }
 
-type Stamp = Option<(SystemTime, u64)>;
+/// What differs after any change: of the content, of who may read it, or of the file. `None`: there is none.
+type Stamp = Option<(i64, i64, u64)>;
 
 impl PairingFile {
     /// Nothing was read.
@@ -70,19 +72,20 @@ impl PairingFile {
         &self.data
     }
 
-    /// The ids that are paired, if the file was changed since the last look. One that cannot be read changes nothing; it is
-    /// read again when it has changed.
+    /// The ids that are paired, if the file was changed since it was last read. One that cannot be read changes nothing and is
+    /// tried again at each look.
     ///
     /// # Errors
     /// As [`read`].
     pub fn news(&mut self) -> io::Result<Option<Vec<String>>> {
         let known = fs::metadata(self.data.join(FILE)).ok();
-        let stamp = known.and_then(|known| Some((known.modified().ok()?, std::os::unix::fs::MetadataExt::ino(&known))));
+        let stamp = known.map(|known| (known.ctime(), known.ctime_nsec(), known.ino()));
         if self.seen == Some(stamp) {
             return Ok(None);
         }
+        let book = read(&self.data)?;
         self.seen = Some(stamp);
-        read(&self.data).map(|book| Some(book.ids()))
+        Ok(Some(book.ids()))
     }
 }
 
@@ -105,13 +108,31 @@ mod tests {
         let text = fs::read_to_string(data.join(FILE)).expect("there");
         assert!(!text.contains(code.reveal()), "the code itself is kept nowhere");
         assert_eq!(fs::metadata(data.join(FILE)).expect("there").permissions().mode() & 0o777, 0o600);
-        let verdict = update(data, &clock, |book| book.judge(code.reveal(), "42", Wall(1), &now)).expect("written");
+        let verdict =
+            update(data, &clock, |book| book.judge(code.reveal(), "42", false, Wall(1), &now)).expect("written");
         assert_eq!((verdict, worker.news().expect("read")), (Verdict::Paired, Some(vec!["42".to_owned()])));
         assert_eq!(worker.news().expect("read"), None);
         assert!(update(data, &clock, |book| book.remove("42")).expect("written"));
         assert_eq!(worker.news().expect("read"), Some(Vec::new()));
         fs::write(data.join(FILE), "nonsense").expect("written");
-        assert!(worker.news().is_err() && worker.news().expect("said once").is_none());
+        assert!(worker.news().is_err());
         assert!(update(data, &clock, |book| book.remove("42")).is_err());
+    }
+
+    /// Seen to fail: a stamp that is kept before the file was read, and one of the time of the content.
+    #[test]
+    fn what_could_not_be_read_is_tried_again_and_no_change_is_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut worker = PairingFile::new(folder.path().to_owned());
+        fs::create_dir(folder.path().join(FILE)).expect("something that cannot be read");
+        assert!(worker.news().is_err() && worker.news().is_err(), "the next look may succeed");
+        fs::remove_dir(folder.path().join(FILE)).expect("ours");
+        fs::write(folder.path().join(FILE), "{}").expect("written");
+        assert_eq!(worker.news().expect("read"), Some(Vec::new()));
+        let times = fs::metadata(folder.path().join(FILE)).and_then(|known| known.modified()).expect("a time");
+        let file = fs::File::options().write(true).open(folder.path().join(FILE)).expect("there");
+        let changed = br#"{"paired":[{"id":"42","at":1}]}"#;
+        io::Write::write_all(&mut &file, changed).and_then(|()| file.set_modified(times)).expect("written");
+        assert_eq!(worker.news().expect("read"), Some(vec!["42".to_owned()]));
     }
 }

@@ -101,13 +101,16 @@ pub struct Poller {
     denials: u32,
     not_before: Mono,
     parked: Option<Parked>,
+    /// What was last asked failed for something that a person mends.
+    waits_for_person: bool,
     rng: Rng,
 }
 
 impl Poller {
     /// Starts behind the last message that is on disk.
     pub fn new(offset: Option<u64>, rng: Rng) -> Poller {
-        Poller { offset, failures: 0, conflicts: 0, denials: 0, not_before: Mono(0), parked: None, rng }
+        let not_before = Mono(0);
+        Poller { offset, failures: 0, conflicts: 0, denials: 0, not_before, parked: None, waits_for_person: false, rng }
     }
 
     /// What to do at `now`.
@@ -128,6 +131,7 @@ impl Poller {
     /// A batch came whose messages are all on disk. `last` is the highest id in it; `took` is how long the poll lasted.
     pub fn on_batch(&mut self, last: Option<u64>, took: Duration, now: Mono) {
         (self.failures, self.conflicts, self.denials, self.parked) = (0, 0, 0, None);
+        self.waits_for_person = false;
         match last.map(|last| last.saturating_add(1)) {
             // The same batch again: the server does not heed the offset.
             next @ Some(_) if next == self.offset => self.not_before = now.after(EMPTY_PAUSE),
@@ -141,6 +145,7 @@ impl Poller {
     /// Polling failed; returns how long to wait.
     pub fn on_failure(&mut self, failure: PollFailure, now: Mono) -> Duration {
         self.failures += 1;
+        self.waits_for_person = !matches!(failure, PollFailure::Transient | PollFailure::Throttled { .. });
         if failure != PollFailure::Conflict {
             self.conflicts = 0;
         }
@@ -175,9 +180,11 @@ impl Poller {
         delay
     }
 
-    /// Somebody may have mended what parks us: look again now.
+    /// Somebody may have mended what parks us: look again now. What the server asked us to wait is waited all the same.
     pub fn on_reload(&mut self) {
-        self.not_before = Mono(0);
+        if self.waits_for_person {
+            self.not_before = Mono(0);
+        }
     }
 }
 
@@ -251,6 +258,9 @@ mod tests {
         assert!(matches!(poller.step(Mono(60_000)), Step::Wait { .. }));
         poller.on_reload();
         assert_eq!(poller.step(Mono(60_000)), Step::Poll { offset: None });
+        poller.on_failure(PollFailure::Throttled { after: Duration::from_secs(20) }, Mono(60_000));
+        poller.on_reload();
+        assert!(matches!(poller.step(Mono(79_999)), Step::Wait { .. }), "what the server asked for is waited");
         (0..2).for_each(|_| assert!(poller.on_failure(PollFailure::Conflict, Mono(0)) >= Duration::from_secs(5)));
         poller.on_batch(None, SLOW, Mono(0));
         assert_eq!(poller.parked(), None);

@@ -76,28 +76,31 @@ impl People {
         self.look();
     }
 
-    /// Whether a message is answered. One that pairs its sender becomes a greeting.
+    /// Whether a message is answered. One that is the code on offer becomes a greeting, whoever may write: no model reads it.
     pub fn welcomes(&mut self, incoming: &mut Incoming) -> bool {
-        if self.allowlist.allows(&incoming.sender, &incoming.chat.id) {
-            return true;
-        }
+        let may_write = self.allowlist.allows(&incoming.sender, &incoming.chat.id);
         // A private chat has the id of its person.
-        if incoming.chat.id == incoming.sender && as_code(&incoming.text).is_some() && self.pairs(incoming) {
+        let may_try = may_write || incoming.chat.id == incoming.sender;
+        if may_try && as_code(&incoming.text).is_some() && self.takes_code(incoming, may_write) {
             incoming.text = GREETING.to_owned();
             self.look();
             return true;
         }
-        self.deny(incoming);
-        false
+        if !may_write {
+            self.deny(incoming);
+        }
+        may_write
     }
 
-    fn pairs(&mut self, incoming: &Incoming) -> bool {
+    fn takes_code(&mut self, incoming: &Incoming, may_write: bool) -> bool {
         let (clock, now) = (self.clock.as_ref(), Moment::now(self.clock.as_ref()));
         let (text, sender) = (incoming.text.as_str(), incoming.sender.as_str());
-        let judged =
-            pairing_file::update(self.pairing.data(), clock, |book| book.judge(text, sender, clock.wall(), &now));
+        let judged = pairing_file::update(self.pairing.data(), clock, |book| {
+            book.judge(text, sender, may_write, clock.wall(), &now)
+        });
         let status = match judged {
             Ok(Verdict::Paired) => "paired",
+            Ok(Verdict::Spent) => "spent",
             Ok(Verdict::Wrong) => "wrong_code",
             Ok(Verdict::Locked) => "locked",
             Ok(Verdict::Nothing) => return false,
@@ -107,7 +110,7 @@ impl People {
             }
         };
         self.say_pairing(incoming.sender.clone(), status);
-        status == "paired"
+        matches!(status, "paired" | "spent")
     }
 
     fn deny(&mut self, incoming: &Incoming) {

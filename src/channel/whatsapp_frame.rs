@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::base::json_limits;
 use crate::base::message::INBOUND_BYTES_MAX;
 use crate::base::text;
-use crate::channel::whatsapp_identity::Id;
+use crate::channel::whatsapp_identity::{Id, Kind};
 
 /// Longest name of a chat or person, and longest id of a message, in bytes.
 pub const ID_BYTES_MAX: usize = 200;
@@ -77,6 +77,8 @@ pub struct Incoming {
     pub timestamp: u64,
     /// The text, trimmed, of at most [`INBOUND_BYTES_MAX`] bytes. May be blank if there are files.
     pub content: String,
+    /// Whether the text was longer, here or at the bridge.
+    pub is_cut: bool,
     /// Files, as the bridge names them.
     pub media: Vec<String>,
 }
@@ -163,6 +165,11 @@ fn name(raw: &Raw, field: &str) -> Result<Option<String>, Malformed> {
     }
 }
 
+/// What an answer belongs to; an id that cannot be ours is none.
+fn answered(raw: &Raw) -> Option<String> {
+    name(raw, "id").unwrap_or_default()
+}
+
 fn flag(raw: &Raw, field: &str) -> bool {
     raw.get(field).and_then(Value::as_bool).unwrap_or(false)
 }
@@ -186,14 +193,14 @@ pub fn parse(frame: &str) -> Result<Frame, Malformed> {
     if !json_limits::holds(frame.as_bytes()) {
         return Err(Malformed::NotAFrame);
     }
-    let raw: Raw = serde_json::from_str(frame).map_err(|_| Malformed::NotAFrame)?;
+    let raw: Raw = serde_json::from_slice(frame.as_bytes()).map_err(|_| Malformed::NotAFrame)?;
     Ok(match raw.get("type").and_then(Value::as_str).unwrap_or_default() {
         "" => return Err(Malformed::NotAFrame),
         "message" => Frame::Message(Box::new(message(&raw)?)),
         "status" => Frame::Status(word(&raw, "status").and_then(|word| status(&word))),
         "qr" => Frame::Qr,
-        "sent" => Frame::Sent { id: name(&raw, "id")? },
-        "error" => Frame::Error { id: name(&raw, "id")?, failure: failure(&word(&raw, "error").unwrap_or_default()) },
+        "sent" => Frame::Sent { id: answered(&raw) },
+        "error" => Frame::Error { id: answered(&raw), failure: failure(&word(&raw, "error").unwrap_or_default()) },
         "hello" => Frame::Hello { version: raw.get("v").and_then(Value::as_u64).unwrap_or(0) },
         _ => Frame::Unknown,
     })
@@ -210,25 +217,29 @@ fn status(word: &str) -> Option<Status> {
     }
 }
 
-/// The words of the v2 specification; plain N has words of its own, all of which mean that nothing was sent.
+/// The words of the v2 specification (docs/whatsapp-bridge.md, "Answers"); plain N has words of its own, all of which mean that
+/// nothing was sent.
 fn failure(word: &str) -> Failure {
     match word {
-        "unconfirmed" => Failure::Unconfirmed,
-        "bad_to" | "bad_text" | "bad_media" => Failure::Refused,
+        "unconfirmed" | "send_failed" => Failure::Unconfirmed,
+        "refused" | "bad_frame" | "unknown_type" | "bad_id" | "bad_to" | "bad_text" | "bad_media" => Failure::Refused,
         _ => Failure::NotSent,
     }
 }
 
 fn message(raw: &Raw) -> Result<Incoming, Malformed> {
     let id = name(raw, "id")?;
-    let content = text::truncate_bytes(&word(raw, "content").unwrap_or_default(), INBOUND_BYTES_MAX).to_owned();
+    let whole = word(raw, "content").unwrap_or_default();
+    let content = text::truncate_bytes(&whole, INBOUND_BYTES_MAX).to_owned();
+    let is_cut = content.len() < whole.len() || flag(raw, "truncated");
     let media = raw.get("media").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let media = media.iter().filter_map(plain).filter(|path| path.len() <= PATH_BYTES_MAX).take(MEDIA_MAX).collect();
     let timestamp = seconds(raw, "timestamp");
     let is_own = flag(raw, "fromMe") || flag(raw, "from_me");
     if let Some(from) = name(raw, "from")? {
         let chat = name(raw, "chat")?.unwrap_or_else(|| from.clone());
-        let is_group = Id::parse(&chat) != Id::parse(&from);
+        let id_of_chat = Id::parse(&chat);
+        let is_group = id_of_chat.kind == Kind::Group || id_of_chat != Id::parse(&from);
         let (dialect, author) = (Dialect::P, vec![from]);
         // There is no mention in this dialect: in a group that is served, everything is for us.
         return Ok(Incoming {
@@ -241,6 +252,7 @@ fn message(raw: &Raw) -> Result<Incoming, Malformed> {
             is_own,
             timestamp,
             content,
+            is_cut,
             media,
         });
     }
@@ -256,7 +268,7 @@ fn message(raw: &Raw) -> Result<Incoming, Malformed> {
     }
     let is_addressed = !is_group || flag(raw, "wasMentioned") || flag(raw, "isReplyToBot");
     let dialect = Dialect::N;
-    Ok(Incoming { dialect, id, chat, author, is_group, is_addressed, is_own, timestamp, content, media })
+    Ok(Incoming { dialect, id, chat, author, is_group, is_addressed, is_own, timestamp, content, is_cut, media })
 }
 
 /// Which dialect a frame belongs to, if only one has it.
@@ -351,6 +363,7 @@ mod tests {
         assert!(read.is_group && read.is_addressed);
         assert_eq!((read.id.as_deref(), read.content.as_str()), (Some("77"), ""));
         assert_eq!(read.media, ["/a", "7"]);
+        assert!(message_of(r#"{"type":"message","from":"120363@g.us","content":"of a group alone"}"#).is_group);
     }
 
     #[test]
@@ -377,6 +390,7 @@ mod tests {
             (r#"{"type":"qr","qr":"2@x"}"#, Frame::Qr),
             (r#"{"type":"sent","to":"1@lid"}"#, Frame::Sent { id: None }),
             (r#"{"type":"sent","id":"rp-1/0","wa_id":"B"}"#, Frame::Sent { id: Some("rp-1/0".into()) }),
+            (r#"{"type":"sent","id":"a\nb"}"#, Frame::Sent { id: None }),
             (r#"{"type":"error","error":"boom"}"#, Frame::Error { id: None, failure: Failure::NotSent }),
             (
                 r#"{"type":"error","id":"a","error":"unconfirmed"}"#,
@@ -421,10 +435,41 @@ mod tests {
     }
 
     #[test]
+    fn every_error_of_the_specification_means_what_is_written_there() {
+        let words = [
+            ("not_connected", Failure::NotSent),
+            ("busy", Failure::NotSent),
+            ("a word of an older bridge", Failure::NotSent),
+            ("unconfirmed", Failure::Unconfirmed),
+            ("send_failed", Failure::Unconfirmed),
+            ("refused", Failure::Refused),
+            ("bad_frame", Failure::Refused),
+            ("unknown_type", Failure::Refused),
+            ("bad_id", Failure::Refused),
+            ("bad_to", Failure::Refused),
+            ("bad_text", Failure::Refused),
+            ("bad_media", Failure::Refused),
+        ];
+        let page = include_str!("../../docs/whatsapp-bridge.md");
+        let section = page.split("\n## ").find(|section| section.starts_with("Answers")).expect("the section");
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let page: Vec<&str> = rows.flat_map(|cell| cell.split("`, `")).map(|word| word.trim_end_matches('`')).collect();
+        assert_eq!(page.len(), words.len() - 1, "{page:?}");
+        for word in &page {
+            assert!(words.iter().any(|(known, _)| known == word), "{word}");
+        }
+        for (word, want) in words {
+            let frame = format!(r#"{{"type":"error","error":"{word}"}}"#);
+            assert_eq!(parse(&frame), Ok(Frame::Error { id: None, failure: want }), "{word}");
+        }
+    }
+
+    #[test]
     fn long_texts_and_many_files_are_cut() {
         let text = "ü".repeat(INBOUND_BYTES_MAX);
         let media = vec!["\"/a\""; 100].join(",");
         let read = message_of(&format!(r#"{{"type":"message","from":"1","content":"{text}","media":[{media}]}}"#));
-        assert!(read.content.len() <= INBOUND_BYTES_MAX && read.media.len() == MEDIA_MAX);
+        assert!(read.is_cut && read.content.len() <= INBOUND_BYTES_MAX && read.media.len() == MEDIA_MAX);
+        assert!(message_of(r#"{"type":"message","from":"1","content":"x","truncated":true}"#).is_cut);
     }
 }

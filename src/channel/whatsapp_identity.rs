@@ -2,10 +2,9 @@
 //! group has an id of its own. [`Id`] is the normal form. [`Identities`] decides who is answered, and remembers which LID
 //! belongs to which number of the allowlist, so that a message that names only the LID is not refused.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::base::sorted::SortedMap;
 use crate::channel::allowlist::Allowlist;
 
 /// Pairs that are remembered; beyond that a new one takes the place of another.
@@ -86,7 +85,7 @@ fn bare(text: &str) -> Option<Id> {
 struct Known {
     v: u32,
     /// Digits of the number by digits of the LID.
-    phone_of_lid: BTreeMap<String, String>,
+    phone_of_lid: SortedMap<String, String>,
 }
 
 /// Why somebody is not answered.
@@ -131,10 +130,15 @@ impl Identities {
         self.allowlist.is_empty()
     }
 
-    /// Adds what an earlier process learned; `false` if that cannot be read.
+    /// Adds what an earlier process learned, about those that are on the list now; `false` if that cannot be read.
     pub fn restore(&mut self, file: &[u8]) -> bool {
         let Ok(known) = serde_json::from_slice::<Known>(file) else { return false };
-        self.known.phone_of_lid.extend(known.phone_of_lid.into_iter().take(PAIRS_MAX));
+        let pairs = known.phone_of_lid.into_iter().filter(|(lid, phone)| {
+            self.lists(&Id { kind: Kind::Lid, digits: lid.clone() })
+                || self.lists(&Id { kind: Kind::Phone, digits: phone.clone() })
+        });
+        let pairs: SortedMap<String, String> = pairs.take(PAIRS_MAX).collect();
+        self.known.phone_of_lid.extend(pairs);
         true
     }
 
@@ -277,6 +281,9 @@ mod tests {
         assert!(second.restore(&first.to_file()));
         assert_eq!(second.check(&names(&["1@lid"]), "1@lid", false, false), Ok(()));
         assert_eq!(second.check(&names(&["60@s.whatsapp.net"]), "60@s.whatsapp.net", false, false), Ok(()));
+        let mut third = identities(&["50", "8@lid"]);
+        assert!(third.restore(&first.to_file()));
+        assert_eq!(third.known.phone_of_lid.len(), 1, "who is not on the list any more is forgotten");
         assert!(!second.restore(b"nonsense"));
         assert!(second.restore(b"{\"future\":1}"));
     }

@@ -4,16 +4,17 @@
 //! Our own messages are passed over: those that say so, and those that a bridge echoes. An echo is a text that we sent to
 //! the same chat within [`ECHO_WITHIN`]; short texts are not taken for one, because people repeat short words.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::{Mono, Wall};
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, INBOUND_BYTES_MAX, Inbound};
+use crate::base::sorted::SortedMap;
 use crate::base::text;
 use crate::channel::whatsapp_frame::{Dialect, Incoming};
-use crate::channel::whatsapp_identity::{Identities, Refusal};
+use crate::channel::whatsapp_identity::{Id, Identities, Refusal};
 
 /// So long after we sent a text, the same text in the same chat is an echo.
 const ECHO_WITHIN: Duration = Duration::from_secs(60);
@@ -23,6 +24,9 @@ const ECHO_CHARS_MIN: usize = 24;
 
 /// Texts that are remembered for that; the oldest is forgotten.
 const ECHOES_MAX: usize = 64;
+
+/// Stands behind a text that is not all of it.
+const CUT: &str = "[the message was longer and is cut here]";
 
 /// Why a message or a frame is passed over. The names are those of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub enum Passed {
     Denied(Refusal),
     /// It is of another dialect than the link.
     OtherDialect,
+    /// It came after the order to stop.
+    Stopping,
     /// It came while we are full of messages that are not on disk yet.
     Overflow,
     /// It is a frame that could not be understood.
@@ -61,6 +67,7 @@ impl Passed {
             Passed::Empty => "empty",
             Passed::Denied(refusal) => refusal.name(),
             Passed::OtherDialect => "other_dialect",
+            Passed::Stopping => "stopping",
             Passed::Overflow => "overflow",
             Passed::Malformed => "malformed",
             Passed::UnknownType => "unknown_type",
@@ -76,13 +83,13 @@ pub struct Intake {
     identities: Identities,
     media: Option<PathBuf>,
     echoes: VecDeque<(String, String, Mono)>,
-    passed: BTreeMap<&'static str, u64>,
+    passed: SortedMap<&'static str, u64>,
 }
 
 impl Intake {
     /// `media` is the folder that files may lie in.
     pub fn new(identities: Identities, media: Option<PathBuf>) -> Intake {
-        Intake { identities, media, echoes: VecDeque::new(), passed: BTreeMap::new() }
+        Intake { identities, media, echoes: VecDeque::new(), passed: SortedMap::new() }
     }
 
     /// Who is answered.
@@ -110,7 +117,9 @@ impl Intake {
             return Err(Passed::Own);
         }
         self.echoes.retain(|(_, _, at)| now < at.after(ECHO_WITHIN));
-        if self.echoes.iter().any(|(chat, text, _)| *chat == incoming.chat && *text == incoming.content) {
+        // Bridges of N hand over none of our own messages, so there somebody repeats our words.
+        let may_echo = incoming.dialect == Dialect::P;
+        if may_echo && self.echoes.iter().any(|(chat, text, _)| *chat == incoming.chat && *text == incoming.content) {
             return Err(Passed::Echo);
         }
         // What people of a group say among themselves is no news to the operator.
@@ -125,19 +134,23 @@ impl Intake {
         if text.is_empty() { Err(Passed::Empty) } else { Ok(text) }
     }
 
-    /// Files are told to the model as lines behind the text. A path is only told if it lies in the configured folder.
+    /// Files are told to the model as lines behind the text, whole ones. A path is only told if it lies in the configured folder. A text
+    /// that does not fit says so: half a text must not look like a whole one.
     fn text(&self, incoming: &Incoming) -> String {
-        let mut lines: Vec<String> = Vec::new();
-        if !incoming.content.is_empty() {
-            lines.push(incoming.content.clone());
+        let files = incoming.media.iter().map(|path| match self.may_be_told(path) {
+            true => format!("[file: {}]", text::terminal_safe(path)),
+            false => "[a file that is not available]".to_owned(),
+        });
+        let mut behind: Vec<String> = files.collect();
+        let lines_bytes = |lines: &[String]| lines.iter().map(|line| line.len() + 1).sum::<usize>();
+        let room = INBOUND_BYTES_MAX.saturating_sub(lines_bytes(&behind));
+        if incoming.is_cut || incoming.content.len() > room {
+            behind.insert(0, CUT.to_owned());
         }
-        for path in &incoming.media {
-            lines.push(match self.may_be_told(path) {
-                true => format!("[file: {}]", text::terminal_safe(path)),
-                false => "[a file that is not available]".to_owned(),
-            });
-        }
-        text::truncate_bytes(&lines.join("\n"), INBOUND_BYTES_MAX).to_owned()
+        let room = INBOUND_BYTES_MAX.saturating_sub(lines_bytes(&behind));
+        let content = text::truncate_bytes(&incoming.content, room);
+        let content = (!content.is_empty()).then(|| content.to_owned());
+        content.into_iter().chain(behind).collect::<Vec<_>>().join("\n")
     }
 
     fn may_be_told(&self, path: &str) -> bool {
@@ -153,13 +166,14 @@ impl Intake {
     }
 
     /// How much was passed over, by reason.
-    pub fn passed(&self) -> &BTreeMap<&'static str, u64> {
+    pub fn passed(&self) -> &SortedMap<&'static str, u64> {
         &self.passed
     }
 }
 
 /// The message as it goes to the disk.
 pub fn inbound(incoming: Incoming, text: String, turn: TurnId, received: Wall, is_trusted: bool) -> Inbound {
+    let sender = incoming.author.into_iter().next().unwrap_or_default();
     let waited = Wall(incoming.timestamp.saturating_mul(1000)).until(received);
     Inbound {
         turn,
@@ -168,11 +182,13 @@ pub fn inbound(incoming: Incoming, text: String, turn: TurnId, received: Wall, i
         origin: None,
         // Without an id every copy is a message of its own.
         key: match &incoming.id {
+            // The author chose it, so in a group it names a message only together with the author.
+            Some(id) if incoming.is_group => format!("wa:{}:{}:{id}", incoming.chat, Id::parse(&sender).name()),
             Some(id) => format!("wa:{}:{id}", incoming.chat),
             None => format!("wa:{}::{turn}", incoming.chat),
         },
         chat: Chat { id: incoming.chat, thread: None },
-        sender: incoming.author.into_iter().next().unwrap_or_default(),
+        sender,
         text,
         received,
         waited: (incoming.timestamp > 0 && is_trusted).then_some(waited),
@@ -229,8 +245,32 @@ mod tests {
         for path in ["/etc/passwd", "/media/../etc/passwd", "/media", "media/a", "/mediaa/x", "https://x/media/a"] {
             check(&["1"], &with(&format!("\"{path}\"")), Ok("[a file that is not available]"));
         }
+        let long = "x".repeat(INBOUND_BYTES_MAX);
+        for content in [&long, &long[9..], &long[99..]] {
+            let both = format!(r#"{{"type":"message","from":"1","content":"{content}","media":["/media/a b.jpg"]}}"#);
+            let text = intake(&["1"]).judge(&incoming(&both), Some(Dialect::P), Mono(0)).expect("for us");
+            assert!(text.len() <= INBOUND_BYTES_MAX && text.ends_with("\n[file: /media/a b.jpg]"));
+            assert_eq!(text.contains(CUT), content.len() > long.len() - 99);
+        }
+        check(&["1"], r#"{"type":"message","from":"1","content":"x","truncated":true}"#, Ok(&format!("x\n{CUT}")));
         let both = r#"{"type":"message","from":"1","content":"look","media":["/media/a\u001b"]}"#;
         check(&["1"], both, Ok("look\n[file: /media/a\\u{1b}]"));
+    }
+
+    #[test]
+    fn an_id_of_a_group_is_its_authors() {
+        let key = |author: &str, is_group: bool| {
+            let chat = if is_group { "9@g.us" } else { author };
+            let frame = format!(
+                r#"{{"type":"message","id":"A","sender":"{chat}","participant":"{author}","content":"x","isGroup":{is_group}}}"#
+            );
+            let turn = TurnId::parse("rp-00000000000000000000000001").expect("an id");
+            inbound(incoming(&frame), "x".to_owned(), turn, Wall(0), false).key
+        };
+        assert_eq!(key("7:2@lid", true), "wa:9@g.us:7@lid:A");
+        assert_ne!(key("7@lid", true), key("8@lid", true));
+        assert_eq!(key("7:2@lid", true), key("7@lid", true), "a device is nobody else");
+        assert_eq!(key("7@lid", false), "wa:7@lid:A");
     }
 
     #[test]

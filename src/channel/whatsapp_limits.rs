@@ -9,6 +9,10 @@ pub struct LinkLimits {
     pub connect: Duration,
     /// TLS and websocket handshakes together.
     pub handshake: Duration,
+    /// How long a bridge may take to say how it is; then it is one that says nothing of itself.
+    pub introduction: Duration,
+    /// A bridge that has not closed a link by then, and is heard, has let us in: its own limit for a token is 5 s.
+    pub admission: Duration,
     /// How long one read may wait.
     pub slice: Duration,
     /// Between two pings; give or take [`Self::ping_jitter`].
@@ -19,7 +23,7 @@ pub struct LinkLimits {
     pub silence: Duration,
     /// Writing one frame.
     pub write: Duration,
-    /// How long a send waits for its answer; then the link is given up, because the order of answers is lost.
+    /// How long the oldest send waits for its answer, which is longer than our bridge takes (20 s); then the link is given up, because the order of answers is lost.
     pub answer: Duration,
     /// Largest delay before the bridge is dialled again.
     pub backoff_max: Duration,
@@ -31,6 +35,8 @@ pub struct LinkLimits {
 pub const LIMITS: LinkLimits = LinkLimits {
     connect: Duration::from_secs(5),
     handshake: Duration::from_secs(10),
+    introduction: Duration::from_secs(2),
+    admission: Duration::from_secs(10),
     slice: Duration::from_millis(250),
     ping_every: Duration::from_secs(25),
     ping_jitter: Duration::from_secs(5),

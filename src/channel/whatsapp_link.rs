@@ -48,6 +48,8 @@ pub enum Lost {
     Unanswered,
     /// It took no more bytes.
     Stalled,
+    /// It sent more than there is room for, and will send it again.
+    Overflow,
 }
 
 impl Lost {
@@ -64,6 +66,7 @@ impl Lost {
             Lost::Silent => "nothing was heard for too long".to_owned(),
             Lost::Unanswered => "a message was not answered in time".to_owned(),
             Lost::Stalled => "it takes no more bytes".to_owned(),
+            Lost::Overflow => "it sent more messages than there is room for".to_owned(),
         }
     }
 }
@@ -75,6 +78,8 @@ pub enum Parked {
     NoToken,
     /// The bridge rejects the token.
     BadToken,
+    /// The handshake is forbidden, before any token is shown.
+    Forbidden,
     /// Another program took our place at the bridge.
     OtherClient,
     /// The phone ended the link.
@@ -89,7 +94,7 @@ impl Parked {
     /// The name in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Parked::NoToken | Parked::BadToken => "auth",
+            Parked::NoToken | Parked::BadToken | Parked::Forbidden => "auth",
             Parked::OtherClient => "conflict",
             Parked::LoggedOut => "logged_out",
             Parked::Replaced => "replaced",
@@ -106,6 +111,9 @@ impl Parked {
             Parked::BadToken => {
                 "the bridge rejects the token: set RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN to the bridge's and restart, or \
                  send SIGHUP to look again now"
+            }
+            Parked::Forbidden => {
+                "the bridge, or a proxy before it, forbids us to connect: let us in there, then send SIGHUP to look again now"
             }
             Parked::OtherClient => {
                 "another program has taken our place at the bridge: stop it, then send SIGHUP to look again now"
@@ -167,9 +175,12 @@ pub enum News {
 struct Up {
     since: Mono,
     heard: Mono,
+    is_heard: bool,
     ping_due: Mono,
     online: Option<bool>,
     v2: bool,
+    /// It has said more than hello, or will not. Before that nobody knows whether it has ids, or is online.
+    introduced: bool,
 }
 
 /// Where the link stands.
@@ -248,23 +259,42 @@ impl Link {
         self.failures
     }
 
-    /// Whether it stands, and the bridge has not said that its own link is down.
+    /// Whether it stands, and the bridge has not said that its own link is down: one that never says is taken to be online.
     pub fn is_online(&self) -> bool {
-        self.up.as_ref().is_some_and(|up| up.online != Some(false))
+        self.up.is_some_and(|up| up.online != Some(false))
     }
 
     /// Where a message can go now. Never before the dialect is known: a bridge of the other dialect would confirm the
-    /// frame and drop it.
+    /// frame and drop it. Nor before the bridge has introduced itself: without its id a message may be sent twice.
     pub fn sends(&self) -> Option<Dialect> {
-        let up = self.up?;
-        self.dialect.filter(|_| up.online != Some(false) && self.parked.is_none())
+        let is_introduced = self.up.is_some_and(|up| up.introduced);
+        let nobody_has_to_act = self.parked.is_none();
+        self.dialect.filter(|_| is_introduced && self.is_online() && nobody_has_to_act)
+    }
+
+    /// We listened, and nothing was said. Many bridges say nothing when they let us in, so staying shows it, too. Time in which we
+    /// did not listen shows nothing: what is said stands at the beginning of what is still to be read.
+    pub fn on_quiet(&mut self, now: Mono) -> Option<News> {
+        let up = self.up.as_mut()?;
+        up.introduced |= up.since.after(self.limits.introduction) <= now;
+        let is_in = up.is_heard && up.since.after(self.limits.admission) <= now;
+        if is_in { self.let_in() } else { None }
+    }
+
+    /// What parked us before a link stood is over.
+    fn let_in(&mut self) -> Option<News> {
+        self.parked.take_if(|parked| !parked.ends_by_status()).map(|_| News::Online)
     }
 
     /// The link stands.
     pub fn on_up(&mut self, now: Mono) {
         self.dialect = self.fixed;
-        self.up = Some(Up { since: now, heard: now, ping_due: now, online: None, v2: false });
-        self.on_ping(now);
+        let (online, is_heard, v2, introduced) = (None, false, false, false);
+        self.up = Some(Up { since: now, heard: now, is_heard, ping_due: now, online, v2, introduced });
+        // Whether a link that was refused before is heard is to be known soon.
+        if self.parked.is_none() {
+            self.on_ping(now);
+        }
     }
 
     /// A ping was sent.
@@ -278,7 +308,7 @@ impl Link {
     /// Something was heard, or we did not listen until now.
     pub fn on_heard(&mut self, now: Mono) {
         let Some(up) = &mut self.up else { return };
-        up.heard = now;
+        (up.heard, up.is_heard) = (now, true);
         if self.failures > 0 && up.since.after(self.limits.stable) <= now {
             (self.failures, self.denials) = (0, 0);
         }
@@ -287,25 +317,18 @@ impl Link {
     /// A frame came; what it changes.
     pub fn on_frame(&mut self, frame: &Frame) -> Vec<News> {
         let mut news = Vec::new();
-        if self.up.is_none() {
-            return news;
-        }
+        let Some(up) = &mut self.up else { return news };
+        // After its hello a bridge says whether it is online.
+        up.introduced |= !matches!(frame, Frame::Hello { .. });
+        up.v2 |= matches!(frame, Frame::Hello { version: 2.. });
         if self.dialect.is_none() {
             self.dialect = dialect_of(frame);
             news.extend(self.dialect.map(News::Dialect));
         }
         // Whoever says something else than goodbye has let us in.
-        if self.parked.is_some_and(|parked| !parked.ends_by_status()) {
-            self.parked = None;
-            news.push(News::Online);
-        }
+        news.extend(self.let_in());
         match frame {
-            Frame::Hello { version: 2.. } => {
-                if let Some(up) = &mut self.up {
-                    up.v2 = true;
-                }
-                news.push(News::Extension);
-            }
+            Frame::Hello { version: 2.. } => news.push(News::Extension),
             Frame::Status(Some(status)) => news.extend(self.on_status(*status)),
             Frame::Qr => news.extend(self.on_parked_status(Parked::NotLinked)),
             _ => {}
@@ -350,7 +373,8 @@ impl Link {
         let parked = match lost {
             Lost::Closed { code: CLOSE_NO_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
             Lost::Closed { code: CLOSE_BAD_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
-            Lost::Closed { code: CLOSE_BAD_TOKEN } | Lost::Refused { status: 401 | 403 } => Some(Parked::BadToken),
+            Lost::Closed { code: CLOSE_BAD_TOKEN } => Some(Parked::BadToken),
+            Lost::Refused { status: 401 | 403 } => Some(Parked::Forbidden),
             Lost::Closed { code: CLOSE_REPLACED } => Some(Parked::OtherClient),
             _ => None,
         };
@@ -389,11 +413,37 @@ mod tests {
         link
     }
 
+    /// Of a bridge that says nothing of itself.
+    fn silent(dialect: Option<Dialect>, has_token: bool) -> Link {
+        let mut link = up(dialect, has_token);
+        link.on_quiet(Mono(2 * SECOND));
+        link
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_bridge_has_said_how_it_is_or_had_the_time_to() {
+        let mut link = up(None, true);
+        link.on_quiet(Mono(2 * SECOND - 1));
+        assert_eq!(link.sends(), None);
+        link.on_quiet(Mono(2 * SECOND));
+        assert_eq!(link.sends(), Some(Dialect::N));
+        let mut link = up(None, true);
+        link.on_frame(&Frame::Hello { version: 2 });
+        assert_eq!((link.has_ids(), link.sends()), (true, None), "its status comes next");
+        link.on_frame(&Frame::Status(Some(Status::Disconnected)));
+        assert_eq!(link.sends(), None);
+        link.on_frame(&Frame::Status(Some(Status::Connected)));
+        assert_eq!(link.sends(), Some(Dialect::N));
+        link.on_lost(Lost::Broken, Mono(3 * SECOND));
+        link.on_up(Mono(4 * SECOND));
+        assert_eq!(link.sends(), None, "another link, another introduction");
+    }
+
     #[test]
     fn the_dialect_is_chosen_by_setting_token_or_first_frame_and_nothing_is_sent_before() {
-        assert_eq!(up(Some(Dialect::P), true).sends(), Some(Dialect::P));
+        assert_eq!(silent(Some(Dialect::P), true).sends(), Some(Dialect::P));
         assert!(!up(Some(Dialect::P), true).starts_with_token());
-        assert_eq!(up(None, true).sends(), Some(Dialect::N));
+        assert_eq!(silent(None, true).sends(), Some(Dialect::N));
         assert!(up(None, true).starts_with_token());
         let mut link = up(None, false);
         assert_eq!(link.sends(), None);
@@ -486,6 +536,27 @@ mod tests {
         let mut link = up(None, true);
         assert!(link.on_lost(Lost::Closed { code: 4001 }, Mono(0)) <= Duration::from_millis(500));
         assert_eq!(link.parked(), None);
+    }
+
+    #[test]
+    fn a_bridge_that_says_nothing_has_let_us_in_when_it_is_heard_and_does_not_close() {
+        for lost in [Lost::Closed { code: 4003 }, Lost::Closed { code: 4009 }, Lost::Refused { status: 403 }] {
+            for (dialect, has_token) in [(Dialect::N, true), (Dialect::P, false)] {
+                let mut link = up(Some(dialect), has_token);
+                link.on_lost(lost, Mono(0));
+                let parked = link.parked().expect("a person has to act");
+                assert!(has_token || !parked.remedy().contains("rejects"), "{lost:?}: there is no token to reject");
+                link.on_up(Mono(SECOND));
+                assert_eq!(link.step(Mono(SECOND)), Step::Ping, "whether it is heard is to be known soon");
+                link.on_ping(Mono(SECOND));
+                assert_eq!(link.on_quiet(Mono(20 * SECOND)), None, "not heard");
+                link.on_heard(Mono(2 * SECOND));
+                assert_eq!((link.on_quiet(Mono(11 * SECOND - 1)), link.sends()), (None, None));
+                assert_eq!(link.on_quiet(Mono(11 * SECOND)), Some(News::Online));
+                assert_eq!((link.on_quiet(Mono(12 * SECOND)), link.parked()), (None, None));
+                assert_eq!(link.sends(), Some(dialect));
+            }
+        }
     }
 
     #[test]

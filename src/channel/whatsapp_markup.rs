@@ -8,6 +8,9 @@ const FENCE: &str = "```";
 /// What may begin something else than words.
 const SIGNS: [char; 7] = ['*', '_', '~', '`', '\\', '[', '!'];
 
+/// Behind these, as behind white space, emphasis can begin and not end.
+const BEGINNINGS: [char; 5] = ['(', '[', '{', '/', '\\'];
+
 /// Emphasis within emphasis; what is deeper stays as it is written.
 const DEPTH_MAX: usize = 8;
 
@@ -81,8 +84,12 @@ fn push_inline(out: &mut String, text: &str, is_heading: bool, depth: usize) {
             continue;
         }
         let taken = spanned(rest, before, is_heading, depth).or_else(|| escaped(rest)).or_else(|| link(rest, depth));
-        // Every sign is one byte long.
-        let (shown, length) = taken.unwrap_or_else(|| (rest[..1].to_owned(), 1));
+        // Every sign is one byte long. A row of them that is no emphasis holds none, either.
+        let (shown, length) = taken.unwrap_or_else(|| {
+            let row = ["*", "_", "~"].map(|sign| rest.len() - rest.trim_start_matches(sign).len());
+            let length = row.into_iter().max().unwrap_or(0).max(1);
+            (rest[..length].to_owned(), length)
+        });
         before = rest[..length].chars().next_back().unwrap_or(' ');
         out.push_str(&shown);
         rest = &rest[length..];
@@ -97,21 +104,16 @@ fn spanned(rest: &str, before: char, is_heading: bool, depth: usize) -> Option<(
         let end = rest[ticks..].find(fence)? + 2 * ticks;
         return Some((rest[..end].to_owned(), end));
     }
-    let is_word = before.is_alphanumeric();
-    let rules = [
-        ("***", "*_", false),
-        ("**", "*", false),
-        ("__", "*", true),
-        ("~~", "~", false),
-        ("*", "_", false),
-        ("_", "_", true),
-    ];
-    for (mark, shown, needs_border) in rules {
-        if !rest.starts_with(mark) || needs_border && is_word {
+    // WhatsApp shows emphasis at the borders of words only, and within one a sign is a sign: `2**3`.
+    if is_of_word(before) {
+        return None;
+    }
+    for (mark, shown) in [("***", "*_"), ("**", "*"), ("__", "*"), ("~~", "~"), ("*", "_"), ("_", "_")] {
+        if !rest.starts_with(mark) {
             continue;
         }
         let inner = &rest[mark.len()..];
-        let Some(length) = closing(inner, mark, needs_border) else { continue };
+        let Some(length) = closing(inner, mark) else { continue };
         let mut text = String::new();
         push_inline(&mut text, &inner[..length], is_heading, depth + 1);
         let whole = length + 2 * mark.len();
@@ -122,8 +124,14 @@ fn spanned(rest: &str, before: char, is_heading: bool, depth: usize) -> Option<(
     None
 }
 
-/// Where the emphasis that begins before `inner` ends: not in white space, and not within a longer row of the same sign.
-fn closing(inner: &str, mark: &str, needs_border: bool) -> Option<usize> {
+/// Whether a mark beside it is within a word. Scripts without capitals write words without a space between them, so there it is not.
+fn is_of_word(sign: char) -> bool {
+    sign.is_lowercase() || sign.is_uppercase() || sign.is_numeric()
+}
+
+/// Where the emphasis that begins before `inner` ends: behind a word and not before one, and not within a longer row of the
+/// same sign.
+fn closing(inner: &str, mark: &str) -> Option<usize> {
     let sign = mark.chars().next()?;
     if inner.starts_with(char::is_whitespace) || inner.starts_with(sign) {
         return None;
@@ -132,9 +140,11 @@ fn closing(inner: &str, mark: &str, needs_border: bool) -> Option<usize> {
     while let Some(at) = inner[from..].find(mark).map(|at| at + from) {
         let after = &inner[at + mark.len()..];
         let row = inner[at..].chars().take_while(|c| *c == sign).count();
-        let ends_word = !inner[..at].ends_with(char::is_whitespace) && !inner[..at].ends_with('\\');
-        let has_border = !needs_border || !after.starts_with(char::is_alphanumeric);
-        if ends_word && has_border && (row == mark.len() || row == 3 && mark.len() == 2) {
+        let begins = |before: char| before.is_whitespace() || BEGINNINGS.contains(&before);
+        if !inner[..at].ends_with(begins)
+            && !after.starts_with(is_of_word)
+            && (row == mark.len() || row == 3 && mark.len() == 2)
+        {
             // Of three signs the inner emphasis gets one.
             return Some(if row > mark.len() { at + 1 } else { at });
         }
@@ -182,6 +192,17 @@ mod tests {
         check("***both***", "*_both_*");
         check("**a *b* c**", "*a _b_ c*");
         check("2 * 3 * 4 and snake_case_name", "2 * 3 * 4 and snake_case_name");
+        for calculated in [
+            "2*3*4=24, 2**3**2=512",
+            "f(*args, **kw) and g(*args, **kw)",
+            "src/*.rs and tests/*.rs",
+            "a~~b~~c",
+            "2**3* x",
+        ] {
+            check(calculated, calculated);
+        }
+        check("(**a**, *b*), \"**c**\": **d**!", "(*a*, _b_), \"*c*\": *d*!");
+        check("重**点**这", "重*点*这");
         check("** not bold ** and a lone * star", "** not bold ** and a lone * star");
         check("**unfinished", "**unfinished");
         check("\\*plain\\* and C:\\dir", "*plain* and C:\\dir");
@@ -216,6 +237,19 @@ mod tests {
     fn deep_emphasis_ends_somewhere() {
         let deep = format!("{}x{}", "*_".repeat(1000), "_*".repeat(1000));
         assert!(of_markdown(&deep).contains('x'));
+    }
+
+    #[test]
+    fn emphasis_changes_nothing_but_signs() {
+        let mut rng = Rng::from_seed(12);
+        let pieces = ["*", "**", "***", "_", "__", "~~", "~", " ", "a", "1", "(", ")", ".", "/", "ü"];
+        let plain = |text: &str| text.replace(['*', '_', '~'], "");
+        for _ in 0..10_000 {
+            let text: String = (0..rng.up_to(30)).map(|_| pieces[rng.up_to(14) as usize]).collect();
+            let text = format!("x {text}");
+            let shown = of_markdown(&text);
+            assert_eq!(plain(&shown), plain(&text), "{text} as {shown}");
+        }
     }
 
     #[test]

@@ -27,9 +27,12 @@ impl Memory {
         Memory { path, due: None }
     }
 
-    /// Reads it into `identities`; `false` if it is damaged.
+    /// Reads it into `identities`; `false` if it is damaged or cannot be read.
     pub fn restore(&self, identities: &mut Identities) -> bool {
-        files::read_bounded(&self.path, BYTES_MAX).map_or(true, |(file, _)| identities.restore(&file))
+        match files::read_bounded(&self.path, BYTES_MAX) {
+            Ok((file, _)) => identities.restore(&file),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// There is something new.
@@ -49,5 +52,18 @@ impl Memory {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_and_one_that_is_not_there_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let restores = |path: PathBuf| Memory::new(path).restore(&mut Identities::new(&["1".to_owned()]));
+        assert!(restores(folder.path().join("none.json")));
+        assert!(!restores(folder.path().to_owned()), "a folder in its place");
     }
 }

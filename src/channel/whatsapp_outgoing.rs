@@ -39,7 +39,6 @@ struct UnderWay {
     chat: String,
     turn: TurnId,
     answer: Answer,
-    since: Mono,
 }
 
 /// What to record of a turn.
@@ -50,6 +49,8 @@ pub type Reports = (TurnId, Vec<Report>);
 pub struct Outgoing {
     lanes: Lanes,
     under_way: VecDeque<UnderWay>,
+    /// Since when the first of these is the first: a bridge sends one after the other.
+    first_since: Mono,
     errors: HashMap<TurnId, u32>,
     pings: u64,
 }
@@ -57,7 +58,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Nothing to send.
     pub fn new(lanes: Lanes) -> Outgoing {
-        Outgoing { lanes, under_way: VecDeque::new(), errors: HashMap::new(), pings: 0 }
+        Outgoing { lanes, under_way: VecDeque::new(), first_since: Mono(0), errors: HashMap::new(), pings: 0 }
     }
 
     /// A durable reply.
@@ -91,7 +92,10 @@ impl Outgoing {
             }
         };
         let (chat, turn) = (attempt.chat.id.clone(), attempt.turn);
-        self.under_way.push_back(UnderWay { chat, turn, answer: answer.clone(), since: now });
+        if self.under_way.is_empty() {
+            self.first_since = now;
+        }
+        self.under_way.push_back(UnderWay { chat, turn, answer: answer.clone() });
         answer
     }
 
@@ -105,21 +109,22 @@ impl Outgoing {
         !self.under_way.is_empty()
     }
 
-    /// Whether an answer is overdue.
+    /// Whether the answer to the oldest is overdue.
     pub fn is_overdue(&self, now: Mono, limit: Duration) -> bool {
-        self.under_way.iter().any(|one| one.since.after(limit) <= now)
+        self.is_waiting() && self.first_since.after(limit) <= now
     }
 
     /// `sent` came. `None`: it belongs to nothing.
     pub fn on_sent(&mut self, id: Option<String>, now: Mono) -> Option<Reports> {
-        let one = self.take(&id.map_or(Answer::Next, Answer::Id))?;
+        let one = self.take(id.as_deref(), now)?;
         self.errors.remove(&one.turn);
         Some(self.settle(one, Sent::Confirmed { message_id: 0 }, now))
     }
 
     /// A pong came. `None`: it belongs to nothing.
     pub fn on_pong(&mut self, number: u64, now: Mono) -> Option<Reports> {
-        let one = self.take(&Answer::Pong(number))?;
+        let at = self.under_way.iter().position(|one| one.answer == Answer::Pong(number))?;
+        let one = self.remove(at, now)?;
         Some(self.settle(one, Sent::Confirmed { message_id: 0 }, now))
     }
 
@@ -130,16 +135,17 @@ impl Outgoing {
         failure: Failure,
         now: Mono,
     ) -> Option<(Reports, String, &'static str)> {
-        let one = self.take(&id.map_or(Answer::Next, Answer::Id))?;
+        let one = self.take(id.as_deref(), now)?;
         let errors = self.errors.entry(one.turn).or_default();
         *errors += 1;
         let is_enough = *errors >= ERRORS_MAX;
         let refused = |why: &str| (Sent::Refused { why: why.to_owned() }, "give_up");
         let (sent, action) = match failure {
             Failure::Refused => refused("refused by the bridge"),
-            _ if is_enough => refused("the bridge could not send it too often"),
-            Failure::NotSent => (Sent::Nothing { after: None }, "retry"),
+            // That ends after a few repeats.
             Failure::Unconfirmed => (Sent::Unknown, "resend_marked"),
+            Failure::NotSent if is_enough => refused("the bridge could not send it too often"),
+            Failure::NotSent => (Sent::Nothing { after: None }, "retry"),
         };
         if action == "give_up" {
             self.errors.remove(&one.turn);
@@ -155,8 +161,21 @@ impl Outgoing {
         lost.len()
     }
 
-    fn take(&mut self, answer: &Answer) -> Option<UnderWay> {
-        let at = self.under_way.iter().position(|one| one.answer == *answer)?;
+    /// What was answered with this id. A bridge without v2 may write an id of its own: what is next needs none.
+    fn take(&mut self, id: Option<&str>, now: Mono) -> Option<UnderWay> {
+        let is_it = |one: &UnderWay| match &one.answer {
+            Answer::Id(own) => id == Some(own),
+            Answer::Next => true,
+            Answer::Pong(_) => false,
+        };
+        let at = self.under_way.iter().position(is_it)?;
+        self.remove(at, now)
+    }
+
+    fn remove(&mut self, at: usize, now: Mono) -> Option<UnderWay> {
+        if at == 0 {
+            self.first_since = now;
+        }
         self.under_way.remove(at)
     }
 
@@ -207,11 +226,12 @@ mod tests {
         let mut outgoing = outgoing(&["a", "b", "a"]);
         assert_eq!(send(&mut outgoing, Dialect::N, false, 0), [("reply 0".to_owned(), Answer::Next)]);
         assert!(outgoing.is_waiting());
-        assert!(outgoing.on_sent(Some("x".into()), Mono(1)).is_none() && outgoing.on_pong(1, Mono(1)).is_none());
+        assert!(outgoing.on_pong(1, Mono(1)).is_none());
         let (_, reports) = outgoing.on_sent(None, Mono(1)).expect("it is the next");
         assert!(matches!(reports[..], [Report::Sent { part: 0, .. }, Report::Close { outcome: Outcome::Sent, .. }]));
         assert!(outgoing.on_sent(None, Mono(1)).is_none(), "nothing was asked");
         assert_eq!(send(&mut outgoing, Dialect::N, false, 1), [("reply 1".to_owned(), Answer::Next)]);
+        assert!(outgoing.on_sent(Some("WhatsApp's".into()), Mono(2)).is_some(), "without v2 an id means nothing");
     }
 
     #[test]
@@ -237,6 +257,23 @@ mod tests {
         assert!(outgoing.on_pong(2, Mono(5)).is_some() && outgoing.on_pong(2, Mono(5)).is_none());
         assert!(!outgoing.is_overdue(Mono(29_999), Duration::from_secs(30)));
         assert!(outgoing.is_overdue(Mono(30_000), Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_bridge_that_sends_one_after_the_other_has_the_whole_time_for_each() {
+        let mut outgoing = outgoing(&["a", "b", "c"]);
+        let sent = send(&mut outgoing, Dialect::P, false, 0);
+        let limit = Duration::from_secs(30);
+        for (number, _) in sent.iter().enumerate() {
+            let now = (number as u64 + 1) * 29_000;
+            assert!(!outgoing.is_overdue(Mono(now), limit), "{number}");
+            assert!(outgoing.on_pong(number as u64 + 1, Mono(now)).is_some());
+        }
+        assert!(!outgoing.is_overdue(Mono(1_000_000), limit), "nothing is under way");
+        outgoing = self::outgoing(&["a", "b", "c"]);
+        send(&mut outgoing, Dialect::P, false, 0);
+        assert!(outgoing.on_pong(2, Mono(29_000)).is_some());
+        assert!(outgoing.is_overdue(Mono(30_000), limit), "the oldest does not wait for others");
     }
 
     #[test]

@@ -72,16 +72,18 @@ impl Reception {
     /// Somebody wrote something. The id is given back of what is passed over for good: its bridge is not to send it again.
     pub fn on_message(&mut self, incoming: Incoming, dialect: Option<Dialect>, teller: &mut Teller) -> Option<String> {
         let now = self.clock.mono();
-        if self.intake.identities().learn(&incoming.author) {
-            self.memory.changed(now);
-        }
-        if self.handover.is_full() {
-            self.pass(Passed::Overflow);
-            teller.note(Note::Received { channel: CHANNEL, outcome: "ignored" });
-            return None;
-        }
         match self.intake.judge(&incoming, dialect, now) {
+            Ok(_) if self.handover.is_over() => {
+                self.pass(Passed::Overflow);
+                teller.note(Note::Received { channel: CHANNEL, outcome: "ignored" });
+                teller.overflow();
+                None
+            }
             Ok(text) => {
+                // Only from those who may write: what we write ourselves names the other as the chat, and us as the author.
+                if self.intake.identities().learn(&incoming.author) {
+                    self.memory.changed(now);
+                }
                 self.origin += 1;
                 let (id, received) = (incoming.id.clone(), self.clock.wall());
                 let turn = TurnId::mint(received, &mut self.rng);

@@ -1,11 +1,11 @@
 //! [`Teller`]: what the operator is told of a bridge, each kind of thing at most so often.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono, millis};
 use crate::base::id::{ChannelId, TurnId};
+use crate::base::sorted::SortedMap;
 use crate::channel::denied::Denied;
 use crate::channel::whatsapp_frame::Incoming;
 use crate::channel::whatsapp_link::{Lost, Parked};
@@ -15,7 +15,7 @@ use crate::observe::note::Note;
 /// How often a parked worker says so.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 
-/// How often frames that are not understood are told.
+/// How often frames that are not understood are told, and messages for which there is no room.
 const MALFORMED_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the tally is told, if it changed.
@@ -33,6 +33,7 @@ pub struct Teller {
     malformed_due: Mono,
     tallied: u64,
     tally_due: Mono,
+    overflow_due: Mono,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
 }
@@ -48,6 +49,7 @@ impl Teller {
             malformed_due: Mono(0),
             tallied: 0,
             tally_due,
+            overflow_due: Mono(0),
             clock,
             log,
         }
@@ -105,6 +107,15 @@ impl Teller {
         }
     }
 
+    /// Messages are lost, or have to come again.
+    pub fn overflow(&mut self) {
+        let now = self.clock.mono();
+        if now >= self.overflow_due {
+            self.overflow_due = now.after(MALFORMED_EVERY);
+            self.emit(&Event::ChannelState { channel: CHANNEL, state: "overflow" });
+        }
+    }
+
     /// Somebody who is not on the list wrote.
     pub fn denied(&mut self, incoming: &Incoming, reason: &'static str) {
         let sender_id = incoming.author.join(" ");
@@ -126,7 +137,7 @@ impl Teller {
     }
 
     /// What was passed over, if that is due and news.
-    pub fn tally(&mut self, passed: &BTreeMap<&'static str, u64>, is_last: bool) {
+    pub fn tally(&mut self, passed: &SortedMap<&'static str, u64>, is_last: bool) {
         let now = self.clock.mono();
         if now < self.tally_due && !is_last {
             return;

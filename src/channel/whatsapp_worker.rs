@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Select, TryRecvError, never};
-
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::TurnId;
 use crate::base::rng::Rng;
@@ -27,6 +25,7 @@ use crate::config::live_secret::LiveSecret;
 use crate::net::websocket::{Dialer, Heard};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
+use crate::sys::queue::{Select, TryRecvError, never};
 
 /// How long a read waits while a reply may come any moment, so that it leaves at once.
 const BUSY_SLICE: Duration = Duration::from_millis(20);
@@ -211,13 +210,13 @@ impl Worker {
 
     /// Nothing is read meanwhile: waits for a reply, a wish, or the end.
     fn wait(&self, limit: Duration) {
-        let closed = never();
-        let stop = if self.reader.stop.requested() { &never() } else { self.reader.stop.receiver() };
-        let outbox = if self.outbox_closed.is_some() { &closed } else { &self.sender.outbox };
+        let never = never();
+        let stop = if self.reader.stop.requested() { &never } else { self.reader.stop.receiver() };
+        let outbox = if self.outbox_closed.is_some() { &never } else { self.sender.outbox.raw() };
         let mut ready = Select::new();
         ready.recv(stop);
         ready.recv(outbox);
-        ready.recv(&self.reader.reload);
+        ready.recv(self.reader.reload.raw());
         let _ = ready.ready_timeout(limit.min(LONG));
     }
 
@@ -287,7 +286,11 @@ impl Worker {
             return Ok(());
         }
         match self.line.read(slice) {
-            None => Ok(()),
+            None => {
+                let news = if self.line.is_up() { self.link.on_quiet(self.clock.mono()) } else { None };
+                news.into_iter().for_each(|news| self.on_news(news, true));
+                Ok(())
+            }
             Some(heard) => {
                 self.link.on_heard(self.clock.mono());
                 let outcome = self.hear(heard);
@@ -327,13 +330,17 @@ impl Worker {
         for news in self.link.on_frame(&frame) {
             self.on_news(news, was_parked);
         }
-        let now = self.clock.mono();
+        let (now, has_ids) = (self.clock.mono(), self.link.has_ids());
         match frame {
-            // What comes after the order to stop belongs to the next process.
-            Frame::Message(_) if self.reader.stop.requested() => {}
+            // What comes after the order to stop belongs to the next process; only a bridge of v2 has it then.
+            Frame::Message(_) if self.reader.stop.requested() && has_ids => {}
+            Frame::Message(_) if self.reader.stop.requested() => self.reception.pass(Passed::Stopping),
             Frame::Message(incoming) => {
                 let done = self.reception.on_message(*incoming, self.link.dialect(), &mut self.teller);
                 done.iter().for_each(|id| self.acknowledge(id));
+                if has_ids && self.reception.handover().is_over() {
+                    self.lose(Lost::Overflow);
+                }
             }
             Frame::Sent { id } => match self.outgoing.on_sent(id, now) {
                 Some((turn, reports)) => return self.sender.record(turn, reports),

@@ -5,8 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
-
 use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
 use crate::cli::channel_plans::{self as plans, Orders, Shared};
@@ -14,13 +12,14 @@ use crate::cli::flags::Parsed;
 use crate::cli::opening::{self, Opened};
 use crate::cli::setup::{self, Setup};
 use crate::cli::watch::Watch;
-use crate::cli::{Failure, reload, webhook};
+use crate::cli::{Failure, reload};
 use crate::observe::metrics_file::{TextFile, of_worker};
 use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
-use crate::sys::signal::{self, Signal};
+use crate::sys::queue::{Receiver, bounded};
+use crate::sys::signal::Signal;
 use crate::sys::stop;
 use crate::turn::schedule::Limits;
 
@@ -33,29 +32,8 @@ const LOG_PATIENCE: Duration = Duration::from_millis(200);
 /// Threads of a channel beside its turn workers, at most: writer, dispatcher, control lane, reader, senders.
 const OTHER_THREADS: usize = 4 + SENDERS;
 
-/// Answers Telegram messages until told to stop.
-pub fn telegram(parsed: &Parsed) -> Result<(), Failure> {
-    if parsed.given("delete-webhook") {
-        return webhook::delete();
-    }
-    run(parsed, Some(ChannelId::Telegram))
-}
-
-/// Answers WhatsApp messages until told to stop.
-pub fn whatsapp(parsed: &Parsed) -> Result<(), Failure> {
-    run(parsed, Some(ChannelId::WhatsApp))
-}
-
-/// Answers the messages of every channel that is enabled.
-pub fn all(parsed: &Parsed) -> Result<(), Failure> {
-    run(parsed, None)
-}
-
-fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
-    // Before anything else, so that an order to end is never the end of a process that had not got that far. The thread
-    // lives as long as the process and reports nothing.
-    let (exits, _) = bounded(1);
-    let signals = signal::listen(exits).map_err(|error| Failure::Storage(format!("signals: {error}")))?;
+/// Answers the messages of one channel, or of all that are enabled, until told to stop.
+pub fn run(parsed: &Parsed, signals: &Receiver<Signal>, only: Option<ChannelId>) -> Result<(), Failure> {
     let mut setup = setup::load_for(Way::Queued)?;
     let channels: Vec<ChannelId> = match only {
         Some(channel) => vec![channel],
@@ -69,7 +47,7 @@ fn run(parsed: &Parsed, only: Option<ChannelId>) -> Result<(), Failure> {
     channels.iter().try_for_each(|channel| plans::ready(&setup, *channel))?;
     setup.refuse_strangers()?;
     let watch = Watch::begin(&mut setup, &channels)?;
-    work(&setup, watch, &channels, &signals, parsed.count("max-messages"))
+    work(&setup, watch, &channels, signals, parsed.count("max-messages"))
 }
 
 /// Each channel has a journal, a writer, a dispatcher and turn workers of its own, as if it were a process of its own;
@@ -132,6 +110,9 @@ fn work(
         Ended::Storage { told: true } => Err(Failure::Storage(UNWRITABLE.to_owned())),
         Ended::Storage { told: false } => opening::fail(channels[0], setup, &watch, signals, UNWRITABLE),
     };
+    if outcome.is_ok() {
+        locks.iter().for_each(opening::note_end);
+    }
     watch.end(outcome.is_ok());
     setup.log.flush(LOG_PATIENCE);
     drop(locks);
@@ -150,10 +131,11 @@ fn open(
         let Some(found) = opening::open(*channel, setup, watch, signals)? else { return Ok(None) };
         opened.push((*channel, found));
     }
-    for (channel, found) in &opened {
-        if opening::rest_if_crashing(*channel, found, setup, watch, signals) {
-            return Ok(None);
-        }
+    let is_told =
+        |(channel, found): &(ChannelId, Opened)| opening::rest_if_crashing(*channel, found, setup, watch, signals);
+    if opened.iter().any(is_told) {
+        opened.iter().for_each(|(_, found)| opening::note_end(&found.lock));
+        return Ok(None);
     }
     Ok(Some(opened))
 }

@@ -19,12 +19,8 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
     let found = environment::look();
     let reader = Reader(&found.variables);
     let (data, run) = settings::folders(&reader);
-    let enabled = |channel: &ChannelId| {
-        let name = format!("RUSTY_PINCH_CHANNELS_{}_ENABLED", channel.name().to_ascii_uppercase());
-        reader.flag(&name).unwrap_or(false)
-    };
     let wanted = ChannelId::WITH_WORKER.into_iter().filter(|channel| match parsed.value("channel") {
-        "" => enabled(channel),
+        "" => is_enabled(&reader, *channel),
         name => channel.name() == name,
     });
     let asked = Asked {
@@ -36,6 +32,12 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
         Ok(sentence) => print(&(sentence + "\n")),
         Err(sentence) => Err(Failure::Failed(sentence)),
     }
+}
+
+/// Asked apart from the rest of the configuration, which may not fit.
+pub fn is_enabled(reader: &Reader<'_>, channel: ChannelId) -> bool {
+    let name = format!("RUSTY_PINCH_CHANNELS_{}_ENABLED", channel.name().to_ascii_uppercase());
+    reader.flag(&name).unwrap_or(false)
 }
 
 /// What is asked.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::base::id::ChannelId;
 use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
 use crate::sys::panic;
@@ -167,9 +168,10 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
         Id::PairTelegram => pair::telegram(parsed),
         Id::ToolsList => talk::list_tools(),
         Id::ToolsRun => talk::run_tool(parsed),
-        Id::ChannelsTelegram => park::or_park(|| channels::telegram(parsed)),
-        Id::ChannelsWhatsapp => park::or_park(|| channels::whatsapp(parsed)),
-        Id::ChannelsAll => park::or_park(|| channels::all(parsed)),
+        Id::ChannelsTelegram if parsed.given("delete-webhook") => webhook::delete(),
+        Id::ChannelsTelegram => park::or_park(parsed, Some(ChannelId::Telegram)),
+        Id::ChannelsWhatsapp => park::or_park(parsed, Some(ChannelId::WhatsApp)),
+        Id::ChannelsAll => park::or_park(parsed, None),
         Id::WhatsappValidate => whatsapp::validate(parsed),
     }
 }

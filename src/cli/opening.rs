@@ -9,15 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
 use crate::base::clock::{Mono, Wall};
 use crate::base::id::ChannelId;
 use crate::cli::setup::Setup;
 use crate::cli::watch::Watch;
 use crate::cli::{Failure, replacing};
 use crate::observe::event::Event;
-use crate::observe::{status_file, telemetry_file};
+use crate::observe::telemetry_file;
 use crate::store::commit_log::{FILES, FREE_BYTES_MIN, LogError};
 use crate::store::crash_loop;
 use crate::store::directory::Directory;
@@ -25,6 +23,7 @@ use crate::store::exchange::{Folders, Opening};
 use crate::store::journal::Counting;
 use crate::store::ledger::Ledger;
 use crate::store::retention::Retention;
+use crate::sys::queue::Receiver;
 use crate::sys::signal::Signal;
 use crate::sys::{entropy, files};
 
@@ -41,11 +40,17 @@ const PARKED_EVERY: Duration = Duration::from_secs(60);
 /// Two unexplained failures of the disk within this time park the worker for as long.
 const FAILURES_APART: Duration = Duration::from_secs(600);
 
+/// The file that says when the disk last failed, in seconds since 1970.
+const FAILURE_NOTE: &str = "storage_failure";
+
 /// How long the writer waits for a command that appends to a session. Then the lines stay owed and everything else goes on.
 const SESSIONS_PATIENCE: Duration = Duration::from_millis(100);
 
 /// In the mode of a folder: whoever may do this could plant a conversation, or take one away.
 const ANYBODY_WRITES: u32 = 0o002;
+
+/// What a worker calls itself in its lock file.
+const WORKER: &str = "worker";
 
 /// Bytes of the lock file that are shown.
 const HOLDER_BYTES_MAX: u64 = 200;
@@ -58,7 +63,7 @@ pub struct Opened {
     pub ledger: Ledger,
     /// What was found in it.
     pub opening: Opening,
-    /// The last worker did not end as it should: its document is still there.
+    /// The last worker did not end as it should: the lock file still names it.
     pub was_cut_short: bool,
 }
 
@@ -161,8 +166,7 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
         let path = data.display();
         return Err(Trouble::Refused(format!("everybody on this machine can change {path}: chmod 700 {path}")));
     }
-    let lock = take_lock(&journal.join("LOCK"), setup)?;
-    let was_cut_short = status_file::path(&setup.config.run, channel).exists();
+    let (lock, was_cut_short) = take_lock(&journal.join("LOCK"), WORKER, setup)?;
     // Only now: as long as it runs, a restore holds the lock.
     if let Some(sentence) = replacing::unfinished(data) {
         return Err(Trouble::Refused(sentence));
@@ -188,7 +192,7 @@ fn attempt(channel: ChannelId, setup: &Setup) -> Result<Opened, Trouble> {
 
 /// For a command that needs the worker to stay away.
 pub fn lock_or_name_holder(channel: ChannelId, journal: &Path, setup: &Setup) -> Result<File, Failure> {
-    take_lock(&journal.join("LOCK"), setup).map_err(|trouble| match trouble {
+    take_lock(&journal.join("LOCK"), "command", setup).map(|(lock, _)| lock).map_err(|trouble| match trouble {
         Trouble::Held(holder) => {
             Failure::Locked(format!("the {} worker runs ({holder}): stop it, and try again", channel.name()))
         }
@@ -197,19 +201,30 @@ pub fn lock_or_name_holder(channel: ChannelId, journal: &Path, setup: &Setup) ->
     })
 }
 
-/// One worker per channel and data folder. The lock is the kernel's, so it goes with the process.
-fn take_lock(path: &Path, setup: &Setup) -> Result<File, Trouble> {
+/// One worker per channel and data folder. The lock is the kernel's, so it goes with the process; what stands in the file stays, until
+/// [`note_end`], so it also says whether the last worker was cut short. (The run folder may be empty after each restart.)
+fn take_lock(path: &Path, role: &str, setup: &Setup) -> Result<(File, bool), Trouble> {
     let disk = |error: io::Error| Trouble::Disk(path.to_owned(), LogError::Io(error));
     let Some(mut lock) = files::lock(path, Duration::ZERO, setup.clock.as_ref()).map_err(disk)? else {
-        let holder = files::read_bounded(path, HOLDER_BYTES_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
-        let holder = String::from_utf8_lossy(&holder).chars().filter(|c| !c.is_control()).collect();
-        return Err(Trouble::Held(holder));
+        return Err(Trouble::Held(holder(path)));
     };
+    let was_cut_short = holder(path).contains(&format!("\"role\":\"{WORKER}\""));
     let (process, boot) = (std::process::id(), entropy::boot_id());
     let since = setup.clock.wall().rfc3339();
-    let holder = format!("{{\"pid\":{process},\"boot\":\"{boot}\",\"since\":\"{since}\"}}\n");
+    let holder = format!("{{\"pid\":{process},\"boot\":\"{boot}\",\"since\":\"{since}\",\"role\":\"{role}\"}}\n");
     lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(disk)?;
-    Ok(lock)
+    Ok((lock, was_cut_short))
+}
+
+/// What the last one that took the lock wrote about itself.
+fn holder(lock: &Path) -> String {
+    let bytes = files::read_bounded(lock, HOLDER_BYTES_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The worker ends as it should. What cannot be noted counts as cut short, which only matters to one that is started often.
+pub fn note_end(lock: &File) {
+    let _ = lock.set_len(0);
 }
 
 fn ledger(channel: ChannelId, folders: Folders, setup: &Setup) -> Result<(Ledger, Opening), LogError> {
@@ -244,7 +259,9 @@ pub fn fail(
     signals: &Receiver<Signal>,
     reason: &str,
 ) -> Result<(), Failure> {
-    if failed_just_before(&setup.config.run.join(channel.name()), setup.clock.wall().0 / 1000) {
+    // The run folder may be in memory, and empty after a restart; the other may be on the disk that fails.
+    let folders = [&setup.config.run, &setup.config.data.join("run")].map(|run| run.join(channel.name()));
+    if failed_just_before(&folders, setup.clock.wall().0 / 1000) {
         let remedy = format!("{reason}; look at the storage medium (dmesg), then send SIGHUP or restart");
         if rest(channel, setup, watch, signals, ("storage", &remedy), FAILURES_APART) {
             return Ok(());
@@ -286,12 +303,19 @@ fn rest(
     matches!(signals.recv_timeout(time), Ok(Signal::Terminate { .. }))
 }
 
-/// Notes this failure, and says whether there was another one shortly before. A note that cannot be written is none.
-fn failed_just_before(folder: &Path, now_secs: u64) -> bool {
-    let note = folder.join("storage_failure");
-    let before = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let _ = files::make_folder(folder).and_then(|()| files::replace(&note, now_secs.to_string().as_bytes()));
-    before.is_some_and(|before| now_secs.abs_diff(before) < FAILURES_APART.as_secs())
+/// Notes this failure in each folder, and says whether there was another one shortly before. A note that cannot be written is none.
+fn failed_just_before(folders: &[PathBuf], now_secs: u64) -> bool {
+    let is_recent = |folder: &PathBuf| {
+        let before =
+            fs::read_to_string(folder.join(FAILURE_NOTE)).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        before.is_some_and(|before| now_secs.abs_diff(before) < FAILURES_APART.as_secs())
+    };
+    let is_again = folders.iter().any(is_recent);
+    for folder in folders {
+        let note = || files::replace(&folder.join(FAILURE_NOTE), now_secs.to_string().as_bytes());
+        let _ = files::make_folder(folder).and_then(|()| note());
+    }
+    is_again
 }
 
 #[cfg(test)]
@@ -301,11 +325,17 @@ mod tests {
     #[test]
     fn two_failures_in_a_short_time_are_noticed() {
         let folder = tempfile::tempdir().expect("a folder");
-        let run = folder.path().join("telegram");
-        let seen: Vec<bool> = [1000, 1599, 2500, 2499].map(|now| failed_just_before(&run, now)).into();
+        let folders = ["run", "data"].map(|place| folder.path().join(place));
+        let seen: Vec<bool> = [1000, 1599, 2500, 2499].map(|now| failed_just_before(&folders, now)).into();
         assert_eq!(seen, [false, true, false, true]);
-        fs::write(run.join("storage_failure"), "nonsense").expect("written");
-        assert!(!failed_just_before(&run, 2500));
+        for (one, other) in [(0, 1), (1, 0)] {
+            fs::remove_dir_all(&folders[one]).expect("as after a restart of a container, or on a broken disk");
+            assert!(failed_just_before(&folders, 2500));
+            fs::write(folders[other].join(FAILURE_NOTE), "nonsense").expect("written");
+            assert!(failed_just_before(&folders, 2500));
+        }
+        folders.iter().for_each(|folder| fs::write(folder.join(FAILURE_NOTE), "nonsense").expect("written"));
+        assert!(!failed_just_before(&folders, 2500));
     }
 
     #[test]

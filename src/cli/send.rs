@@ -95,9 +95,10 @@ fn may_write_to(setup: &Setup, channel: ChannelId, chat: &str, force: bool) -> R
     Ok(())
 }
 
-/// An answer to nobody, of which nothing was sent yet. It is told and counted as no turn.
+/// An answer to nobody, of which nothing was sent yet. It is told and counted as no turn. All of it is sent, in as many parts as
+/// [`INBOUND_BYTES_MAX`] takes: nobody could ask for the rest, because it is no part of the conversation.
 fn letter(turn: TurnId, channel: ChannelId, chat: &str, message: &str, now: Wall) -> Letter {
-    let parts = text::split(message, text::PART_UNITS_MAX, text::PARTS_MAX);
+    let parts = text::split(message, text::PART_UNITS_MAX, usize::MAX);
     let is_whole = parts.len() == 1 && parts[0] == message;
     let answer = Answer {
         id: turn,

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
-
+use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
 use crate::cli::Failure;
 use crate::cli::setup::Setup;
+use crate::config::health_settings::HealthSettings;
 use crate::config::keys::Environment;
 use crate::observe::board::{Board, Identity, Noticed};
 use crate::observe::metrics_log::Metrics;
@@ -15,6 +15,7 @@ use crate::observe::status_file;
 use crate::runtime::endpoint::{self, Endpoint};
 use crate::runtime::health::{self, Health};
 use crate::sys::notify::Notifier;
+use crate::sys::queue::bounded;
 
 /// All of them.
 pub struct Watch {
@@ -50,7 +51,7 @@ impl Watch {
             log: Arc::clone(&setup.log),
         };
         let health = health.start().map_err(super::channels::no_thread)?;
-        let endpoint = endpoint(setup, &board, &metrics);
+        let endpoint = endpoint(&setup.config.health, &board, &metrics, &setup.clock);
         Ok(Watch { board, metrics, notifier, health, _endpoint: endpoint })
     }
 
@@ -84,14 +85,18 @@ pub fn notifier(variables: &Environment) -> Option<Notifier> {
 }
 
 /// A worker without it is better than none.
-fn endpoint(setup: &Setup, board: &Arc<Board>, metrics: &Arc<Metrics>) -> Option<endpoint::Running> {
-    let health = &setup.config.health;
+pub fn endpoint(
+    health: &HealthSettings,
+    board: &Arc<Board>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> Option<endpoint::Running> {
     let address = health.address.as_deref()?;
     let endpoint = Endpoint {
         token: health.token.as_ref().map(|token| token.secret.clone()),
         board: Arc::clone(board),
         metrics: Arc::clone(metrics),
-        clock: Arc::clone(&setup.clock),
+        clock: Arc::clone(clock),
     };
     match endpoint.start(address) {
         Ok(running) => Some(running),

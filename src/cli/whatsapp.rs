@@ -1,7 +1,7 @@
 //! `whatsapp validate`: prepares a run, prints what comes of each item, and decides about the exit code.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::base::cancel::Cancel;
@@ -9,7 +9,7 @@ use crate::cli::flags::Parsed;
 use crate::cli::setup::{self, Setup};
 use crate::cli::{Failure, print};
 use crate::config::whatsapp_settings::BridgeDialect;
-use crate::sys::{entropy, files, signal};
+use crate::sys::{entropy, files, signal, terminal};
 use crate::validate::checklist::{CHECKS, Level, Verdict, passes};
 use crate::validate::evidence::Evidence;
 use crate::validate::live;
@@ -20,8 +20,11 @@ use crate::validate::run::{self, Means};
 /// Variables of the operator's that a worker at level `live` has, too.
 const PASSED_ON: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
+/// What folders of runs begin with. The number of their process follows.
+const FOLDER: &str = "rusty-pinch-validate-";
+
 /// Longest line of a person, in bytes.
-const LINE_BYTES_MAX: u64 = 4096;
+const LINE_BYTES_MAX: usize = 4096;
 
 /// `whatsapp validate`. Exits 0 only if the gate of the level is passed.
 pub fn validate(parsed: &Parsed) -> Result<(), Failure> {
@@ -52,7 +55,9 @@ fn means(setup: &Setup, level: Level, out: PathBuf, bridge: PathBuf, cancel: Can
     let binary = std::env::current_exe().map_err(|error| Failure::Failed(format!("this program: {error}")))?;
     let described =
         run::describe(level, seed, &binary, &if level == Level::Live { settings(setup)? } else { Vec::new() });
-    let folder = std::env::temp_dir().join(format!("rusty-pinch-validate-{seed:016x}"));
+    let temporary = std::env::temp_dir();
+    clear_dead(&temporary);
+    let folder = temporary.join(format!("{FOLDER}{}-{seed:016x}", std::process::id()));
     files::make_folder(&folder).map_err(|error| failed(&folder, error))?;
     // The evidence is of this run alone.
     files::replace(&out, b"").map_err(|error| failed(&out, error))?;
@@ -67,6 +72,18 @@ fn means(setup: &Setup, level: Level, out: PathBuf, bridge: PathBuf, cancel: Can
         clock: setup.clock.clone(),
         cancel,
     })
+}
+
+/// A run that was killed has left what people wrote and a token.
+fn clear_dead(temporary: &Path) {
+    let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            run::clear(&entry.path());
+        }
+    }
 }
 
 /// The places in the list that are named, or all.
@@ -98,6 +115,7 @@ fn work(setup: &Setup, means: &Means, wanted: &[usize]) -> Result<(), Failure> {
     let mut is_signed = false;
     if level == Level::Live {
         let place = place(setup, means)?;
+        let mut ask = |question: &str| ask(question, &means.cancel);
         live::run(means, &place, wanted, &mut ask, &mut tell).map_err(no_worker)?;
         let signature = live::sign(means, &place.log(), &mut ask);
         is_signed = signature.verdict == Verdict::Pass;
@@ -140,12 +158,12 @@ fn sentence(evidence: &Evidence) -> String {
     sentence + "\n"
 }
 
-/// Prints a question and reads a line; `None`: there are no more.
-fn ask(question: &str) -> Option<String> {
-    print(question).ok()?;
-    let mut line = String::new();
-    let mut input = io::Read::take(io::stdin().lock(), LINE_BYTES_MAX);
-    input.read_line(&mut line).ok().filter(|count| *count > 0).map(|_| line)
+/// Prints a question and takes a line; `None`: there are no more, or the operator has had enough.
+fn ask(question: &str, cancel: &Cancel) -> Option<String> {
+    if !cancel.requested() {
+        print(question).ok()?;
+    }
+    terminal::line(LINE_BYTES_MAX, cancel)
 }
 
 /// What the operator's own bridge needs, without the token.

@@ -1,10 +1,11 @@
 //! [`KEYS`]: every variable once, with its kind, range, default and meaning. Parsing, `doctor` and the documents come
 //! from this table.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::decimal::decimal;
+use crate::base::sorted::SortedMap;
 use crate::config::values::{self, REQUESTS, flag, misfit};
 
 /// One variable.
@@ -173,10 +174,10 @@ pub const KEYS: &[Key] = &[
     key("RUSTY_PINCH_TURNS_PER_MINUTE", count(0, 1_000_000), "20", "Questions that one sender of a channel may ask a model in any minute; 0 is no limit."),
     key("RUSTY_PINCH_TURNS_PER_DAY", count(0, 1_000_000), "300", "Questions that one sender of a channel may ask a model in a day (UTC); 0 is no limit."),
     key("RUSTY_PINCH_TOKENS_PER_DAY", count(0, 1_000_000_000_000), "2000000", "Tokens that all may use in a day (UTC), over all processes of the data folder; 0 is no limit."),
-    unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Where a worker shows /livez, /readyz and /metrics over HTTP, for example 127.0.0.1:9464; an address that others can reach needs the token."),
+    unset("RUSTY_PINCH_HEALTH_ADDR", Kind::Address, "Where a worker shows /livez, /readyz and /metrics over HTTP, for example 127.0.0.1:9464; an address that others can reach needs the token. Each worker needs an address of its own."),
     unset("RUSTY_PINCH_HEALTH_TOKEN", Kind::Secret, "What everybody who asks there must bring (Authorization: Bearer …)."),
     unset("RUSTY_PINCH_METRICS_FILE", Kind::Text, "File that a worker writes its metrics to every minute, for node_exporter (`….prom`); if several channels are enabled, each worker puts its name before the suffix."),
-    key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them more at most; 0 is for ever. A worker removes once a day what is older."),
+    key("RUSTY_PINCH_RETENTION_DAYS", count(0, 36_500), "0", "Days that lines of conversations are kept, and a quarter of them and a day more at most; 0 is for ever. A worker removes once a day what is older; a file without a date stays."),
     key("RUSTY_PINCH_CHANNELS_WHATSAPP_ENABLED", Kind::Flag, "false", "Whether `channels whatsapp` may run."),
     unset("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", Kind::Bridge, "Websocket of the WhatsApp bridge; ws:// only within the private network."),
     unset("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", Kind::Secret, "Token of the WhatsApp bridge; with one, dialect `n` is spoken."),
@@ -256,7 +257,7 @@ impl fmt::Display for Source {
 }
 
 /// The variables as the process found them: value and source by name.
-pub type Environment = BTreeMap<String, (String, Source)>;
+pub type Environment = SortedMap<String, (String, Source)>;
 
 /// A value that does not fit its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -345,7 +346,7 @@ impl Reader<'_> {
 
     /// A number with a fraction, within its range.
     pub fn decimal(&self, name: &str) -> Result<Option<f64>, KeyError> {
-        self.parsed(name, |value| value.parse().ok())
+        self.parsed(name, decimal)
     }
 
     /// One of the words of the table, in lower case.

@@ -148,6 +148,14 @@ pub fn metrics(config: &Config, facts: &Facts) -> Vec<Check> {
 /// A worker that finds the address taken, or forbidden, goes on without.
 fn endpoint(address: &str, facts: &Facts) -> Check {
     const ID: &str = "metrics.endpoint";
+    let runs = |channel: &str| facts.journals.iter().any(|journal| journal.running && journal.channel == channel);
+    let without = facts.workers.iter().map(|worker| &worker.status);
+    let without = without.filter(|status| status.endpoint.is_none() && runs(&status.channel.id));
+    let without: Vec<String> = without.map(|status| status.channel.id.clone()).collect();
+    if !without.is_empty() {
+        let sentence = format!("without an endpoint, although {address} is set: the worker of {}", joined(&without));
+        return Check::warning(ID, sentence, "each worker needs an address of its own; it reads it when it starts");
+    }
     let is_expected = facts.journals.iter().any(|journal| journal.running);
     match is_expected && facts.endpoint_answers == Some(false) {
         false => Check::ok(ID, format!("health and metrics are for {address}")),
@@ -166,11 +174,16 @@ fn metrics_file(file: &MetricsFile, facts: &Facts) -> Check {
         return Check::error(ID, sentence, "change the owner of its folder, or set RUSTY_PINCH_METRICS_FILE");
     }
     let is_expected = facts.journals.iter().any(|journal| journal.running);
-    match file.written.filter(|at| is_expected && at.until(facts.now) > METRICS_FRESH) {
+    let how = match file.written {
+        None => Some("was never written".to_owned()),
+        Some(at) if at.until(facts.now) > METRICS_FRESH => Some(["was last written at ", &at.rfc3339()].concat()),
+        Some(_) => None,
+    };
+    match how.filter(|_| is_expected) {
         None => Check::ok(ID, format!("metrics are written to {path}")),
-        Some(at) => {
-            let sentence = format!("{path} was last written at {}, and should be every minute", at.rfc3339());
-            Check::warning(ID, sentence, "see 'journalctl' for the error of the worker")
+        Some(how) => {
+            let sentence = format!("a worker runs, and {path} {how}; it should be every minute");
+            Check::warning(ID, sentence, "see its log for the error; it reads the setting when it starts")
         }
     }
 }

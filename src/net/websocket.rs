@@ -8,12 +8,11 @@
 //! waits to go.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -25,8 +24,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{HandshakeError, Message};
 
 use crate::base::clock::{Clock, Mono};
+use crate::net::crypto;
 use crate::net::roots;
 use crate::net::socket_options::options;
+use crate::sys::queue::{bounded, select};
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn;
 
@@ -147,12 +148,15 @@ impl Dialer {
         let (host, port) = (self.target.host.clone(), self.target.port);
         let (clock, end) = (Arc::clone(&self.clock), self.clock.mono().after(limit));
         let work = move || {
-            for address in (host.as_str(), port).to_socket_addrs().into_iter().flatten() {
-                let left = clock.mono().until(end);
+            let addresses: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs().into_iter().flatten().collect();
+            for (tried, address) in addresses.iter().enumerate() {
+                // One that is dead takes its share of the time, and no more.
+                let untried = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+                let left = clock.mono().until(end) / untried;
                 if left.is_zero() {
                     break;
                 }
-                if let Ok(stream) = TcpStream::connect_timeout(&address, left) {
+                if let Ok(stream) = TcpStream::connect_timeout(address, left) {
                     let _ = done.try_send(stream);
                     break;
                 }
@@ -161,7 +165,7 @@ impl Dialer {
         };
         spawn("dial", exits, work).map_err(|_| WebSocketError::Unreachable)?;
         select! {
-            recv(result) -> stream => stream.map_err(|_| WebSocketError::Unreachable),
+            recv(result.raw()) -> stream => result.opened(stream).map_err(|_| WebSocketError::Unreachable),
             recv(stop.receiver()) -> _ => Err(WebSocketError::Stopped),
             default(limit) => Err(WebSocketError::Unreachable),
         }
@@ -205,8 +209,7 @@ fn tls_config() -> ClientConfig {
         [] => trusted.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         found => drop(trusted.add_parsable_certificates(found.iter().cloned())),
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = ClientConfig::builder_with_provider(crypto::provider()).with_safe_default_protocol_versions();
     versions.expect("the provider has the usual versions").with_root_certificates(trusted).with_no_client_auth()
 }
 

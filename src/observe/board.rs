@@ -5,19 +5,18 @@
 //! One lock, held for the moment of a look, never while anything is waited for: who asks whether a thread is wedged must not
 //! wait for that thread.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use crate::base::clock::{Clock, Wall, millis};
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedMap;
 use crate::observe::condition::{Condition, Grounds};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::observe::status::{Beat, ChannelStatus, Queue, Status};
 use crate::sys::heartbeat::Pulse;
+use crate::sys::queue::Sender;
 
 /// A queue that somebody may look at.
 pub struct Gauge {
@@ -51,12 +50,14 @@ struct Channel {
 
 #[derive(Default)]
 struct State {
-    channels: BTreeMap<ChannelId, Channel>,
+    channels: SortedMap<ChannelId, Channel>,
     /// Threads that belong to no channel.
     pulses: Vec<Pulse>,
     phase: Option<&'static str>,
     free_bytes: Option<u64>,
     is_clock_off: bool,
+    /// Where the health endpoint listens.
+    endpoint: Option<String>,
     /// Names of providers that are left alone.
     closed_providers: Vec<String>,
 }
@@ -134,6 +135,12 @@ impl Board {
         }
     }
 
+    /// The health endpoint listens there.
+    pub fn set_endpoint(&self, address: Option<String>) {
+        self.state().endpoint = address;
+        self.wake();
+    }
+
     /// The providers that are left alone now. Whether they are others than before.
     pub fn set_closed_providers(&self, names: Vec<String>) -> bool {
         let mut state = self.state();
@@ -193,6 +200,7 @@ impl Board {
             ready: reasons.is_empty(),
             reasons,
             degraded: degraded(state, known),
+            endpoint: state.endpoint.clone(),
             channel: ChannelStatus { id: id.name().to_owned(), ..ChannelStatus::default() },
             threads: known.pulses.iter().chain(&state.pulses).map(beat).collect(),
             queues: known.gauges.iter().map(gauge).collect(),

@@ -1,11 +1,11 @@
 //! [`Condition`]: what a channel's events and notes say about whether messages can arrive and be kept. Pure: it is handed
 //! what happened and when, and asked why the channel is not ready.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedSet;
 use crate::observe::event::Event;
 use crate::observe::note::Note;
 
@@ -20,14 +20,15 @@ pub const DISK_FREE_MIN: u64 = 64 << 20;
 pub const REASONS: &[(&str, &str)] = &[
     ("starting", "The worker has not come to its first good poll or link yet."),
     ("stopping", "The worker was told to end."),
+    ("configuration", "A setting does not fit; the worker waits until it is mended."),
     ("wedged", "A thread has not shown that it lives for too long; a watchdog restarts the worker."),
     ("journal", "The folder of the journal cannot be written to."),
     ("disk_low", "Less than 64 MiB are free where the data folder is."),
     ("no_poll", "The server has not answered a poll for two minutes."),
     ("no_link", "The link to the bridge, or the bridge's own, is down for two minutes."),
-    ("pending_grows", "More and more messages wait at the server, although it answers polls with none."),
+    ("pending_grows", "Messages wait at the server and do not become fewer, although it answers polls with none."),
     ("conflict", "Another program reads this bot."),
-    ("auth", "The other side rejects the token."),
+    ("auth", "The other side rejects the token, or forbids us to connect."),
     ("webhook_set", "The bot has a webhook, so it cannot be polled."),
     ("allowlist_empty", "Nobody may write."),
     ("not_linked", "No phone is linked to the bridge."),
@@ -47,6 +48,9 @@ pub fn table() -> String {
     let rows = REASONS.iter().map(|(reason, meaning)| format!("| `{reason}` | {meaning} |\n"));
     "| reason | what it means |\n|---|---|\n".to_owned() + &rows.collect::<String>()
 }
+
+/// What does not end when something else parks a channel.
+const NOBODY: &str = "allowlist_empty";
 
 /// What is known beside a channel's own events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,20 +73,24 @@ pub struct Condition {
     is_up: bool,
     /// When the last poll was answered or the link showed that it lives.
     last_ok: Option<Mono>,
-    /// What a person has to mend.
-    parked: BTreeSet<String>,
+    /// What a person has to mend: [`NOBODY`], and what was said last.
+    parked: SortedSet<String>,
 }
 
 impl Condition {
     /// Nothing happened yet.
     pub fn new(channel: ChannelId, now: Mono) -> Condition {
-        Condition { channel, started: now, is_up: false, last_ok: None, parked: BTreeSet::new() }
+        Condition { channel, started: now, is_up: false, last_ok: None, parked: SortedSet::new() }
     }
 
     /// An event of this channel; whether it changed anything that somebody waits for.
     pub fn on_event(&mut self, event: &Event) -> bool {
         match event {
-            Event::ChannelParked { reason, .. } => self.parked.insert(reason.clone()),
+            Event::ChannelParked { reason, .. } => {
+                // The other end has one reason at a time: a new one takes the place of the last.
+                self.parked.retain(|other| other == reason || other == NOBODY || reason == NOBODY);
+                self.parked.insert(reason.clone())
+            }
             Event::ChannelResumed { .. } => !std::mem::take(&mut self.parked).is_empty(),
             Event::ChannelPollError { .. } | Event::ChannelState { state: "offline", .. } => {
                 std::mem::replace(&mut self.is_up, false)
@@ -182,6 +190,22 @@ mod tests {
         polled(&mut condition, 1);
         assert!(condition.on_event(&Event::ChannelResumed { channel: TELEGRAM }));
         check(&condition, WELL, 1, &[]);
+    }
+
+    /// Seen to fail with reasons that stay until all is well.
+    #[test]
+    fn a_new_reason_takes_the_place_of_the_last_but_nobody_is_put_on_the_list_by_it() {
+        let mut condition = Condition::new(TELEGRAM, Mono(0));
+        for (reason, want) in [
+            ("conflict", &["conflict"][..]),
+            ("auth", &["auth"]),
+            ("allowlist_empty", &["allowlist_empty", "auth"]),
+            ("webhook_set", &["allowlist_empty", "webhook_set"]),
+        ] {
+            assert!(condition.on_event(&parked(reason)));
+            assert!(!condition.on_event(&parked(reason)), "it is no news");
+            check(&condition, WELL, 0, want);
+        }
     }
 
     #[test]

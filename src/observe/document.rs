@@ -91,7 +91,7 @@ pub const EVENTS: &[Entry] = &[
         CHANNEL, ("error", "what is wrong with the last one"), ("count", "how many since this was last said"),
     ] },
     Entry { event: "channel_state", level: "info", meaning: "What the bridge says about itself changed.", fields: &[
-        CHANNEL, ("state", "`dialect_p`, `dialect_n`, `v2`, `online` or `offline`"),
+        CHANNEL, ("state", "`dialect_p`, `dialect_n`, `v2`, `online`, `offline`, or `overflow`: messages came for which there is no room; every 10 s while it lasts"),
     ] },
     Entry { event: "channel_tally", level: "info", meaning: "What was passed over since the worker began. Once an hour if it changed, and at the end.", fields: &[
         CHANNEL, ("passed", "how many, by reason"),
@@ -168,7 +168,7 @@ pub const EVENTS: &[Entry] = &[
         ("target", "who speaks"), ("message", "what is said"),
     ] },
     Entry { event: "channel_pairing", level: "warn", meaning: "Who may write to the bot was changed by pairing, or somebody tried a wrong code.", fields: &[
-        CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
+        CHANNEL, ("sender_id", "who it is about"), ("status", "`paired`, `removed`, `wrong_code`, `spent`: somebody who may write already sent the code, which ended it, or `locked`: the fifth wrong code, and pairing is closed for an hour"),
     ] },
     Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
         ("threads", "which ones, as in docs/architecture.md"),

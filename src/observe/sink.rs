@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
 use env_logger::{Builder, WriteStyle};
 use log::LevelFilter;
 
 use crate::base::clock::{Clock, Wall};
 use crate::base::text;
 use crate::observe::event::{self, DETAIL_CHARS_MAX, Event, Level, Log};
+use crate::observe::note::Note;
 use crate::observe::redact::Redactor;
 use crate::observe::repeats::{Repeats, Verdict};
+use crate::sys::queue::{Sender, bounded};
 use crate::sys::thread::spawn;
 use crate::sys::{files, panic};
 
@@ -99,11 +100,20 @@ impl Sink {
             return self.line(&event::line(event, level, at, 0), LINES_WAITING_MAX);
         };
         let now = self.0.clock.mono();
-        let (verdict, settled) = (repeats.decide(event, now), repeats.settle(now, false));
+        let verdict = repeats.decide(event, now);
         drop(repeats);
         if let Verdict::Write { suppressed } = verdict {
             self.line(&event::line(event, level, at, suppressed), LINES_WAITING_OTHERS);
         }
+        self.settle(false);
+    }
+
+    /// Tells what was left out and is over, or (`all`) what was left out at all.
+    fn settle(&self, all: bool) {
+        // Not waited for: the thread that panics may hold it, and its last words come this way.
+        let repeats = self.0.repeats.as_ref().and_then(|repeats| repeats.try_lock().ok());
+        let settled = repeats.map(|mut repeats| repeats.settle(self.0.clock.mono(), all)).unwrap_or_default();
+        let at = self.0.clock.wall();
         settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
     }
 
@@ -139,7 +149,7 @@ fn start_thread() -> Option<Sender<Vec<u8>>> {
     let (lines, waiting) = bounded::<Vec<u8>>(LINES_WAITING_MAX);
     let (exits, _) = bounded(1);
     spawn("log", exits, move || {
-        for line in waiting {
+        for line in waiting.iter() {
             // A standard error that is closed is no error.
             let _ = std::io::stderr().write_all(&line);
         }
@@ -154,14 +164,17 @@ impl Log for Sink {
         self.tell(event, event.level(), at);
     }
 
+    /// A worker that is well notes something every second and logs nothing for hours.
+    fn note(&self, _note: Note<'_>) {
+        self.settle(false);
+    }
+
     fn dropped(&self) -> u64 {
         self.0.dropped_in_all.load(Ordering::SeqCst)
     }
 
     fn flush(&self, patience: Duration) {
-        let settled = self.repeats().map(|mut repeats| repeats.settle(self.0.clock.mono(), true)).unwrap_or_default();
-        let at = self.0.clock.wall();
-        settled.iter().for_each(|event| self.line(&event.to_line(at), LINES_WAITING_OTHERS));
+        self.settle(true);
         /// Between two looks whether the lines have gone.
         const PAUSE: Duration = Duration::from_millis(5);
         let mut left = patience;
@@ -207,6 +220,8 @@ fn foreign(record: &log::Record<'_>, redactor: &Redactor) -> (Event, Level) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::ManualClock;
+    use crate::base::id::ChannelId;
     use crate::config::live_secret::KnownSecrets;
     use crate::config::secret::Secret;
 
@@ -222,6 +237,31 @@ mod tests {
             let line = event.to_line(Wall(0));
             assert!(!line.contains("xcanar"), "{before}: {line}");
         }
+    }
+
+    /// Seen to fail where only the next trouble tells it.
+    #[test]
+    fn what_was_left_out_is_told_when_the_trouble_is_over() {
+        let clock = Arc::new(ManualClock::starting_at(Wall(0)));
+        let (waiting, lines) = bounded(16);
+        let sink = Sink(Arc::new(Inner {
+            waiting: Some(waiting),
+            dropped: AtomicU64::new(0),
+            dropped_in_all: AtomicU64::new(0),
+            redactor: Redactor::new(&KnownSecrets::new(Vec::new())),
+            clock: Arc::<ManualClock>::clone(&clock),
+            repeats: Some(Mutex::default()),
+        }));
+        let trouble = Event::StorageError { what: "spool".to_owned(), error: "x".to_owned() };
+        let told = || lines.try_iter().map(|line| String::from_utf8(line).expect("text")).collect::<Vec<_>>();
+        let polled = Note::Polled { channel: ChannelId::Telegram, waiting: None };
+        (0..3).for_each(|_| sink.emit(clock.wall(), &trouble));
+        sink.note(polled);
+        assert_eq!(told().len(), 1, "it goes on");
+        clock.advance(crate::observe::repeats::EVERY);
+        sink.note(polled);
+        let told = told();
+        assert!(told.len() == 1 && told[0].contains("log_suppressed") && told[0].contains("\"lines\":2"), "{told:?}");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Status {
     pub reasons: Vec<String>,
     /// What is impaired without being a reason, for example `provider_open:codex`.
     pub degraded: Vec<String>,
+    /// Where the health endpoint listens; none where there is none, or where somebody else has its address.
+    pub endpoint: Option<String>,
     /// The channel.
     pub channel: ChannelStatus,
     /// Threads and their heartbeats.

@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
@@ -21,6 +20,7 @@ use crate::observe::metrics_text::CONTENT_TYPE;
 use crate::runtime::endpoint_request::{self as request, Asked, Page, REQUEST_BYTES_MAX};
 use crate::sys::files;
 use crate::sys::heartbeat::{self, Heart};
+use crate::sys::queue::bounded;
 use crate::sys::thread::spawn;
 
 /// Connections at the same time. One more takes the place of the oldest, so that those who only connect keep nobody out.
@@ -34,6 +34,9 @@ const ROUND_MAX: Duration = Duration::from_secs(30);
 
 /// A pause when the system gives no connection, for example because it has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often an address that somebody else has is tried again.
+const TAKEN_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the thread needs.
 pub struct Endpoint {
@@ -51,12 +54,11 @@ pub struct Endpoint {
 #[derive(Debug)]
 pub struct Running {
     _waker: UnixStream,
-    /// Where it listens.
-    pub address: SocketAddr,
 }
 
 impl Endpoint {
-    /// Listens on `address` and starts the thread.
+    /// Listens on `address` and starts the thread. An address that is taken, perhaps by a worker that is just ending, is tried
+    /// again, every [`TAKEN_PAUSE`].
     ///
     /// # Errors
     /// When nobody can listen there, or when others could reach it and there is no token.
@@ -66,18 +68,26 @@ impl Endpoint {
             let error = "others can reach this address: set RUSTY_PINCH_HEALTH_TOKEN";
             return Err(io::Error::new(ErrorKind::InvalidInput, error));
         }
-        let listener = TcpListener::bind(found.as_slice())?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let listener = match TcpListener::bind(found.as_slice()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                log::warn!("RUSTY_PINCH_HEALTH_ADDR: {address}: {error}; the worker goes on without until it is free");
+                None
+            }
+            bound => Some(bound?),
+        };
         let (waker, woken) = UnixStream::pair()?;
         let (heart, pulse) = heartbeat::pair("endpoint", Arc::clone(&self.clock));
         self.board.watch_one(pulse);
         let (exits, _) = bounded(1);
         spawn("endpoint", exits, move || {
-            Server { endpoint: self, listener, woken, heart, connections: Vec::new() }.serve();
+            let listener = listener.or_else(|| when_free(&found, &woken));
+            if let Some(listener) = listener.filter(|listener| listener.set_nonblocking(true).is_ok()) {
+                self.board.set_endpoint(listener.local_addr().ok().map(|address| address.to_string()));
+                Server { endpoint: self, listener, woken, heart, connections: Vec::new() }.serve();
+            }
             Ok(())
         })?;
-        Ok(Running { _waker: waker, address })
+        Ok(Running { _waker: waker })
     }
 
     /// Status, kind and body of a page.
@@ -114,6 +124,22 @@ impl Endpoint {
         }
         whole.ready = whole.reasons.is_empty();
         whole
+    }
+}
+
+/// Waits until the address is free. `None`: it is over.
+fn when_free(found: &[SocketAddr], woken: &UnixStream) -> Option<TcpListener> {
+    let pause = Timespec::try_from(TAKEN_PAUSE).ok();
+    loop {
+        let mut waited = [PollFd::new(woken, PollFlags::IN)];
+        // A signal is no news.
+        let _ = poll(&mut waited, pause.as_ref());
+        if !waited[0].revents().is_empty() {
+            return None;
+        }
+        if let Ok(listener) = TcpListener::bind(found) {
+            return Some(listener);
+        }
     }
 }
 

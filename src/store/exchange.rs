@@ -1,10 +1,9 @@
 //! What goes into the ledger and what comes out: folders in and what was found in them out, then [`Append`]s and
 //! deliveries in, [`Effect`]s out.
 
-use std::collections::BTreeMap;
-
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, Inbound, Job, Outbound, Reply};
+use crate::base::sorted::SortedMap;
 use crate::observe::event::{Event, TurnRecord};
 use crate::store::record::OpenRecord;
 use crate::store::recover::Reopened;
@@ -19,7 +18,7 @@ pub struct Opening {
     /// Turns that are closed and keep their credit, because their session lines are owed.
     pub held: Vec<Held>,
     /// By account, the position behind the last message received for it.
-    pub next_positions: BTreeMap<u64, u64>,
+    pub next_positions: SortedMap<u64, u64>,
     /// Frames read.
     pub frames: u64,
     /// Turns whose session lines had to be appended again.
@@ -89,12 +88,13 @@ pub enum Append {
         /// Whether it is sent; else the turn is closed at once.
         told: bool,
     },
-    /// An attempt at an answer begins; `lane` is released when that is in the page cache.
+    /// An attempt at an answer begins; `lane` is released when that is in the page cache, from the second attempt on when it is
+    /// flushed.
     Begin {
         /// The turn.
         turn: TurnId,
-        /// Who waits, if anyone does.
-        lane: Option<usize>,
+        /// Who waits.
+        lane: usize,
     },
     /// The attempt was given up because we are stopping; it does not count.
     Abandon {

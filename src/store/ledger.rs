@@ -167,7 +167,7 @@ impl Ledger {
                 // From the second attempt on the count decides about giving up, so it must survive a power cut.
                 self.sync_wanted |= n > 1;
                 let waiting = if n > 1 { &mut self.after_sync } else { &mut *effects };
-                waiting.extend(lane.map(Effect::Answer));
+                waiting.push(Effect::Answer(lane));
             }
             Append::Abandon { turn } => {
                 let n = self.journal.get(turn).map_or(0, |open| open.tries.saturating_sub(1));

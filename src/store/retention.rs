@@ -2,7 +2,7 @@
 //! whose last line is too old. So that a conversation that goes on does not keep its beginning for ever, its current file
 //! is put away, with the next line, when its first line is a quarter of the time old. A line is therefore kept for the
 //! days that were asked for, and for a quarter of them and a day more at most. A file without a line that can be dated
-//! is kept.
+//! is kept, and so is what would go after it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,7 +33,8 @@ impl Retention {
     }
 
     /// Files whose last line is too old, in the order in which they may go: of a session the oldest first, and its current
-    /// file only when no other is left, because the others are found by it.
+    /// file only when no other is left, because the others are found by it. Where a person, or a crash, took that one away, the
+    /// others are found by the first, which then goes last.
     ///
     /// # Errors
     /// If the folder cannot be listed; a file that cannot be read is kept.
@@ -51,12 +52,12 @@ impl Retention {
         let mut expired = Vec::new();
         for (stem, mut places) in sessions {
             places.sort_unstable();
-            let has_current = places.last() == Some(&parts::CURRENT);
-            for (at, place) in places.into_iter().enumerate() {
+            if places.last() != Some(&parts::CURRENT) {
+                places.reverse();
+            }
+            for place in places {
                 let name = if place == parts::CURRENT { parts::current(&stem) } else { parts::full(&stem, place) };
-                // Without a current file the first one is what the others are found by.
-                let is_marker = !has_current && at == 0;
-                if is_marker || !is_expired(storage, &name, now, days) {
+                if !is_expired(storage, &name, now, days) {
                     break;
                 }
                 expired.push(name);
@@ -141,6 +142,8 @@ mod tests {
             // A person, or a crash, took the current file away.
             ("headless.1.jsonl", old.clone()),
             ("headless.2.jsonl", old.clone()),
+            ("still.1.jsonl", old.clone()),
+            ("still.2.jsonl", young.clone()),
             ("torn.jsonl", format!("{old}{{\"role\":\"user\",\"cont")),
             ("undated.jsonl", "{\"role\":\"user\",\"content\":\"x\",\"timestamp\":\"t\"}\n".to_owned()),
             ("nonsense.jsonl", "\0\0\n".to_owned()),
@@ -149,7 +152,8 @@ mod tests {
             ("note.txt", old),
         ];
         let (_folder, storage) = folder(&files);
-        let want = ["gone.1.jsonl", "gone.2.jsonl", "gone.jsonl", "half.1.jsonl", "long.jsonl", "torn.jsonl"];
+        let mut want = vec!["gone.1.jsonl", "gone.2.jsonl", "gone.jsonl", "half.1.jsonl"];
+        want.extend(["headless.2.jsonl", "headless.1.jsonl", "long.jsonl", "torn.jsonl"]);
         assert_eq!(Retention(30).expired(&storage, NOW).expect("listed"), want);
         assert!(Retention(0).expired(&storage, NOW).expect("listed").is_empty());
         assert!(Retention(36_500).expired(&storage, NOW).expect("listed").is_empty());

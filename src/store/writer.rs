@@ -8,8 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
-
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::ChannelId;
 use crate::base::message::{Chat, Delivery, Outbound};
@@ -21,7 +19,7 @@ use crate::store::commit_log::LogError;
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::ledger::Ledger;
 use crate::sys::heartbeat::Heart;
-use crate::sys::queue::push;
+use crate::sys::queue::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError, push};
 
 /// Longest time a record that nobody waits for stays in the page cache only.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(250);
@@ -34,6 +32,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Shortest time between two looks for what was kept aside long ago.
 const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// The same where it could not be done, because a command or another worker held the lock.
+const TIDY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// How long a round may take, waiting and writing included.
 const ROUND_MAX: Duration = Duration::from_secs(10);
@@ -177,8 +178,8 @@ impl Writer {
         let mut batch = Vec::new();
         if appends_open {
             let mut select = Select::new();
-            select.recv(&self.ends.appends);
-            select.recv(&self.ends.deliveries);
+            select.recv(self.ends.appends.raw());
+            select.recv(self.ends.deliveries.raw());
             // Timing out is no news: the caller looks at what is due.
             let _ = select.ready_timeout(patience);
             self.drain(&mut batch)?;
@@ -282,6 +283,7 @@ impl Writer {
         }
         self.tidy_due = now.after(TIDY_EVERY);
         if let Err(error) = self.ledger.tidy(self.clock.wall()) {
+            self.tidy_due = now.after(TIDY_AGAIN);
             let event = Event::StorageError { what: "what was kept aside".to_owned(), error: error.to_string() };
             self.log.emit(self.clock.wall(), &event);
         }
@@ -312,5 +314,64 @@ impl Writer {
             Ok(()) => self.ledger.counted(),
             Err(error) => self.log.emit(self.clock.wall(), &Event::TelemetryError { message: error.to_string() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::ManualClock;
+    use crate::store::directory::Directory;
+    use crate::store::exchange::Folders;
+    use crate::store::journal::Counting;
+    use crate::store::retention::Retention;
+    use crate::store::storage::Storage;
+    use crate::sys::heartbeat;
+    use crate::sys::queue::bounded;
+
+    struct Nobody;
+
+    impl Log for Nobody {
+        fn emit(&self, _at: Wall, _event: &Event) {}
+    }
+
+    /// Seen to fail with a look that counts although it was not had.
+    #[test]
+    fn a_lock_that_was_busy_costs_an_hour_and_no_day() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |name: &str| Directory::open(&folder.path().join(name)).expect("a folder");
+        let boxed = |name: &str| -> Box<dyn Storage> { Box::new(open(name).patient_for(Duration::ZERO)) };
+        let folders = Folders {
+            journal: boxed("journal"),
+            sessions: boxed("sessions"),
+            dead: boxed("dead"),
+            spool: boxed("spool"),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::starting_at(Wall(1_800_000_000_000)));
+        let counting = Counting { name: "test".to_owned(), counted: [].into() };
+        let (mut ledger, _) = Ledger::open(folders, "boot", counting, clock.wall()).expect("opened");
+        ledger.keep_sessions_for(Retention(30));
+        let (notices, _notices) = bounded(1);
+        let ((_appending, appends), (_delivering, deliveries)) = (bounded(1), bounded(1));
+        let ends = WriterEnds {
+            appends,
+            deliveries,
+            notices,
+            outboxes: Vec::new(),
+            lanes: Vec::new(),
+            heart: heartbeat::pair("writer", Arc::clone(&clock)).0,
+        };
+        let telemetry = folder.path().join("telemetry.json");
+        let (rng, log) = (Rng::from_seed(1), Arc::new(Nobody));
+        let mut writer = Writer::new(ChannelId::Telegram, ledger, ends, telemetry, rng, Arc::clone(&clock), log);
+        let mut other = open("sessions");
+        assert!(other.lock().expect("locked"));
+        let now = clock.mono();
+        writer.tidy(now);
+        assert_eq!(writer.tidy_due, now.after(TIDY_AGAIN));
+        other.unlock();
+        let now = writer.tidy_due;
+        writer.tidy(now);
+        assert_eq!(writer.tidy_due, now.after(TIDY_EVERY));
     }
 }

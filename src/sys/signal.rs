@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use crate::base::cancel::Cancel;
+use crate::sys::queue::{Receiver, Sender, bounded};
 use crate::sys::thread::{Exit, spawn};
 use crate::sys::{files, terminal};
 
@@ -43,15 +43,15 @@ pub enum ScreenSignal {
     Resized,
 }
 
-/// For screens: SIGINT, SIGTERM and SIGHUP are the order to end, and what has not ended a second later is ended, with
+/// For screens: SIGINT, SIGTERM, SIGQUIT and SIGHUP are the order to end, SIGTSTP is not heeded (it would leave the terminal as it is), and what has not ended a second later is ended, with
 /// the terminal as it was.
 pub fn watch_screen() -> io::Result<Receiver<ScreenSignal>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGTSTP, SIGWINCH])?;
     let (sender, receiver) = bounded(SIGNALS_WAITING_MAX);
     let (exits, _) = bounded(1);
     spawn("signal", exits, move || {
         for number in signals.forever() {
-            if number == SIGWINCH {
+            if matches!(number, SIGWINCH | SIGTSTP) {
                 let _ = sender.try_send(ScreenSignal::Resized);
                 continue;
             }

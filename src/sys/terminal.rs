@@ -1,14 +1,20 @@
 //! The mode of the terminal: raw while keys are read, and as it was afterwards, however the process ends. There is one
 //! terminal, so what it was like is kept in one place, which the hook of a panic and the thread of the signals can reach.
 //!
-//! [`Raw`] restores when it is dropped; [`restore`] does it from anywhere, once.
+//! [`Raw`] restores when it is dropped; [`restore`] does it from anywhere, once. [`line`] reads an answer.
 
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::base::cancel::Cancel;
+
+/// How long a line is waited for between two looks at whether it is still wanted.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// What the terminal was like, and what to write to it when it becomes that again.
 struct Before {
@@ -79,6 +85,27 @@ pub fn restore() -> bool {
         let _ = rustix::io::write(stdio::stdout(), farewell);
     }
     true
+}
+
+/// A line of standard input, of `bytes_max` at most; what is longer is the next one. `None`: there are no more, or this is cancelled.
+/// Read byte by byte: what a buffer has taken could not be waited for.
+pub fn line(bytes_max: usize, cancel: &Cancel) -> Option<String> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') && line.len() < bytes_max {
+        if cancel.requested() {
+            return None;
+        }
+        let mut ready = [PollFd::from_borrowed_fd(stdio::stdin(), PollFlags::IN)];
+        if poll(&mut ready, Some(&LOOK)).is_ok_and(|count| count > 0) {
+            let mut byte = [0];
+            match rustix::io::read(stdio::stdin(), &mut byte) {
+                Ok(1..) => line.push(byte[0]),
+                Err(Errno::INTR) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+    }
+    (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Columns and rows of standard output; `None` where nobody says.

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
-
 use crate::base::cancel::Cancel;
 use crate::base::message::Job;
 use crate::provider::spending_file::Asker;
 use crate::store::exchange::Append;
 use crate::sys::heartbeat::Heart;
+use crate::sys::queue::{Receiver, Sender};
 use crate::sys::stop::Stop;
 use crate::turn::answer::{Answerer, Question};
 use crate::turn::control_lane::Order;
@@ -50,7 +49,7 @@ pub struct WorkerEnds {
 
 /// Runs until the dispatcher has left. A job not begun by then stays on disk and is reopened by the next process.
 pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
-    for task in &ends.jobs {
+    for task in ends.jobs.iter() {
         let (job, order) = match &task {
             Task::Turn(job) => (job, None),
             Task::Control(order) => (&order.job, Some(order.as_ref())),
@@ -73,12 +72,10 @@ pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
 /// `None`: the writer has left.
 fn work(answerer: &mut Answerer, job: &Job, order: Option<&Order>, ends: &WorkerEnds) -> Option<()> {
     let turn = job.inbound.turn;
-    // An attempt at what an earlier process accepted is on record before it begins: it may be what ended that process.
-    let lane = (job.carried_over || job.interrupted > 0).then_some(ends.lane_number);
-    ends.appends.send(Append::Begin { turn, lane }).ok()?;
-    if lane.is_some() {
-        ends.lane.recv().ok()?;
-    }
+    // Every attempt is on record before it begins: it may be what ends this process. The first waits for the page cache only,
+    // which outlives a process; from the second on the writer flushes before it answers.
+    ends.appends.send(Append::Begin { turn, lane: ends.lane_number }).ok()?;
+    ends.lane.recv().ok()?;
     let session = job.inbound.session();
     let question = Question {
         turn,

@@ -49,4 +49,7 @@ pub trait Bridge {
 
     /// Messages that it keeps because nobody has said that they are safe; `None`: it does not tell.
     fn unacked(&mut self) -> Option<usize>;
+
+    /// How many of them went over the link that stands; `None`: it does not tell.
+    fn under_way(&mut self) -> Option<usize>;
 }

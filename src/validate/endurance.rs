@@ -21,9 +21,11 @@ const CHATS: u64 = 4;
 /// and a chat with 32 open ones is told to wait.
 const CALM_EVERY: u64 = 3;
 
-/// How long the soak is, and how much of it passes before the first look.
+/// How long the soak is.
 const SOAK: Duration = Duration::from_secs(120);
-const WARM_UP: Duration = Duration::from_secs(30);
+
+/// How long a worker runs before the first look at what it uses.
+pub const WARM_UP: Duration = Duration::from_secs(30);
 
 /// One message in this time, and a broken link after so many of them.
 const PACE: Duration = Duration::from_millis(100);

@@ -43,9 +43,9 @@ pub fn restarts(stage: &mut Stage) -> Outcome {
     let mut slowest = Duration::ZERO;
     for number in 0..RESTARTS {
         if number % RESTARTS_OF_A_WORKER == 0 {
-            let worker = stage.start_linked()?;
+            let mut worker = stage.start_linked()?;
             for time in 0..RESTARTS_OF_A_WORKER {
-                slowest = slowest.max(restart(stage, &worker, time)?);
+                slowest = slowest.max(restart(stage, &mut worker, time)?);
             }
             stage.stop(worker)?;
         }
@@ -58,11 +58,16 @@ pub fn restarts(stage: &mut Stage) -> Outcome {
     if stage.level == Level::Sim { legacy(stage) } else { Ok(()) }
 }
 
-/// A message is under way while the bridge restarts; when the link was back.
-fn restart(stage: &mut Stage, worker: &Worker, time: u64) -> Result<Duration, String> {
+/// A message is under way while the bridge restarts; when the link was back. A worker that stands still cannot take it off
+/// the way before.
+fn restart(stage: &mut Stage, worker: &mut Worker, time: u64) -> Result<Duration, String> {
     let links = usize::try_from(time).unwrap_or(0) + 1;
+    worker.hold(true);
     let number = stage.write(ANNA)?;
+    let is_carried = &mut |stage: &mut Stage| stage.bridge.under_way().is_none_or(|count| count > 0);
+    stage.until(ANSWERED, "a message is under way", is_carried)?;
     stage.wish(Wish::Stop)?;
+    worker.hold(false);
     stage.wish(Wish::Start)?;
     let took = stage.until(BACK, "the link after a restart", &mut |_| worker.count("\"channel_connected\"") > links)?;
     stage.answered(number)?;

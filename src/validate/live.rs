@@ -6,10 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::digest::sha256;
-use crate::sys::companion::Sample;
 use crate::sys::files;
 use crate::validate::checklist::{CHECKS, Verdict};
-use crate::validate::endurance::flat;
+use crate::validate::endurance::{WARM_UP, flat};
 use crate::validate::evidence::{Evidence, Observed};
 use crate::validate::place::{LOOK, Place, Worker};
 use crate::validate::run::{Means, keep};
@@ -40,20 +39,25 @@ pub type Tell<'a> = &'a mut dyn FnMut(usize, Evidence);
 pub fn run(means: &Means, place: &Place, wanted: &[usize], ask: Ask<'_>, tell: Tell<'_>) -> io::Result<()> {
     let mut worker = place.start(&[])?;
     let linked = until(means, LINKED, &mut || worker.count("\"state\":\"online\"") > 0);
-    let first = worker.sample();
     if wanted.contains(&0) {
         tell(0, evidence(means, 0, verdict(linked), &mut worker, String::new()));
     }
     let is_asked = |at: &usize| wanted.contains(at) && !CHECKS[*at].person.is_empty();
     for at in (0..CHECKS.len()).filter(is_asked) {
+        if means.cancel.requested() {
+            break;
+        }
         let check = &CHECKS[at];
         let question = format!("{}: {}.\n  {}.", check.id, check.claim, check.person);
         if check.id == "WA-02" {
             worker = bounded(means, place, worker, &question, ask, tell)?;
             continue;
         }
-        let (said, note) = answer(ask, &format!("{question}\n  pass, fail or skip, and a note: "));
-        let (said, note) = if check.id == "WA-16" { soaked(means, &worker, first, said, note) } else { (said, note) };
+        let question = format!("{question}\n  pass, fail or skip, and a note: ");
+        let (said, note) = match check.id {
+            "WA-16" => soaked(means, &worker, &question, ask),
+            _ => answer(ask, &question),
+        };
         tell(at, evidence(means, at, said, &mut worker, note));
     }
     worker.terminate();
@@ -84,9 +88,12 @@ fn bounded(
     place.start(&[])
 }
 
-/// A day has to have passed, and nothing grown.
-fn soaked(means: &Means, worker: &Worker, first: Option<Sample>, said: Verdict, note: String) -> (Verdict, String) {
-    let ran = worker.started.until(means.clock.mono());
+/// A day has to have passed between two looks at the same worker, and nothing grown.
+fn soaked(means: &Means, worker: &Worker, question: &str, ask: Ask<'_>) -> (Verdict, String) {
+    until(means, WARM_UP, &mut || means.clock.mono() >= worker.started.after(WARM_UP));
+    let (first, begun) = (worker.sample(), means.clock.mono());
+    let (said, note) = answer(ask, question);
+    let ran = begun.until(means.clock.mono());
     match (said, first, worker.sample()) {
         (Verdict::Pass, _, _) if ran < DAY => (Verdict::Fail, "the worker has not run for a day".to_owned()),
         (Verdict::Pass, Some(first), Some(last)) => match flat(first, last) {

@@ -160,6 +160,11 @@ impl Worker {
         self.child.signal(Signal::TERM);
     }
 
+    /// SIGSTOP, or SIGCONT.
+    pub fn hold(&mut self, is_held: bool) {
+        self.child.signal(if is_held { Signal::STOP } else { Signal::CONT });
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill();

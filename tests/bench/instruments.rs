@@ -120,6 +120,13 @@ impl Books {
         (ticks(11) + ticks(12)) / TICKS_PER_SECOND
     }
 
+    /// The same to the nanosecond, of the threads that live.
+    pub fn exact_processor_seconds(self) -> f64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let books = threads.map(|thread| fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default());
+        books.filter_map(|text| text.split_whitespace().next()?.parse::<f64>().ok()).sum::<f64>() / 1e9
+    }
+
     /// Child processes of any thread.
     pub fn children(self) -> Vec<Books> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();

@@ -19,6 +19,8 @@ mod instructions;
 mod instruments;
 /// Throughput, processor time and memory under load.
 mod load;
+/// What an operator runs: the monitor, `health`, `doctor`.
+mod operator;
 /// Figures, budgets, verdicts.
 mod report;
 /// The size of what is shipped, and of what it is built from.
@@ -36,7 +38,7 @@ mod writes;
 
 type Section = fn(&mut Report);
 
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("size", size::measure),
     ("instructions", instructions::measure),
     ("history", instructions::measure_history),
@@ -44,6 +46,7 @@ const SECTIONS: [(&str, Section); 9] = [
     ("writes", writes::measure),
     ("device", device::measure),
     ("start", start::measure),
+    ("operator", operator::measure),
     ("codex", codex::measure),
     ("load", load::measure),
 ];

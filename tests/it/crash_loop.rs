@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::disks::Volume;
+use crate::health::endpoint::{free_address, get};
 use crate::support::cases::{is_long_run, say};
 use crate::support::checker::{ATTEMPTS_CUT_MAX, Rules};
 use crate::support::fake_http::Wait;
@@ -32,9 +33,6 @@ fn window() -> Duration {
 }
 
 /// Ends like a bug, an abort or the memory killer would, whenever the message is worked at: as `kill -9` does it.
-///
-/// The first attempt does not wait for its record (`src/turn/worker.rs`), so an end in the milliseconds before it is written is not
-/// counted, and makes four ends of three. Here the first life ends later than that.
 #[test]
 fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_others_are_answered() {
     let scene = Scene::new("poison");
@@ -56,7 +54,7 @@ fn a_message_within_which_the_process_ends_three_times_is_given_up_and_all_other
         }
         // Everybody else is served while one life after another ends.
         if exits == 0 {
-            until("the attempt is on record", || is_on_record(&scene).unwrap_or(false));
+            assert!(is_on_record(&scene).unwrap_or(false), "no attempt begins before it is on record");
             scene.telegram.until_sent_to(2, 1);
             scene.telegram.until_sent_to(3, 1);
         }
@@ -142,6 +140,8 @@ fn in_a_container_no_fault_of_the_set_up_ends_a_worker() {
     for fault in &mut faults {
         let says = came_true(STOP_CEILING, || !fault.process.lines().is_empty());
         assert!(says, "{} says nothing", fault.name);
+        let lives = came_true(STOP_CEILING, || fault.scene.world.run(&["health"]).code == Some(0));
+        assert!(lives, "{}: whoever looks after it would restart it", fault.name);
     }
     let mut ended = None;
     came_true(window(), || {
@@ -169,14 +169,52 @@ fn a_set_up_that_is_mended_is_taken_up_at_a_signal() {
     scene.world.set("RUSTY_PINCH_ON_FATAL", "park");
     let file = scene.world.path("home/.env");
     std::fs::write(&file, "RUSTY_PINCH_REQUEST_RETRIES=many\n").expect("written");
+    let address = free_address(&mut scene.random);
+    scene.world.set("RUSTY_PINCH_HEALTH_ADDR", &address.to_string());
     let process = scene.start();
     until("it says why", || process.lines().iter().any(|line| line.contains("parked: ")));
+    assert_eq!(get(address, "/livez").0, 200, "it lives");
+    let (status, body) = get(address, "/readyz");
+    assert!(status == 503 && body.contains("\"reasons\":[\"configuration\"]"), "{body}");
+    let health = scene.world.run(&["health"]);
+    assert_eq!(health.stdout, "telegram lives and is not ready: configuration\n", "{health:?}");
+    assert_eq!(scene.world.run(&["health", "--ready"]).code, Some(1));
     std::fs::write(&file, "RUSTY_PINCH_REQUEST_RETRIES=1\n").expect("written");
     process.signal(Signal::HUP);
     scene.telegram.say(42, "after it was mended");
     scene.until_answered();
+    until("it answers as a worker does", || {
+        let health = scene.world.run(&["health", "--ready"]);
+        health.stdout == "telegram is ready\n"
+    });
     scene.stop(process);
     scene.judge(Rules::CALM);
+}
+
+/// Each look begins a worker, and what that takes is given back.
+#[test]
+fn a_parked_worker_takes_no_more_however_often_it_looks() {
+    for (name, set) in [FAULTS[6], FAULTS[9]] {
+        let mut scene = Scene::new(name);
+        set(&mut scene);
+        scene.world.set("RUSTY_PINCH_ON_FATAL", "park");
+        let process = scene.start();
+        let said = || process.lines().iter().filter(|line| line.contains("parked: ")).count();
+        until("it says why", || said() == 1);
+        let mut before = None;
+        for look in 1..=30 {
+            if look == 5 {
+                before = process.sample();
+            }
+            process.signal(Signal::HUP);
+            until("it looks again", || said() == look + 1);
+        }
+        let before = before.expect("it runs");
+        until("it has as much as before", || {
+            process.sample().is_some_and(|now| now.threads <= before.threads && now.files <= before.files)
+        });
+        scene.stop(process);
+    }
 }
 
 /// The default, for systemd: one exit, with a code at which nothing is restarted.

@@ -4,9 +4,16 @@
 use std::fs;
 use std::process::Command;
 
+use rusty_pinch::base::clock::Wall;
+use rusty_pinch::store::crash_loop;
+
 use crate::support::cases::say;
 use crate::support::repository::{read, root};
 use crate::support::world::World;
+
+mod containers;
+pub mod supply;
+mod workflows;
 
 const WORKERS: [&str; 3] = ["rusty-pinch-telegram", "rusty-pinch-whatsapp", "rusty-pinch"];
 const DOCTOR: &str = "rusty-pinch-doctor";
@@ -77,6 +84,39 @@ fn a_unit_restarts_what_a_restart_can_mend() {
     for (key, want) in wanted {
         assert_eq!(value(&unit, key), want, "{key}");
     }
+}
+
+/// Seen to fail with a folder below that of the state, which nobody else may enter.
+#[test]
+fn another_user_can_read_the_file_of_metrics_where_it_is_said_to_be() {
+    let readme = read(&root().join("packaging/monitoring/README.md"));
+    let file = readme.lines().find_map(|line| line.strip_prefix("RUSTY_PINCH_METRICS_FILE=")).expect("an example");
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for name in WORKERS {
+        assert_eq!(value(&unit(name), "ReadWritePaths"), format!("-{folder}"), "{name} may write there");
+    }
+    let postinst = read(&root().join("packaging/debian/postinst"));
+    let makes = |line: &str| postinst.lines().any(|other| other.trim() == line);
+    assert!(makes(&format!("metrics={folder}")) && makes(r#"make_folder "$metrics" 0755 rusty-pinch"#), "{folder}");
+    // Every folder above it lets everybody pass: none is one that the units or the package close.
+    assert!(!folder.starts_with("/var/lib/rusty-pinch/"), "{folder}");
+}
+
+/// A worker that dies as soon as it works is slowed down by itself: systemd must not give it up before. Seen to fail with eight starts.
+#[test]
+fn a_worker_that_rests_is_not_given_up() {
+    let unit = unit(WORKERS[0]);
+    let number = |key| value(&unit, key).parse::<u64>().expect("a number");
+    let (within, pause) = (number("StartLimitIntervalSec"), number("RestartSec"));
+    let (mut starts, mut now) = (Vec::new(), 0);
+    while now < within {
+        starts.push(Wall(now * 1000));
+        let rest = crash_loop::rest(starts.iter().copied(), Wall(now * 1000));
+        now += rest.map_or(0, |rest| rest.as_secs()) + pause;
+    }
+    assert!(starts.len() == 9 && number("StartLimitBurst") > 9, "{starts:?}");
+    let text = read(&root().join("packaging/systemd/rusty-pinch.service"));
+    assert!(text.contains("so nine starts fit into ten minutes"), "what the unit says of it");
 }
 
 #[test]

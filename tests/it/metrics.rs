@@ -217,7 +217,7 @@ fn rules_and_dashboard_name_what_exists() {
         assert!(unknown.is_empty(), "{unknown:?}");
     }
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 12);
+    assert_eq!(alerts.len(), 13);
     for alert in alerts {
         assert!(tests.contains(&format!("- name: {alert} fires\n")), "{alert}");
         assert!(tests.contains(&format!("- name: {alert} does not fire\n")), "{alert}");

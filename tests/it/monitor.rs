@@ -6,3 +6,4 @@ mod command;
 mod sample;
 mod screens;
 mod terminals;
+mod tmux;

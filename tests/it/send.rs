@@ -30,6 +30,9 @@ fn a_message_of_a_script_arrives_whether_the_worker_runs_or_not() {
     let worker = scene.start_polling();
     send(&scene.world, &chat.to_string(), "the last one");
     until("the third arrives", || sent("the last one") > 0);
+    let paragraphs: String = (0..10).map(|number| format!("<{number}>{}\n\n", "x".repeat(2100))).collect();
+    assert_eq!(send(&scene.world, &chat.to_string(), &paragraphs).code, Some(0));
+    until("all ten parts arrive", || (0..10).all(|number| sent(&format!("<{number}>")) == 1));
     scene.stop(worker);
     assert_eq!((sent("the backup is done"), sent("long: "), sent("the last one")), (1, 1, 1));
     assert_eq!(scene.world.run(&["outbox", "list"]).stdout, "[]\n");
@@ -63,6 +66,19 @@ fn nobody_is_written_to_by_a_slip_and_limits_are_told() {
     refused(chat, "one more", 1, "256 messages wait for the telegram worker, and no more may");
     let off = scene.world.run(&["send", "--channel", "whatsapp", "--to", "49151@s.whatsapp.net", "--message", "x"]);
     assert!(off.code == Some(1) && off.stderr.join("").contains("whatsapp is off"), "{off:?}");
+}
+
+/// Paragraphs that do not fill a part make more parts than a reply may have. Seen to fail with the limit of a reply.
+#[test]
+fn all_of_a_long_message_is_durable() {
+    let scene = Scene::new("all_of_a_long_message_is_durable");
+    let paragraphs: Vec<String> = (10..25).map(|number| number.to_string() + &"x".repeat(2100)).collect();
+    let finished = send(&scene.world, "42", &paragraphs.join("\n\n"));
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let mut letters = fs::read_dir(scene.world.data().join("spool/telegram")).expect("a folder");
+    let letter = fs::read(letters.next().expect("a letter").expect("a letter").path()).expect("readable");
+    let letter: Value = serde_json::from_slice(&letter).expect("JSON");
+    assert_eq!(letter["open"]["rep"]["parts"], Value::from(paragraphs));
 }
 
 /// Strangers by the hundred: what is not told is counted, turns are all told, and every line is JSON (O3).

@@ -16,6 +16,7 @@ use crate::support::fake_http::Shape;
 use crate::support::fake_provider::{Reply, Rule};
 use crate::support::report::Report;
 use crate::support::scene::Scene;
+use crate::support::slope::slope;
 use crate::support::telegram_script::Fault;
 use crate::support::waiting::{came_true, now, since, until_within};
 use crate::support::world::Process;
@@ -157,14 +158,10 @@ fn warmed(laps: &[Lap]) -> &[Lap] {
     &laps[laps.len() / WARM_PER_LAPS..]
 }
 
-/// Least squares: KiB for each 100,000 turns.
-fn slope(laps: &[Lap]) -> f64 {
-    let count = laps.len() as f64;
-    let mean = |of: fn(&Lap) -> f64| laps.iter().map(of).sum::<f64>() / count;
-    let (turns, kib) = (mean(|lap| lap.turns as f64), mean(|lap| lap.resident_kib as f64));
-    let both: f64 = laps.iter().map(|lap| (lap.turns as f64 - turns) * (lap.resident_kib as f64 - kib)).sum();
-    let square: f64 = laps.iter().map(|lap| (lap.turns as f64 - turns).powi(2)).sum();
-    if square > 0.0 { both / square * 100_000.0 } else { 0.0 }
+/// KiB for each 100,000 turns.
+fn growth(laps: &[Lap]) -> f64 {
+    let points: Vec<(f64, f64)> = laps.iter().map(|lap| (lap.turns as f64, lap.resident_kib as f64)).collect();
+    slope(&points) * 100_000.0
 }
 
 /// What grew although it must not.
@@ -172,12 +169,12 @@ fn grown(laps: &[Lap]) -> Vec<String> {
     let (Some(first), Some(last)) = (laps.first(), laps.last()) else { return vec!["nothing was measured".into()] };
     let warm = warmed(laps);
     let mut problems = Vec::new();
-    let growth = last.resident_kib.saturating_sub(first.resident_kib);
-    if growth > GROWTH_KIB_MAX {
-        problems.push(format!("memory grew by {growth} KiB"));
+    let grown = last.resident_kib.saturating_sub(first.resident_kib);
+    if grown > GROWTH_KIB_MAX {
+        problems.push(format!("memory grew by {grown} KiB"));
     }
-    if last.turns >= TURNS_FOR_A_SLOPE && slope(warm) > SLOPE_KIB_MAX as f64 {
-        problems.push(format!("memory grows by {:.0} KiB for each 100,000 turns", slope(warm)));
+    if last.turns >= TURNS_FOR_A_SLOPE && growth(warm) > SLOPE_KIB_MAX as f64 {
+        problems.push(format!("memory grows by {:.0} KiB for each 100,000 turns", growth(warm)));
     }
     if laps.iter().any(|lap| lap.threads != first.threads) {
         problems.push(format!("threads: {:?}", laps.iter().map(|lap| lap.threads).collect::<Vec<_>>()));
@@ -251,7 +248,7 @@ fn tell(town: &Town, seconds: u64, alone: &[u64], report: &mut Report) {
         ("seconds_of_turns", seconds as usize),
         ("provider_calls", asked),
         ("sends", sends),
-        ("slope_kib_per_100k", slope(warm).max(0.0) as usize),
+        ("slope_kib_per_100k", growth(warm).max(0.0) as usize),
         ("overhead_us_p50", percentile(alone, 50) as usize),
         ("overhead_us_p99", percentile(alone, 99) as usize),
         ("overhead_samples", alone.len()),

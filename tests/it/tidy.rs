@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::deployment::supply;
 use source::{ROOT, Source, all, functions, has_word, paths, product, word_starts};
 
 mod source;
@@ -113,21 +114,6 @@ const UNSAFE_FILES: [&str; 1] = ["sys/child.rs"];
 const HTTP_CRATE_FILES: [&str; 2] = ["net/http_client.rs", "net/http_wire.rs"];
 const WEBSOCKET_CRATE_FILES: [&str; 2] = ["net/websocket.rs", "net/websocket_server.rs"];
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "managers", "misc"];
-/// Async runtimes and what brings one in; TLS and cryptography in C beside the one we have.
-const FORBIDDEN_PACKAGES: [&str; 11] = [
-    "tokio",
-    "async-std",
-    "smol",
-    "futures-executor",
-    "hyper",
-    "reqwest",
-    "mio",
-    "openssl-sys",
-    "native-tls",
-    "aws-lc-sys",
-    "aws-lc-rs",
-];
-
 type Rule = fn(&Source) -> Vec<String>;
 
 #[test]
@@ -159,6 +145,7 @@ fn only_shells_name_the_world() {
     caught(rule, "turn/machine.rs", "fn f() -> bool { ::std::env::args().next().is_some() }");
     caught(rule, "turn/machine.rs", "use std::time::{Duration, Instant};");
     caught(rule, "turn/machine.rs", "use crossbeam_channel::Sender;");
+    caught(rule, "turn/machine.rs", "use crate::sys::queue::Sender;");
     caught(rule, "turn/machine.rs", "use std::sync::{Arc, Mutex};");
     caught(rule, "turn/machine.rs", "use std::io::{Write, stdout};");
     caught(rule, "turn/machine.rs", "fn f() { io::stderr().flush() }");
@@ -328,12 +315,13 @@ fn purity(source: &Source) -> Vec<String> {
     let words = WORLD_WORDS.iter().filter(|word| has_word(&source.product, word)).map(|word| word.to_string());
     let prints = PRINTING.iter().filter(|print| has_word(&source.product, print)).map(|print| print.to_string());
     let shares = SHARING_CORES.contains(&path);
-    let paths = ["std", "io"].into_iter().flat_map(|root| paths(&source.product, root));
+    let paths = ["std", "io", "crate"].into_iter().flat_map(|root| paths(&source.product, root));
     let worldly = paths.filter(|path| match path.split("::").collect::<Vec<_>>()[..] {
         ["std", "io", name, ..] | ["io", name, ..] => STREAMS.contains(&name),
         ["std", "sync"] => !shares,
         ["std", "sync", name, ..] => name != "Arc" && !shares,
         ["std", module, ..] => WORLD_MODULES.contains(&module),
+        ["crate", "sys", "queue", ..] => true,
         _ => false,
     });
     words.chain(prints).chain(worldly).map(|name| format!("a core names {name}")).collect()
@@ -402,8 +390,9 @@ fn empty_names(source: &Source) -> Vec<String> {
 }
 
 fn forbidden_packages(lock: &str) -> Vec<&str> {
+    let banned = supply::banned();
     let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    names.filter(|name| FORBIDDEN_PACKAGES.contains(name)).collect()
+    names.filter(|name| banned.iter().any(|other| other == name)).collect()
 }
 
 /// Of the lines of `cargo tree --prefix none`: one for each package, some more than once.

@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusty_pinch::base::cancel::Cancel;
+use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::digest::sha256;
 use rusty_pinch::sys::companion::Sample;
 use rusty_pinch::sys::system_clock::SystemClock;
 use rusty_pinch::validate::checklist::{CHECKS, Level};
-use rusty_pinch::validate::endurance::flat;
+use rusty_pinch::validate::endurance::{WARM_UP, flat};
+use rusty_pinch::validate::live;
+use rusty_pinch::validate::place::Place;
 use rusty_pinch::validate::run::{self, Means};
 use serde_json::Value;
 
@@ -65,12 +68,14 @@ fn the_worker_passes_its_checklist_with_the_built_in_bridge() {
 
 /// What stands in the worker's place, which items it has to fail, and what is said of that. `$0` is our program.
 #[rustfmt::skip]
-const SABOTAGE: [(&str, &str, &str); 6] = [
+const SABOTAGE: [(&str, &str, &str); 8] = [
     ("WA-01", "unset RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE; RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN=another-token-altogether exec \"$0\" \"$@\"", "the link"),
     ("WA-02", "\"$0\" \"$@\"; exit 3", "exited 3"),
     ("WA-04", "RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM='*' exec \"$0\" \"$@\"", "somebody else"),
     ("WA-09", "rm -rf \"$RUSTY_PINCH_DATA_DIR/journal\"; exec \"$0\" \"$@\"", "came twice"),
     ("WA-13", "url=$RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL; url=${url#wss://}; exec openssl s_client -connect \"${url%/}\"", "was not refused"),
+    ("WA-18", "echo '{\"log\":\"4917000000666\"}' >&2; exec \"$0\" \"$@\"", "a number stands"),
+    ("WA-18", "echo 4917000000666 >\"$RUSTY_PINCH_RUN_DIR/whatsapp.status.json\"; RUSTY_PINCH_RUN_DIR=\"$HOME\" exec \"$0\" \"$@\"", "a number stands"),
     ("WA-18", "echo \"{\\\"log\\\":\\\"$(cat \"$RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE\")\\\"}\" >&2; exec \"$0\" \"$@\"", "a secret"),
 ];
 
@@ -131,6 +136,72 @@ fn what_has_grown_is_not_flat() {
     }
 }
 
+#[test]
+fn who_has_enough_of_a_live_run_ends_it_at_once_and_nothing_is_left() {
+    let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
+    let mut world = World::new();
+    let temporary = world.path("temporary");
+    // Left by runs that were killed: there is no such process, and one that is there.
+    let (dead, alive) = ("rusty-pinch-validate-4194999-0", format!("rusty-pinch-validate-{}-0", std::process::id()));
+    [dead, &alive].iter().for_each(|name| std::fs::create_dir_all(temporary.join(name).join("live")).expect("made"));
+    world.set("TMPDIR", &temporary.to_string_lossy());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "*");
+    let out = world.path("evidence.jsonl");
+    let words =
+        ["whatsapp", "validate", "--level", "live", "--only", "WA-03,WA-04", "--out", out.to_str().expect("plain")];
+    let (mut process, input) = world.start_reading(&words);
+    until("a question", || process.stdout().contains("WA-03:"));
+    process.signal(rustix::process::Signal::INT);
+    let status = process.wait_within(std::time::Duration::from_secs(15));
+    drop(input);
+    assert_eq!(status.code(), Some(130), "{}", process.stdout());
+    let left: Vec<_> = std::fs::read_dir(&temporary).expect("there").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, [alive.as_str()]);
+    assert!(!process.stdout().contains("WA-04:"));
+}
+
+/// Time that passes ten times as fast.
+struct Hasty(SystemClock);
+
+impl Clock for Hasty {
+    fn mono(&self) -> Mono {
+        Mono(self.0.mono().0 * 10)
+    }
+
+    fn wall(&self) -> Wall {
+        self.0.wall()
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.0.is_trusted()
+    }
+}
+
+/// The worker before WA-02 is another process.
+#[test]
+fn what_grows_in_a_day_is_looked_at_first_when_the_same_worker_has_run_for_half_a_minute() {
+    let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock: Arc<dyn Clock> = Arc::new(Hasty(SystemClock::new()));
+    let means = Means { clock: Arc::clone(&clock), ..means(folder.path(), World::product_path()) };
+    let mut place = Place::new(folder.path().join("live"), &means.binary, Arc::clone(&clock)).expect("made");
+    place.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    place.set_token(TOKEN).expect("written");
+    let mut asked = Vec::new();
+    let mut ask = |question: &str| {
+        asked.push((question[..5].to_string(), clock.mono()));
+        Some(if question.starts_with("WA-02") { "skip" } else { "pass" }.to_string())
+    };
+    let mut found = Vec::new();
+    live::run(&means, &place, &[1, 15], &mut ask, &mut |_, evidence| found.push(evidence)).expect("workers start");
+    let [(_, bounded), (last, soak)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!(last, "WA-16");
+    assert!(bounded.until(*soak) >= WARM_UP, "{asked:?}");
+    assert_eq!(found[1].note, "the worker has not run for a day");
+}
+
 /// A person answers for an item, for another only a person could, and signs; the signature covers what is written.
 #[test]
 fn a_person_is_asked_and_signs_what_was_seen() {
@@ -140,26 +211,19 @@ fn a_person_is_asked_and_signs_what_was_seen() {
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", TOKEN);
     world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "*");
     let out = world.path("evidence.jsonl");
-    let only = "WA-01,WA-02,WA-03,WA-04,WA-16";
+    let only = "WA-01,WA-02,WA-03,WA-04";
     let words = ["whatsapp", "validate", "--level", "live", "--only", only, "--out", out.to_str().expect("plain")];
     let (mut process, mut input) = world.start_reading(&words);
     // The worker that answers one message runs when the question is asked.
     until("the question about WA-02", || process.stdout().contains("WA-02:"));
     bridge.write(ANNA, "1", "hello");
-    input.write_all(b"\nmaybe\npass five of five\nskip no second phone\npass\nA. Nonymous\n").expect("it reads");
+    input.write_all(b"\nmaybe\npass five of five\nskip no second phone\nA. Nonymous\n").expect("it reads");
     drop(input);
     let status = process.wait_within(std::time::Duration::from_secs(60));
     let found = evidence(&out, "live");
     let results: Vec<(&str, &str)> =
         found.iter().map(|(id, line)| (id.as_str(), line["result"].as_str().expect("a word"))).collect();
-    let want = [
-        ("WA-01", "pass"),
-        ("WA-02", "pass"),
-        ("WA-03", "pass"),
-        ("WA-04", "skip"),
-        ("WA-16", "fail"),
-        ("sign-off", "pass"),
-    ];
+    let want = [("WA-01", "pass"), ("WA-02", "pass"), ("WA-03", "pass"), ("WA-04", "skip"), ("sign-off", "pass")];
     assert_eq!(results, want, "{}", process.stdout());
     assert_eq!(status.code(), Some(1));
     assert_eq!(found["WA-03"]["observed"]["note"], "five of five");

@@ -12,6 +12,7 @@ use crate::support::world::{Process, World};
 
 mod all;
 mod dialects;
+mod faults;
 mod hostile;
 mod kills;
 mod lab;

@@ -105,6 +105,7 @@ settings() { # PROVIDER
 RUSTY_PINCH_PROVIDER=$1
 RUSTY_PINCH_DATA_DIR=/var/lib/rusty-pinch/data
 RUSTY_PINCH_WORKSPACE=/var/lib/rusty-pinch/workspace
+RUSTY_PINCH_METRICS_FILE=/var/lib/rusty-pinch-metrics/rusty_pinch.prom
 RUSTY_PINCH_TURNS_PER_MINUTE=0
 RUSTY_PINCH_TURNS_PER_DAY=0
 RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED=true
@@ -153,6 +154,7 @@ sandboxed() {
     [ "$(box stat -c %U "$status")" = rusty-pinch ]
     box systemd-analyze security $unit rusty-pinch rusty-pinch-whatsapp rusty-pinch-doctor --threshold=20 > /dev/null
 }
+metrics() { box setpriv --reuid nobody --clear-groups cat /var/lib/rusty-pinch-metrics/rusty_pinch.prom | says '^rusty_pinch_channel_'; }
 by_hand() { box setpriv --reuid rusty-pinch --regid rusty-pinch --init-groups env HOME=/var/lib/rusty-pinch rusty-pinch stats; }
 reload() {
     local pid
@@ -285,6 +287,7 @@ step 'install: nothing runs, rights, what to do next' fresh_install
 step 'configure: credential, doctor content' configure
 step 'start: ready, a message is answered' start
 step 'sandbox: user, no privileges, filter, score at most 2.0' sandboxed
+step 'metrics: another user reads the text file' metrics
 step 'by hand: the settings of the units' by_hand
 step 'reload: same process, sources read again' reload
 step 'watchdog: a process that stands still is killed and its successor answers' watchdog

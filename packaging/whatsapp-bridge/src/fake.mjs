@@ -6,6 +6,7 @@
 //       "replyTo"?:jid,"forwarded"?:true,"media"?:{"mimetype","base64","caption"?},"offline"?:true}
 //      {"do":"raw","message":{…}}                   a message as the library gives it
 //      {"do":"confirm","mode":"at_once"|"never"|"error"|"fail"}   what becomes of messages sent from now on
+//      {"do":"late","wa_id"}                        WhatsApp confirms this one now
 // out: {"event":"listening","port"} {"event":"socket","count"} {"event":"send","to","wa_id","text"?,"bytes"?}
 //      {"event":"brought","id"}   the bridge has the message: on disk, if it forwards it
 //
@@ -79,6 +80,8 @@ class FakeSocket {
         return update({ connection: "close", lastDisconnect: { error: { output: { statusCode: step.code } } } });
       case "message":
         return this.#bring(libraryMessage(step), step.offline ? "append" : "notify");
+      case "late":
+        return this.ws.emit("CB:ack,class:message", { attrs: { id: step.wa_id } });
       case "raw":
         return this.#bring(step.message, "notify");
       default:

@@ -100,8 +100,10 @@ export class Outbox {
   }
 
   #send(request, waId) {
+    // A repeat of what is confirmed late is not sent again, either.
+    const onLate = () => request.id !== undefined && this.#sent.remember(request.id, waId);
     return request.kind === "send"
-      ? this.#whatsapp.send(request.to, request.text, waId)
-      : this.#whatsapp.sendMedia(request.to, request.media, waId);
+      ? this.#whatsapp.send(request.to, request.text, waId, onLate)
+      : this.#whatsapp.sendMedia(request.to, request.media, waId, onLate);
   }
 }

@@ -6,7 +6,7 @@ import path from "node:path";
 
 import { EXIT, Fault, storageFault } from "./faults.mjs";
 
-/** Makes the folder with mode 0700, or refuses one that others may use. */
+/** Makes the folder with mode 0700, or takes the rights of others away. One of another user is refused. */
 export function openFolder(folder) {
   try {
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });

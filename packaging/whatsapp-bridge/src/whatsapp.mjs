@@ -56,7 +56,7 @@ export class Whatsapp {
       }
       socket.ev.on("connection.update", (update) => this.#guard(() => this.#changed(connection, update)));
       socket.ev.on("messages.upsert", ({ messages }) => this.#guard(() => this.#arrived(connection, messages)));
-      socket.ws.on("CB:ack,class:message", ({ attrs }) => this.#confirmed(connection, attrs));
+      socket.ws.on("CB:ack,class:message", ({ attrs }) => this.#guard(() => this.#confirmed(connection, attrs)));
     } catch (error) {
       if (error instanceof Fault) {
         this.#fatal(error);
@@ -138,23 +138,24 @@ export class Whatsapp {
     return { ...frame, media: [stored.path] };
   }
 
-  send(to, text, waId) {
+  /** `onLate` is called if a message is confirmed after this was rejected. */
+  send(to, text, waId, onLate) {
     // Without a preview: making one would fetch whatever address a model wrote.
-    return this.#deliver(to, { text, linkPreview: null }, waId);
+    return this.#deliver(to, { text, linkPreview: null }, waId, onLate);
   }
 
-  sendMedia(to, { filePath, mimetype, caption, fileName }, waId) {
+  sendMedia(to, { filePath, mimetype, caption, fileName }, waId, onLate) {
     const bytes = this.#media.read(filePath);
     if (bytes === undefined) {
       return Promise.reject(new Refusal("bad_media"));
     }
     const kind = ["image", "video", "audio"].find((one) => mimetype.startsWith(`${one}/`)) ?? "document";
     const extra = kind === "document" ? { fileName: fileName || "file" } : {};
-    return this.#deliver(to, { [kind]: bytes, mimetype, ...(caption ? { caption } : {}), ...extra }, waId);
+    return this.#deliver(to, { [kind]: bytes, mimetype, ...(caption ? { caption } : {}), ...extra }, waId, onLate);
   }
 
   /** Resolves when WhatsApp's server has confirmed the message, which is later than the library's own promise. */
-  #deliver(to, content, waId) {
+  #deliver(to, content, waId, onLate) {
     const connection = this.#connection;
     if (!connection?.isOpen) {
       return Promise.reject(new Refusal("not_connected"));
@@ -162,19 +163,28 @@ export class Whatsapp {
     return new Promise((resolve, reject) => {
       const settle = (error) => {
         clearTimeout(timer);
-        connection.confirmations.delete(waId);
         return error === undefined ? resolve() : reject(error);
       };
-      const timer = setTimeout(() => settle(new Refusal("unconfirmed")), this.#limits.SEND_MS);
+      const giveUp = (error) => {
+        if (connection.confirmations.get(waId) === settle) {
+          connection.confirmations.set(waId, (refusal) => refusal === undefined && onLate());
+        }
+        settle(error);
+      };
+      const timer = setTimeout(() => giveUp(new Refusal("unconfirmed")), this.#limits.SEND_MS);
       connection.confirmations.set(waId, settle);
+      if (connection.confirmations.size > this.#limits.SENT_IDS_MAX) {
+        connection.confirmations.delete(connection.confirmations.keys().next().value);
+      }
       connection.socket.sendMessage(to, content, { messageId: waId }).catch((error) => {
-        settle(error instanceof Fault ? error : new Refusal("send_failed"));
+        giveUp(error instanceof Fault ? error : new Refusal("send_failed"));
       });
     });
   }
 
   #confirmed(connection, attrs) {
-    const confirm = connection.confirmations.get(attrs?.id);
+    const confirm = this.#isStopped ? undefined : connection.confirmations.get(attrs?.id);
+    connection.confirmations.delete(attrs?.id);
     confirm?.(attrs.error === undefined ? undefined : new Refusal("refused"));
   }
 

@@ -104,6 +104,22 @@ test("what could not be sent is an error, may be repeated, and then has the same
   assert.deepEqual(new Set(sends(told).map((one) => one.wa_id)), new Set([waId]));
 });
 
+test("a message that is confirmed later than anybody waits is not sent again when it is repeated", async (t) => {
+  for (const mode of ["never", "fail"]) {
+    const { connect, follow, told } = await scene(t, { limits: { SEND_MS: 40 } });
+    follow({ do: "open" }, { do: "confirm", mode });
+    const client = connect();
+    await client.enter();
+    client.send(send("r1/1"));
+    assert.equal((await answers(client, 1))[0].type, "error");
+    const [{ wa_id: waId }] = sends(told);
+    follow({ do: "late", wa_id: waId }, { do: "late", wa_id: waId }, { do: "late" });
+    client.send(send("r1/1"));
+    assert.equal((await answers(client, 1))[0].wa_id, waId);
+    assert.equal(sends(told).length, 1);
+  }
+});
+
 test("a link that ends leaves the message unconfirmed", async (t) => {
   const { connect, follow, told } = await scene(t);
   follow({ do: "open" }, { do: "confirm", mode: "never" });

@@ -94,6 +94,27 @@ fn five_wrong_codes_close_pairing_for_everybody() {
     assert_eq!(scene.telegram.sent_count(), 0);
 }
 
+/// A code is a credential, and no model may read it.
+#[test]
+fn a_code_that_a_person_on_the_list_sends_ends_and_reaches_no_model() {
+    let mut scene = scene("pairing-spent");
+    scene.world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM", "42");
+    let process = scene.start_polling();
+    let code = code(&scene);
+    scene.telegram.say(42, &code);
+    scene.telegram.until_sent_to(42, 1);
+    assert!(scene.telegram.sent_to(42)[0].text.contains("/stop - "), "a greeting");
+    assert_eq!(statuses(&process, 1), ["spent"]);
+    scene.telegram.say(7, &code);
+    scene.telegram.until_confirmed();
+    process.until_event("channel_denied");
+    scene.stop(process);
+    assert_eq!((scene.provider.asked_count(), scene.telegram.sent_count_to(7)), (0, 0));
+    for code in [code.clone(), code.replace('-', "")] {
+        assert!(!folder_contains(&scene.world.data(), &code), "{code} is kept");
+    }
+}
+
 #[test]
 fn a_webhook_is_removed_by_the_option_alone() {
     let scene = Scene::new("delete-webhook");

@@ -64,6 +64,7 @@ fn facts() -> Facts {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         at: NOW.0 - 5000,
         ready: true,
+        endpoint: Some("127.0.0.1:9464".to_owned()),
         channel: ChannelStatus { id: "telegram".to_owned(), ..ChannelStatus::default() },
         ..Status::default()
     };
@@ -199,8 +200,10 @@ const PAIRS: &[(&str, Level, Change)] = &[
     ("upgrade.pending", Warning, |case| status(case).program = "0.0.1".into()),
     ("upgrade.pending", Warning, |case| case.facts.workers[0].is_replaced = true),
     ("metrics.endpoint", Warning, |case| case.facts.endpoint_answers = Some(false)),
+    ("metrics.endpoint", Warning, |case| status(case).endpoint = None),
     ("metrics.file", Error, |case| case.facts.metrics_file.as_mut().expect("a file").refusal = Some("x".into())),
     ("metrics.file", Warning, |case| case.facts.metrics_file.as_mut().expect("a file").written = Some(Wall(NOW.0 - 181_000))),
+    ("metrics.file", Warning, |case| case.facts.metrics_file.as_mut().expect("a file").written = None),
     ("session.damage", Warning, |case| case.facts.session_bad_lines = 1),
     ("session.damage", Error, |case| case.facts.session_unreadable = 1),
     ("dead.letters", Warning, |case| case.facts.dead_letters = 1),

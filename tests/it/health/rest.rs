@@ -1,5 +1,6 @@
 //! A worker that is started again and again rests before it works, alive to whoever asks.
 
+use std::fs;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -42,6 +43,8 @@ fn a_worker_that_rests_heeds_the_order_to_end() {
         let process = scene.start_polling();
         until("it leaves a word of itself", || document(&scene).is_some_and(|said| said["pid"] == process.id()));
         scene.kill(process);
+        // As in a container, whose memory is empty after each restart.
+        fs::remove_dir_all(scene.world.path("run")).expect("it is there");
     }
     let process = scene.start();
     process.until_event("channel_parked");
@@ -56,6 +59,8 @@ fn an_operator_may_restart_as_often_as_he_likes() {
     for _ in 0..7 {
         let process = scene.start_polling();
         scene.stop(process);
+        let lock = scene.world.data().join("journal/telegram/LOCK");
+        assert_eq!(fs::read_to_string(lock).expect("it is there"), "", "a polite end is noted");
     }
     assert!(scene.world.all_events("channel_parked").is_empty());
 }

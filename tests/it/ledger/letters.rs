@@ -100,7 +100,7 @@ fn a_second_attempt_begins_when_it_is_flushed() {
     assert!(has_notice(&notices, &Notice::Accepted(job)));
     let mut released = Vec::new();
     for _ in 0..2 {
-        let begin = Input::Append(Append::Begin { turn: first.turn, lane: Some(3) });
+        let begin = Input::Append(Append::Begin { turn: first.turn, lane: 3 });
         let written = ledger.write([begin], super::NOW).expect("written").len();
         released.push((written, ledger.sync(super::NOW).expect("flushed").len()));
     }

@@ -332,7 +332,7 @@ impl Ledgers {
                 let is_copy = tag.turns[update].seen;
                 Input::Append(Append::Accept(world::inbound(letters, update, is_copy, number)))
             }
-            Order::Begin(update) => Input::Append(Append::Begin { turn: name(update), lane: None }),
+            Order::Begin(update) => Input::Append(Append::Begin { turn: name(update), lane: 0 }),
             Order::Reply(update, nonce) => {
                 let parts: Vec<String> =
                     (0..letters[update].parts).map(|part| world::answer(update, nonce, part)).collect();

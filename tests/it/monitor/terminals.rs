@@ -59,11 +59,13 @@ fn keys_change_what_is_shown_and_quit_gives_the_terminal_back() {
 #[test]
 fn signals_and_control_c_give_the_terminal_back() {
     let world = ordinary();
-    for signal in [Some(Signal::TERM), Some(Signal::INT), Some(Signal::HUP), None] {
+    for signal in [Some(Signal::TERM), Some(Signal::INT), Some(Signal::HUP), Some(Signal::QUIT), None] {
         let terminal = Terminal::open(80, 24);
         let mut process = terminal.start(&world, &["monitor"]);
         terminal.until_seen("q quit");
         assert!(terminal.is_raw());
+        // It cannot be put aside, with the terminal as it is.
+        process.signal(Signal::TSTP);
         match signal {
             Some(signal) => process.signal(signal),
             None => terminal.press("\u{3}"),

@@ -172,9 +172,8 @@ impl Life {
         let busy = |chat: &Chat| self.running.iter().flatten().any(|running| running.job.inbound.chat == *chat);
         let Some(at) = self.waiting.iter().position(|job| !busy(&job.inbound.chat)) else { return Did::Nothing };
         let job = self.waiting.remove(at).expect("the position was just found");
-        let lane = (job.carried_over || job.interrupted > 0).then_some(free);
-        self.queue.push(Input::Append(Append::Begin { turn: job.inbound.turn, lane }));
-        self.running[free] = Some(Running { job, waits: lane.is_some() });
+        self.queue.push(Input::Append(Append::Begin { turn: job.inbound.turn, lane: free }));
+        self.running[free] = Some(Running { job, waits: true });
         Did::Something
     }
 

@@ -87,6 +87,8 @@ struct State {
     /// Answers are held back until there are so many, and then come in reverse.
     reversed: usize,
     held: Vec<Vec<u8>>,
+    /// Sends without an id, although v2 is spoken: none of them could be kept from being sent twice.
+    nameless: Vec<String>,
     /// Nothing is read or written any more: the other side is gone without a word.
     is_dead: bool,
     status: Option<String>,
@@ -248,6 +250,16 @@ impl FakeBridge {
         self.state().is_dead = dead;
     }
 
+    /// It says nothing about itself from here on.
+    pub fn mute(&self) {
+        self.state().status = Some(String::new());
+    }
+
+    /// Whether everything that it was to say was said to the link.
+    pub fn has_said_all(&self) -> bool {
+        self.state().wishes.is_empty()
+    }
+
     /// The status that is told at the beginning of every link, and now.
     pub fn status(&self, status: &str) {
         self.state().status = Some(status.to_string());
@@ -277,6 +289,8 @@ impl Drop for FakeBridge {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
+        let nameless = std::mem::take(&mut self.state().nameless);
+        assert!(nameless.is_empty() || std::thread::panicking(), "v2 messages without an id: {nameless:?}");
     }
 }
 
@@ -404,8 +418,8 @@ impl Guest<'_> {
         if self.shared.speaks == Speaks::V2 {
             wire.write_all(&wire::text(&json!({"type": "hello", "v": 2}).to_string()))?;
         }
-        if self.shared.speaks != Speaks::P {
-            let status = self.state().status.clone().unwrap_or("connected".to_string());
+        let status = self.state().status.clone().unwrap_or("connected".to_string());
+        if self.shared.speaks != Speaks::P && !status.is_empty() {
             wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
         }
         wire.flush()?;
@@ -430,8 +444,8 @@ impl Guest<'_> {
                         answers.iter().try_for_each(|answer| wire.write_all(answer))?;
                     }
                     wire::PING => {
-                        self.state().pings += 1;
                         wire.write_all(&wire::frame(wire::PONG, &payload))?;
+                        self.state().pings += 1;
                     }
                     wire::CLOSE => {
                         let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
@@ -495,6 +509,7 @@ impl Guest<'_> {
                 state.sent.push(Sent { to: word("to"), text: word("content"), id, link, at: now() });
                 return Vec::new();
             }
+            ("send", Speaks::V2) if !frame["id"].is_string() => state.nameless.push(text.to_string()),
             ("send", Speaks::N | Speaks::V2) => {}
             // A frame of another dialect is confirmed and dropped, as the real one does.
             (_, Speaks::N | Speaks::V2) => {

@@ -30,6 +30,7 @@ pub mod raw_server;
 pub mod report;
 pub mod repository;
 pub mod scene;
+pub mod slope;
 pub mod stretch;
 pub mod telegram_script;
 pub mod telegram_server;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
@@ -119,12 +119,17 @@ impl World {
         Process::new(child, &self.said, &self.stdout)
     }
 
-    /// The documents of workers that were killed: whoever finds one, after many starts, rests before it works. A test that
-    /// kills has nothing to wait for.
+    /// What workers that were killed left in their lock files: whoever finds that, after many starts, rests before it works. A
+    /// test that kills has nothing to wait for.
     fn forget_cut_short(&self) {
-        let run = self.environment.get("RUSTY_PINCH_RUN_DIR").map_or_else(|| self.data().join("run"), PathBuf::from);
+        let data = self.environment.get("RUSTY_PINCH_DATA_DIR").map_or_else(|| self.data(), PathBuf::from);
         for channel in ["telegram", "whatsapp"] {
-            let _ = std::fs::remove_file(run.join(format!("{channel}.status.json")));
+            let lock = data.join("journal").join(channel).join("LOCK");
+            let said = std::fs::read_to_string(&lock).unwrap_or_default();
+            let pid = said.split(['{', ':', ',']).nth(2).unwrap_or_default().to_string();
+            if !Path::new("/proc").join(pid).join("stat").exists() {
+                let _ = OpenOptions::new().write(true).truncate(true).open(&lock);
+            }
         }
     }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
+use rusty_pinch::sys::queue::{bounded, select};
 
+use rusty_pinch::base::cancel::Cancel;
 use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
-use rusty_pinch::base::message::Delivery;
+use rusty_pinch::base::message::{Delivery, Job};
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::config::keys::Source;
@@ -16,15 +17,17 @@ use rusty_pinch::config::settings::Config;
 use rusty_pinch::observe::event::{Event, Log};
 use rusty_pinch::provider::caller::{Caller, Shared};
 use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Started, Threads, Work, start};
-use rusty_pinch::store::exchange::Folders;
-use rusty_pinch::store::exchange::Left;
+use rusty_pinch::store::exchange::{Append, Folders, Left};
 use rusty_pinch::store::journal::Counting;
 use rusty_pinch::store::ledger::Ledger;
+use rusty_pinch::sys::heartbeat;
 use rusty_pinch::sys::stop::{self, Stop};
 use rusty_pinch::sys::system_clock::SystemClock;
 use rusty_pinch::turn::answer::Answerer;
 use rusty_pinch::turn::machine::Names;
 use rusty_pinch::turn::schedule::Limits;
+use rusty_pinch::turn::under_way::UnderWay;
+use rusty_pinch::turn::worker::{self, Task, WorkerEnds};
 
 use crate::support::lanes::inbound;
 use crate::support::torn_disk::TornDisk;
@@ -78,7 +81,7 @@ impl Standstill {
             for update in 0..MANY as u64 {
                 let message = inbound(TurnId::mint(NOW, &mut rng), update, "10", "question".to_string(), NOW);
                 select! {
-                    send(ends.inbox, message) -> sent => sent.map_err(|_| "the dispatcher has left")?,
+                    send(ends.inbox.raw(), Box::new(message)) -> sent => sent.map_err(|_| "the dispatcher has left")?,
                     recv(ends.stop.receiver()) -> _ => return Ok(()),
                 }
                 if update == 0 {
@@ -111,7 +114,7 @@ impl Standstill {
     }
 }
 
-/// One that is never asked.
+/// One that repeats what it is asked.
 fn idle_answerer(disk: &TornDisk, clock: &Arc<dyn Clock>, stop: &Stop) -> Answerer {
     let environment = [("RUSTY_PINCH_PROVIDER".to_string(), ("local".to_string(), Source::Environment))];
     let config = Config::load(&environment.into()).expect("a configuration");
@@ -180,5 +183,33 @@ fn a_disk_that_stands_still_makes_everybody_wait_at_the_bounds() {
     drop(stopper);
     for _ in 0..threads {
         exits_out.recv_timeout(CEILING).expect("every thread leaves");
+    }
+}
+
+/// What ends a process at the first attempt counts from the first time: neither a provider nor a tool is asked before the record.
+#[test]
+fn no_attempt_begins_before_the_writer_has_it() {
+    let (disk, clock): (TornDisk, Arc<dyn Clock>) = (TornDisk::default(), Arc::new(SystemClock::new()));
+    let (_stopper, stop) = stop::pair();
+    let message = inbound(TurnId::mint(NOW, &mut Rng::from_seed(1)), 1, "10", "poison".to_string(), NOW);
+    for answers in [false, true] {
+        let ((jobs, jobs_out), (appends, appended), (answer, lane)) = (bounded(1), bounded(2), bounded(1));
+        jobs.send(Task::Turn(Job { inbound: message.clone(), interrupted: 0, carried_over: false })).expect("room");
+        drop(jobs);
+        let heart = heartbeat::pair("turn-0", Arc::clone(&clock)).0;
+        let (cancel, under_way) = (Cancel::new(), UnderWay::default());
+        let stop = stop.clone();
+        let answerer = idle_answerer(&disk, &clock, &stop);
+        let ends = WorkerEnds { jobs: jobs_out, appends, lane, lane_number: 7, cancel, under_way, stop, heart };
+        // A writer that leaves, or has answered.
+        if answers {
+            answer.send(()).expect("room");
+        }
+        drop(answer);
+        worker::run(answerer, &ends).expect("it ends with its jobs");
+        drop(ends);
+        let appended: Vec<Append> = appended.iter().collect();
+        assert!(matches!(appended[0], Append::Begin { lane: 7, .. }), "{appended:?}");
+        assert_eq!(appended.len(), 1 + usize::from(answers), "{appended:?}");
     }
 }

@@ -1,14 +1,15 @@
 //! The worker's thread alone, with short times and the other ends of its queues in our hands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use rusty_pinch::sys::queue::{Receiver, Sender, bounded};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use rusty_pinch::base::clock::{Clock, Wall};
+use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::id::{ChannelId, TurnId};
 use rusty_pinch::base::message::{Chat, Delivery, Inbound, Mode, Outbound, Typing};
 use rusty_pinch::base::rng::Rng;
@@ -22,7 +23,8 @@ use rusty_pinch::channel::whatsapp_outgoing::Outgoing;
 use rusty_pinch::channel::whatsapp_worker::{Worker, WorkerSettings};
 use rusty_pinch::net::websocket::Dialer;
 use rusty_pinch::observe::event::{Event, Log};
-use rusty_pinch::sys::heartbeat;
+use rusty_pinch::observe::note::Note;
+use rusty_pinch::sys::heartbeat::{self, Pulse};
 use rusty_pinch::sys::stop::{self, Stopper};
 use rusty_pinch::sys::system_clock::SystemClock;
 
@@ -33,6 +35,8 @@ use crate::support::waiting::{came_true, lock, now, since, spawn, until, until_w
 pub const SHORT: LinkLimits = LinkLimits {
     connect: Duration::from_millis(500),
     handshake: Duration::from_millis(300),
+    introduction: Duration::from_millis(20),
+    admission: Duration::from_millis(100),
     slice: Duration::from_millis(5),
     ping_every: Duration::from_millis(250),
     ping_jitter: Duration::from_millis(50),
@@ -43,12 +47,38 @@ pub const SHORT: LinkLimits = LinkLimits {
     stable: Duration::from_millis(600),
 };
 
+/// The real time, which a test can push on: what the worker waits a minute for comes at once.
+struct Pushed {
+    clock: SystemClock,
+    ahead: AtomicU64,
+}
+
+impl Clock for Pushed {
+    fn mono(&self) -> Mono {
+        Mono(self.clock.mono().0 + self.ahead.load(Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> Wall {
+        Wall(self.clock.wall().0 + self.ahead.load(Ordering::SeqCst))
+    }
+}
+
 #[derive(Default)]
-struct Ear(Mutex<Vec<Value>>);
+struct Ear {
+    events: Mutex<Vec<Value>>,
+    /// How often something was heard of the bridge.
+    alive: AtomicU64,
+}
 
 impl Log for Ear {
     fn emit(&self, at: Wall, event: &Event) {
-        lock(&self.0).push(serde_json::from_str(&event.to_line(at)).expect("JSON"));
+        lock(&self.events).push(serde_json::from_str(&event.to_line(at)).expect("JSON"));
+    }
+
+    fn note(&self, note: Note<'_>) {
+        if matches!(note, Note::LinkAlive { .. }) {
+            self.alive.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -60,6 +90,8 @@ pub struct Lab {
     pub reload: Sender<()>,
     stopper: Option<Stopper>,
     ear: Arc<Ear>,
+    clock: Arc<Pushed>,
+    pulse: Pulse,
     thread: Option<JoinHandle<()>>,
     clerk: Option<JoinHandle<()>>,
     _dispatcher: Sender<Typing>,
@@ -74,7 +106,8 @@ impl Lab {
 
     pub fn to(url: &str, dialect: Option<Dialect>, limits: LinkLimits) -> Lab {
         let folder = tempfile::tempdir().expect("a folder");
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let pushed = Arc::new(Pushed { clock: SystemClock::new(), ahead: AtomicU64::new(0) });
+        let clock: Arc<dyn Clock> = Arc::<Pushed>::clone(&pushed);
         let (inbox_in, inbox) = bounded(16);
         let (receipts, receipts_out) = bounded(100);
         let (outbox, outbox_out) = bounded(64);
@@ -83,17 +116,18 @@ impl Lab {
         let (lane_in, lane) = bounded(1);
         let (reload, reload_out) = bounded(1);
         let (stopper, stop) = stop::pair();
-        let heart = || heartbeat::pair("bridge", Arc::clone(&clock)).0;
+        let heart = || heartbeat::pair("bridge", Arc::clone(&clock));
+        let (of_reader, pulse) = heart();
         let reader = ReaderEnds {
             inbox: inbox_in,
             receipts: receipts_out,
             room: Arc::default(),
             reload: reload_out,
             stop,
-            heart: heart(),
+            heart: of_reader,
         };
         let deliveries = deliveries_in;
-        let sender = SenderEnds { outbox: outbox_out, typing, deliveries, lane, lane_number: 0, heart: heart() };
+        let sender = SenderEnds { outbox: outbox_out, typing, deliveries, lane, lane_number: 0, heart: heart().0 };
         let settings = WorkerSettings {
             dialer: Dialer::new(url, Arc::clone(&clock)).expect("a URL"),
             token: None,
@@ -107,7 +141,7 @@ impl Lab {
         let clerk = {
             let deliveries = Arc::clone(&deliveries);
             spawn("clerk", move || {
-                for delivery in deliveries_out {
+                for delivery in deliveries_out.iter() {
                     lock(&deliveries).push(match &delivery {
                         Delivery::Sending { part, resends, .. } => format!("sending {part} {resends}"),
                         Delivery::Unsent { part, ambiguous, .. } => format!("unsent {part} {ambiguous}"),
@@ -135,6 +169,8 @@ impl Lab {
             reload,
             stopper: Some(stopper),
             ear,
+            clock: pushed,
+            pulse,
             thread: Some(thread),
             clerk: Some(clerk),
             _dispatcher: dispatcher,
@@ -159,6 +195,25 @@ impl Lab {
         self.outbox.as_ref().expect("it is open").send(outbound).expect("the worker is there");
     }
 
+    /// It is so much later at once, and the worker has seen that.
+    #[track_caller]
+    pub fn push_on(&self, time: Duration) {
+        self.clock.ahead.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+        let pushed = self.clock.mono();
+        let is_seen = || self.pulse.look(Mono(u64::MAX)).age <= pushed.until(Mono(u64::MAX));
+        until("the worker looks at the clock", is_seen);
+    }
+
+    /// What the worker's clock says.
+    pub fn time(&self) -> Mono {
+        self.clock.mono()
+    }
+
+    /// How often something was heard of the bridge.
+    pub fn heard(&self) -> u64 {
+        self.ear.alive.load(Ordering::SeqCst)
+    }
+
     /// Nothing came for a while.
     pub fn is_quiet(&self) -> bool {
         !came_true(Duration::from_millis(100), || !self.inbox.is_empty())
@@ -169,7 +224,7 @@ impl Lab {
     }
 
     pub fn events(&self, name: &str) -> Vec<Value> {
-        lock(&self.ear.0).iter().filter(|event| event["event"] == name).cloned().collect()
+        lock(&self.ear.events).iter().filter(|event| event["event"] == name).cloned().collect()
     }
 
     #[track_caller]
@@ -183,6 +238,11 @@ impl Lab {
         let errors = || [self.events("channel_read_error"), self.events("channel_connect_error")].concat();
         let is_told = || errors().iter().any(|event| event["error"].as_str().is_some_and(|text| text.contains(part)));
         until_within(&format!("the error '{part}'"), ceiling, is_told);
+    }
+
+    /// The order to stop; replies still come.
+    pub fn order_to_stop(&mut self) {
+        self.stopper = None;
     }
 
     /// The order to stop, as the product gives it; how long it took.

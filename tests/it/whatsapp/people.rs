@@ -39,6 +39,10 @@ fn a_lid_that_was_seen_with_a_listed_number_is_known_after_a_restart() {
     let mut scene = Scene::new("lid", Speaks::N);
     scene.world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", "4915110001");
     let process = scene.start_linked();
+    // Of what we write ourselves the chat is the other one, and the number is ours.
+    scene.bridge.say(&json!({
+        "type": "message", "id": "0", "sender": "78@lid", "pn": ANNA, "content": "mine", "isGroup": false, "fromMe": true,
+    }));
     scene.bridge.say(&json!({
         "type": "message", "id": "1", "sender": "77@lid", "pn": ANNA, "content": "with both names", "isGroup": false,
     }));
@@ -49,6 +53,7 @@ fn a_lid_that_was_seen_with_a_listed_number_is_known_after_a_restart() {
     scene.bridge.write("78@lid", "3", "somebody else");
     process.until_event("channel_denied");
     scene.stop(process);
+    assert!(scene.bridge.texts_to("78@lid").is_empty());
 }
 
 #[test]
@@ -80,10 +85,13 @@ fn a_group_of_dialect_p_has_to_be_listed_by_its_own_id() {
     let process = scene.start_linked();
     let say = |chat: &str| json!({"type": "message", "from": ANNA, "chat": chat, "content": "hello"});
     scene.bridge.say(&say("130@g.us"));
+    // A bridge that names no author is in a group all the same.
+    scene.bridge.say(&json!({"type": "message", "from": "130@g.us", "content": "hello"}));
     scene.bridge.say(&say("120@g.us"));
     scene.bridge.until_sent(1);
     assert_eq!(process.until_event("channel_denied")["reason"], "group_not_on_allowlist");
     scene.stop(process);
+    assert_eq!(scene.world.all_events("channel_tally")[0]["passed"]["group_not_on_allowlist"], 2);
     assert_eq!(scene.bridge.sent()[0].to, "120@g.us");
 }
 
