@@ -19,7 +19,7 @@ use crate::config::surroundings::{ReadFile, SecretFile, Surroundings};
 use crate::sys::{files, users};
 
 /// Largest `.env` file accepted.
-const ENV_FILE_BYTES_MAX: u64 = 256 * 1024;
+pub const ENV_FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Largest secret file accepted.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;

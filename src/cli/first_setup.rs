@@ -34,7 +34,7 @@ const TRIES_MAX: usize = 3;
 /// How long our own check may take, that of servers included.
 const CHECK_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the one turn may take, beyond its own deadline.
+/// How long the one turn may take: longer than the largest deadline that can be set.
 const TURN_PATIENCE: Duration = Duration::from_secs(3660);
 
 /// How long Telegram may take for one call.

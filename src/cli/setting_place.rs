@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::cli::Failure;
-use crate::cli::environment::{self, ENV_FILE, SYSTEM_FILE};
+use crate::cli::environment::{self, ENV_FILE, ENV_FILE_BYTES_MAX, SYSTEM_FILE};
 use crate::config::env_edit::{self, Edit, Refusal};
 use crate::config::keys::{Environment, Source, is_secret, secret_names};
 use crate::config::questions::Draft;
@@ -23,9 +23,6 @@ use crate::config::surroundings::Surroundings;
 use crate::sys::child::{self, End, Program, TERM_GRACE};
 use crate::sys::system_clock::SystemClock;
 use crate::sys::{files, users};
-
-/// Largest env file, as for those who read it.
-const ENV_FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Most that is taken of what a command says.
 const SAID_BYTES_MAX: usize = 256 * 1024;
