@@ -6,6 +6,8 @@ pub mod cancel;
 pub mod clock;
 /// What a person says to the program and not to the model.
 pub mod control;
+/// Numbers with a fraction.
+pub mod decimal;
 /// SHA-256.
 pub mod digest;
 /// Names of turns, channels and sessions.
@@ -20,5 +22,7 @@ pub mod nearest;
 pub mod retry;
 /// Seeded randomness for jitter. Never for secrets.
 pub mod rng;
+/// Small maps and sets.
+pub mod sorted;
 /// Cutting text on borders a person would accept.
 pub mod text;

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossbeam_channel::{Receiver, Sender};
-
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, Inbound, Outbound, Typing};
 use crate::channel::outbound::{Attempt, Report};
 use crate::sys::heartbeat::Heart;
+use crate::sys::queue::{Receiver, Sender};
 use crate::sys::stop::Stop;
 
 /// The reader's ends of the queues.

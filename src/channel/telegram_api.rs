@@ -135,19 +135,20 @@ struct RawChat {
 /// The updates of a `getUpdates` response, in order, and how many had no readable id.
 pub fn updates(body: &[u8]) -> Option<(Vec<Update>, usize)> {
     let text = String::from_utf8_lossy(body);
-    let envelope: Envelope<'_> = serde_json::from_str(&text).ok()?;
-    let items: Vec<&RawValue> = serde_json::from_str(envelope.result.filter(|_| envelope.ok)?.get()).ok()?;
-    let read: Vec<Update> = items.iter().filter_map(|item| update(item.get())).collect();
+    let envelope: Envelope<'_> = serde_json::from_slice(text.as_bytes()).ok()?;
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(envelope.result.filter(|_| envelope.ok)?.get().as_bytes()).ok()?;
+    let read: Vec<Update> = items.iter().filter_map(|item| update(item.get().as_bytes())).collect();
     let unnamed = items.len() - read.len();
     Some((read, unnamed))
 }
 
-fn update(item: &str) -> Option<Update> {
+fn update(item: &[u8]) -> Option<Update> {
     // Strings that are passed over are not decoded, so the id is found even beside broken text.
-    let id = serde_json::from_str::<UpdateId>(item).ok()?.update_id;
+    let id = serde_json::from_slice::<UpdateId>(item).ok()?.update_id;
     // Ids are positive and fit 32 bits today; one that cannot be followed by another is none.
     let _ = i64::try_from(id).ok()?;
-    let read = serde_json::from_str::<RawUpdate>(item).map(of_raw);
+    let read = serde_json::from_slice::<RawUpdate>(item).map(of_raw);
     Some(read.unwrap_or(Update::Ignored { id, why: "undecodable" }))
 }
 
@@ -186,7 +187,7 @@ pub fn me(body: &[u8]) -> Option<Me> {
         username: String,
     }
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
-    let raw: RawMe = serde_json::from_str(envelope.result.filter(|_| envelope.ok)?.get()).ok()?;
+    let raw: RawMe = serde_json::from_slice(envelope.result.filter(|_| envelope.ok)?.get().as_bytes()).ok()?;
     Some(Me { id: raw.id, name: text::shorten(&raw.username, 64) })
 }
 
@@ -209,7 +210,7 @@ pub fn webhook(body: &[u8]) -> Option<Webhook> {
         pending_update_count: u64,
     }
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
-    let raw: RawInfo = serde_json::from_str(envelope.result.filter(|_| envelope.ok)?.get()).ok()?;
+    let raw: RawInfo = serde_json::from_slice(envelope.result.filter(|_| envelope.ok)?.get().as_bytes()).ok()?;
     Some(Webhook { is_set: !raw.url.is_empty(), pending: raw.pending_update_count })
 }
 
@@ -262,7 +263,7 @@ fn sent_message(body: &[u8]) -> Option<i64> {
         message_id: i64,
     }
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
-    let raw: RawSent = serde_json::from_str(envelope.result.filter(|_| envelope.ok)?.get()).ok()?;
+    let raw: RawSent = serde_json::from_slice(envelope.result.filter(|_| envelope.ok)?.get().as_bytes()).ok()?;
     Some(raw.message_id)
 }
 

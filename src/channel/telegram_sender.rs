@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, select};
-
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Outbound};
@@ -19,6 +17,7 @@ use crate::channel::outbound::{Attempt, Lanes, Report, Sent, Step};
 use crate::channel::telegram_api as api;
 use crate::channel::telegram_client::TelegramClient;
 use crate::observe::event::{Event, Log};
+use crate::sys::queue::{RecvTimeoutError, select};
 
 /// Limit of one send: a server that stalls holds up only this sender's chats, and only so long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,9 +141,11 @@ impl TelegramSender {
         let now = self.clock.mono();
         let left = due.map_or(LONG, |due| now.until(due).max(Duration::from_millis(1)));
         let received = select! {
-            recv(self.ends.outbox) -> received => received.map_err(|_| RecvTimeoutError::Disconnected),
-            recv(self.ends.typing) -> typing => {
-                match typing {
+            recv(self.ends.outbox.raw()) -> received => {
+                self.ends.outbox.opened(received).map_err(|_| RecvTimeoutError::Disconnected)
+            }
+            recv(self.ends.typing.raw()) -> typing => {
+                match self.ends.typing.opened(typing) {
                     Ok(typing) => {
                         self.note_typing(typing, now);
                         Err(RecvTimeoutError::Timeout)

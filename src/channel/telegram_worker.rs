@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::select;
-
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::control;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::Inbound;
 use crate::base::rng::Rng;
+use crate::base::sorted::SortedMap;
 use crate::channel::ends::ReaderEnds;
 use crate::channel::telegram::{BATCH_MAX, PollFailure, Poller, Step};
 use crate::channel::telegram_api::{self as api, Incoming, Update};
@@ -21,6 +20,7 @@ use crate::channel::telegram_people::People;
 use crate::channel::telegram_witness::{ASKED_EVERY, Verdict, Witness};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
+use crate::sys::queue::select;
 
 /// Limit of `getMe` and `getWebhookInfo`.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ pub struct ReaderSettings {
     /// How long a poll may take in all.
     pub request_timeout: Duration,
     /// By bot, the position behind the last message on disk.
-    pub next_positions: std::collections::BTreeMap<u64, u64>,
+    pub next_positions: SortedMap<u64, u64>,
 }
 
 /// The thread's state.
@@ -272,7 +272,7 @@ impl Reader {
                     *expected.entry(incoming.id).or_default() += 1;
                     let inbound = self.inbound(bot, incoming);
                     select! {
-                        send(self.ends.inbox, inbound) -> sent => sent.ok()?,
+                        send(self.ends.inbox.raw(), Box::new(inbound)) -> sent => sent.ok()?,
                         recv(self.ends.stop.receiver()) -> _ => return None,
                     }
                 }
@@ -280,7 +280,7 @@ impl Reader {
         }
         while !expected.is_empty() {
             let origin = select! {
-                recv(self.ends.receipts) -> receipt => receipt.ok()?,
+                recv(self.ends.receipts.raw()) -> receipt => self.ends.receipts.opened(receipt).ok()?,
                 recv(self.ends.stop.receiver()) -> _ => return None,
             };
             if let Some(count) = expected.get_mut(&origin) {
@@ -359,8 +359,8 @@ impl Reader {
     fn wait(&mut self, poller: &mut Poller, until: Mono) {
         let left = self.clock.mono().until(until).min(PARKED_EVERY);
         select! {
-            recv(self.ends.reload) -> reload => match reload {
-                Ok(()) => poller.on_reload(),
+            recv(self.ends.reload.raw()) -> reload => match reload {
+                Ok(_) => poller.on_reload(),
                 // Nobody is left who could reload: the order to stop comes next.
                 Err(_) => drop(self.ends.stop.wait(left)),
             },

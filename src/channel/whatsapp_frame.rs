@@ -193,7 +193,7 @@ pub fn parse(frame: &str) -> Result<Frame, Malformed> {
     if !json_limits::holds(frame.as_bytes()) {
         return Err(Malformed::NotAFrame);
     }
-    let raw: Raw = serde_json::from_str(frame).map_err(|_| Malformed::NotAFrame)?;
+    let raw: Raw = serde_json::from_slice(frame.as_bytes()).map_err(|_| Malformed::NotAFrame)?;
     Ok(match raw.get("type").and_then(Value::as_str).unwrap_or_default() {
         "" => return Err(Malformed::NotAFrame),
         "message" => Frame::Message(Box::new(message(&raw)?)),

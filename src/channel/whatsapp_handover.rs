@@ -6,9 +6,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-
 use crate::base::message::Inbound;
+use crate::sys::queue::{Receiver, Sender, TrySendError};
 
 /// Messages that wait for room in the inbox.
 pub const WAITING_MAX: usize = 64;

@@ -2,10 +2,9 @@
 //! group has an id of its own. [`Id`] is the normal form. [`Identities`] decides who is answered, and remembers which LID
 //! belongs to which number of the allowlist, so that a message that names only the LID is not refused.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::base::sorted::SortedMap;
 use crate::channel::allowlist::Allowlist;
 
 /// Pairs that are remembered; beyond that a new one takes the place of another.
@@ -86,7 +85,7 @@ fn bare(text: &str) -> Option<Id> {
 struct Known {
     v: u32,
     /// Digits of the number by digits of the LID.
-    phone_of_lid: BTreeMap<String, String>,
+    phone_of_lid: SortedMap<String, String>,
 }
 
 /// Why somebody is not answered.
@@ -138,7 +137,7 @@ impl Identities {
             self.lists(&Id { kind: Kind::Lid, digits: lid.clone() })
                 || self.lists(&Id { kind: Kind::Phone, digits: phone.clone() })
         });
-        let pairs: BTreeMap<String, String> = pairs.take(PAIRS_MAX).collect();
+        let pairs: SortedMap<String, String> = pairs.take(PAIRS_MAX).collect();
         self.known.phone_of_lid.extend(pairs);
         true
     }

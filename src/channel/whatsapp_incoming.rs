@@ -4,13 +4,14 @@
 //! Our own messages are passed over: those that say so, and those that a bridge echoes. An echo is a text that we sent to
 //! the same chat within [`ECHO_WITHIN`]; short texts are not taken for one, because people repeat short words.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::{Mono, Wall};
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, INBOUND_BYTES_MAX, Inbound};
+use crate::base::sorted::SortedMap;
 use crate::base::text;
 use crate::channel::whatsapp_frame::{Dialect, Incoming};
 use crate::channel::whatsapp_identity::{Id, Identities, Refusal};
@@ -82,13 +83,13 @@ pub struct Intake {
     identities: Identities,
     media: Option<PathBuf>,
     echoes: VecDeque<(String, String, Mono)>,
-    passed: BTreeMap<&'static str, u64>,
+    passed: SortedMap<&'static str, u64>,
 }
 
 impl Intake {
     /// `media` is the folder that files may lie in.
     pub fn new(identities: Identities, media: Option<PathBuf>) -> Intake {
-        Intake { identities, media, echoes: VecDeque::new(), passed: BTreeMap::new() }
+        Intake { identities, media, echoes: VecDeque::new(), passed: SortedMap::new() }
     }
 
     /// Who is answered.
@@ -165,7 +166,7 @@ impl Intake {
     }
 
     /// How much was passed over, by reason.
-    pub fn passed(&self) -> &BTreeMap<&'static str, u64> {
+    pub fn passed(&self) -> &SortedMap<&'static str, u64> {
         &self.passed
     }
 }

@@ -1,11 +1,11 @@
 //! [`Teller`]: what the operator is told of a bridge, each kind of thing at most so often.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono, millis};
 use crate::base::id::{ChannelId, TurnId};
+use crate::base::sorted::SortedMap;
 use crate::channel::denied::Denied;
 use crate::channel::whatsapp_frame::Incoming;
 use crate::channel::whatsapp_link::{Lost, Parked};
@@ -137,7 +137,7 @@ impl Teller {
     }
 
     /// What was passed over, if that is due and news.
-    pub fn tally(&mut self, passed: &BTreeMap<&'static str, u64>, is_last: bool) {
+    pub fn tally(&mut self, passed: &SortedMap<&'static str, u64>, is_last: bool) {
         let now = self.clock.mono();
         if now < self.tally_due && !is_last {
             return;

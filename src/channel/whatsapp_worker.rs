@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Select, TryRecvError, never};
-
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::TurnId;
 use crate::base::rng::Rng;
@@ -27,6 +25,7 @@ use crate::config::live_secret::LiveSecret;
 use crate::net::websocket::{Dialer, Heard};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
+use crate::sys::queue::{Select, TryRecvError, never};
 
 /// How long a read waits while a reply may come any moment, so that it leaves at once.
 const BUSY_SLICE: Duration = Duration::from_millis(20);
@@ -211,13 +210,13 @@ impl Worker {
 
     /// Nothing is read meanwhile: waits for a reply, a wish, or the end.
     fn wait(&self, limit: Duration) {
-        let closed = never();
-        let stop = if self.reader.stop.requested() { &never() } else { self.reader.stop.receiver() };
-        let outbox = if self.outbox_closed.is_some() { &closed } else { &self.sender.outbox };
+        let never = never();
+        let stop = if self.reader.stop.requested() { &never } else { self.reader.stop.receiver() };
+        let outbox = if self.outbox_closed.is_some() { &never } else { self.sender.outbox.raw() };
         let mut ready = Select::new();
         ready.recv(stop);
         ready.recv(outbox);
-        ready.recv(&self.reader.reload);
+        ready.recv(self.reader.reload.raw());
         let _ = ready.ready_timeout(limit.min(LONG));
     }
 

@@ -1,11 +1,11 @@
 //! What `channels` starts: the parts of each channel, put together from the configuration.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
 use crate::base::rng::Rng;
+use crate::base::sorted::SortedMap;
 use crate::channel::allowlist::Allowlist;
 use crate::channel::outbound::Lanes;
 use crate::channel::telegram_client::TelegramClient;
@@ -180,7 +180,7 @@ pub fn plan(
     }
 }
 
-fn telegram(setup: &Setup, next_positions: BTreeMap<u64, u64>, orders: &Orders, rng: &mut Rng) -> Threads {
+fn telegram(setup: &Setup, next_positions: SortedMap<u64, u64>, orders: &Orders, rng: &mut Rng) -> Threads {
     let telegram = &setup.config.telegram;
     let token = telegram.token.as_ref().map(|token| token.secret.clone()).expect("it was checked that there is one");
     let client = |cancel: Cancel| {

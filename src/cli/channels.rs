@@ -5,8 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
-
 use crate::base::cancel::Cancel;
 use crate::base::id::ChannelId;
 use crate::cli::channel_plans::{self as plans, Orders, Shared};
@@ -20,6 +18,7 @@ use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
+use crate::sys::queue::{Receiver, bounded};
 use crate::sys::signal::Signal;
 use crate::sys::stop;
 use crate::turn::schedule::Limits;

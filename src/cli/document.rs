@@ -2,9 +2,9 @@
 //! shells, and docs/cli.md. A test compares them with the files; `UPDATE_GOLDEN=1 cargo test --test it docs` writes
 //! them anew.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::base::sorted::SortedMap;
 use crate::cli::flags::{COMMANDS, Command, EXIT_CODES, Opt, REMOVED, Takes};
 use crate::cli::help::{about, usage};
 use crate::config::document::{SOURCES, range, words};
@@ -127,8 +127,8 @@ fn offers() -> Vec<Offer> {
     offers
 }
 
-fn offers_by_place() -> BTreeMap<String, Vec<Offer>> {
-    let mut places: BTreeMap<String, Vec<Offer>> = BTreeMap::new();
+fn offers_by_place() -> SortedMap<String, Vec<Offer>> {
+    let mut places: SortedMap<String, Vec<Offer>> = SortedMap::new();
     for offer in offers() {
         places.entry(offer.behind.clone()).or_default().push(offer);
     }
@@ -225,7 +225,7 @@ pub fn fish() -> String {
     for (letter, name, about) in EVERYWHERE {
         let _ = writeln!(text, "complete -c rusty-pinch -s {letter} -l {name} -d {}", quoted(about));
     }
-    let values: BTreeMap<String, String> = values().collect();
+    let values: SortedMap<String, String> = values().collect();
     for Offer { behind, word, about } in offers() {
         let what = match (word.strip_prefix("--"), values.get(&format!("{behind} {word}"))) {
             (None, _) => format!("-a {word}"),

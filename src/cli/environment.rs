@@ -2,7 +2,6 @@
 //! named by `NAME_FILE`, and systemd credentials. The only reader of all of them. What cannot be used is noted, and the
 //! rest is read all the same, so that all can be mended at once.
 
-use std::collections::btree_map::Entry;
 use std::env;
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -130,14 +129,9 @@ fn add_env_file(found: &mut Surroundings, path: PathBuf) -> Result<Environment, 
             continue;
         }
         let value = (entry.value, Source::EnvFile { line: entry.line });
-        match found.variables.entry(entry.name) {
-            Entry::Vacant(place) => {
-                place.insert(value);
-            }
-            Entry::Occupied(place) => {
-                hidden.insert(place.key().clone(), value);
-            }
-        }
+        let is_set = found.variables.contains_key(&entry.name);
+        let place = if is_set { &mut hidden } else { &mut found.variables };
+        place.insert(entry.name, value);
     }
     file.gone.iter().for_each(|gone| note_gone(found, gone));
     found.repeats = file.repeats;

@@ -1,11 +1,11 @@
 //! Commands and options, declared once: the parser, the help and the documents are made from [`COMMANDS`].
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::base::nearest::nearest;
+use crate::base::sorted::SortedMap;
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,7 +261,7 @@ pub struct Parsed {
     pub id: Id,
     /// Which command the help is about.
     pub topic: Option<String>,
-    values: BTreeMap<&'static str, String>,
+    values: SortedMap<&'static str, String>,
 }
 
 impl Parsed {
@@ -285,7 +285,7 @@ impl Parsed {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, String> {
     let mut parser = Parser::from_args(arguments);
     let mut words: Vec<String> = Vec::new();
-    let mut values: BTreeMap<&'static str, String> = BTreeMap::new();
+    let mut values: SortedMap<&'static str, String> = SortedMap::new();
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return help_about(&words),
@@ -336,7 +336,7 @@ fn help_about(words: &[String]) -> Result<Parsed, String> {
 }
 
 fn plain(id: Id, topic: String) -> Parsed {
-    Parsed { id, topic: (!topic.is_empty()).then_some(topic), values: BTreeMap::new() }
+    Parsed { id, topic: (!topic.is_empty()).then_some(topic), values: SortedMap::new() }
 }
 
 /// The command of these words; `doctor` of none.

@@ -5,8 +5,6 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::select;
-
 use crate::base::clock::{Clock, Mono};
 use crate::cli::flags::Parsed;
 use crate::cli::terminal::{self, Keyboard};
@@ -21,6 +19,7 @@ use crate::monitor::screen::{CLEAR, Grid};
 use crate::monitor::{document, plain};
 use crate::observe::sink::Way;
 use crate::sys::files;
+use crate::sys::queue::{Receiver, select};
 use crate::sys::signal::{self, ScreenSignal};
 use crate::sys::terminal::{Raw, size};
 
@@ -142,11 +141,11 @@ impl View {
             let wait =
                 if screen.is_paused { Duration::from_millis(INTERVAL_MAX_MS) } else { self.clock.mono().until(next) };
             select! {
-                recv(signals) -> signal => match signal {
+                recv(signals.raw()) -> signal => match signals.opened(signal) {
                     Ok(ScreenSignal::Resized) => {}
                     Ok(ScreenSignal::End) | Err(_) => break Ok(()),
                 },
-                recv(keyboard.keys) -> key => match key {
+                recv(keyboard.keys.raw()) -> key => match keyboard.keys.opened(key) {
                     Ok(Key::Quit) | Err(_) => break Ok(()),
                     Ok(Key::Redraw) => shown = None,
                     Ok(key) => screen.press(key),
@@ -182,7 +181,7 @@ impl View {
     }
 }
 
-fn listen() -> Result<crossbeam_channel::Receiver<ScreenSignal>, Failure> {
+fn listen() -> Result<Receiver<ScreenSignal>, Failure> {
     signal::watch_screen().map_err(|error| told(&error))
 }
 

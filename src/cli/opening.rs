@@ -9,8 +9,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
 use crate::base::clock::{Mono, Wall};
 use crate::base::id::ChannelId;
 use crate::cli::setup::Setup;
@@ -25,6 +23,7 @@ use crate::store::exchange::{Folders, Opening};
 use crate::store::journal::Counting;
 use crate::store::ledger::Ledger;
 use crate::store::retention::Retention;
+use crate::sys::queue::Receiver;
 use crate::sys::signal::Signal;
 use crate::sys::{entropy, files};
 

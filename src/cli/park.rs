@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-
 use crate::base::clock::{Clock, Wall};
 use crate::base::id::ChannelId;
 use crate::cli::flags::Parsed;
@@ -24,6 +22,7 @@ use crate::observe::status_file;
 use crate::runtime::endpoint;
 use crate::sys::files;
 use crate::sys::notify::Notifier;
+use crate::sys::queue::{Receiver, RecvTimeoutError, bounded};
 use crate::sys::signal::{self, Signal};
 use crate::sys::system_clock::SystemClock;
 

@@ -8,8 +8,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
-
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::channel::telegram::PollFailure;
@@ -26,6 +24,7 @@ use crate::net::http_client::HttpClient;
 use crate::observe::event::{Event, Log};
 use crate::provider::probe::{self, Answer};
 use crate::sys::notify::Notifier;
+use crate::sys::queue::{Sender, bounded};
 use crate::sys::thread::spawn;
 
 /// How long the other side may take to say whether it accepts a secret.
@@ -50,7 +49,7 @@ pub fn start(setup: &Setup, notifier: Option<Arc<Notifier>>, then: Vec<Sender<()
     let (wishes, wishes_out) = bounded(1);
     let (exits, _) = bounded(1);
     spawn("reload", exits, move || {
-        for () in wishes_out {
+        for () in wishes_out.iter() {
             reload.notifier.iter().for_each(|notifier| notifier.reloading());
             reload.once();
             // One that is waiting already is as good as two.

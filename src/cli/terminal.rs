@@ -7,13 +7,13 @@ use std::io::{self, IsTerminal, Stdin, Write};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
 use termion::event::Key as Pressed;
 use termion::input::{Keys, TermRead};
 
 use crate::cli::editor::{Editor, Key, Outcome};
 use crate::cli::environment;
 use crate::monitor::layout;
+use crate::sys::queue::{Receiver, bounded};
 use crate::sys::stop::{self, Stopper};
 use crate::sys::terminal::{Raw, size};
 use crate::sys::thread::spawn;

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
-
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
 use crate::cli::Failure;
@@ -17,6 +15,7 @@ use crate::observe::status_file;
 use crate::runtime::endpoint::{self, Endpoint};
 use crate::runtime::health::{self, Health};
 use crate::sys::notify::Notifier;
+use crate::sys::queue::bounded;
 
 /// All of them.
 pub struct Watch {

@@ -9,8 +9,9 @@
 //! ```
 //! The first of two lines with the same name wins, as it always did.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::base::sorted::SortedMap;
 
 /// A name, its value, and the line it stands on (counting from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ pub fn read(text: &str, outer: &dyn Fn(&str) -> Option<String>) -> Result<EnvFil
         return Err(EnvFileError { line: before.matches('\n').count() + 1, problem: Problem::Nul });
     }
     let mut file = EnvFile::default();
-    let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let mut known: SortedMap<String, (String, usize)> = SortedMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     while !rest.is_empty() {

@@ -1,10 +1,11 @@
 //! [`KEYS`]: every variable once, with its kind, range, default and meaning. Parsing, `doctor` and the documents come
 //! from this table.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::decimal::decimal;
+use crate::base::sorted::SortedMap;
 use crate::config::values::{self, REQUESTS, flag, misfit};
 
 /// One variable.
@@ -256,7 +257,7 @@ impl fmt::Display for Source {
 }
 
 /// The variables as the process found them: value and source by name.
-pub type Environment = BTreeMap<String, (String, Source)>;
+pub type Environment = SortedMap<String, (String, Source)>;
 
 /// A value that does not fit its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -345,7 +346,7 @@ impl Reader<'_> {
 
     /// A number with a fraction, within its range.
     pub fn decimal(&self, name: &str) -> Result<Option<f64>, KeyError> {
-        self.parsed(name, |value| value.parse().ok())
+        self.parsed(name, decimal)
     }
 
     /// One of the words of the table, in lower case.

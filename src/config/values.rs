@@ -1,8 +1,8 @@
 //! What fits a kind of variable, and what is said of a value that does not. No sentence holds the value: it may be a secret
 //! in the wrong place.
 
-use std::collections::BTreeSet;
-
+use crate::base::decimal::decimal;
+use crate::base::sorted::SortedSet;
 use crate::config::endpoint::{self, Endpoint, EndpointError};
 use crate::config::keys::Kind;
 
@@ -70,7 +70,7 @@ pub fn misfit(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
         Kind::Count { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
         Kind::Count { min, max: u64::MAX } => Some(format!("must be a whole number from {min}")),
         Kind::Count { min, max } => Some(format!("must be a whole number from {min} to {max}")),
-        Kind::Decimal { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
+        Kind::Decimal { min, max } if decimal(value).is_some_and(|number| (min..=max).contains(&number)) => None,
         Kind::Decimal { min, max } => Some(format!("must be a number from {min} to {max}")),
         Kind::Choice(words) if words.contains(&value.to_ascii_lowercase().as_str()) => None,
         Kind::Choice(words) => Some(format!("must be one of: {}", words.join(", "))),
@@ -109,7 +109,7 @@ fn wrong_account(text: &str) -> Option<usize> {
         has_id && variable && requests && fields.count() <= 2
     };
     let accounts = text.split(';').filter(|account| !account.trim().is_empty());
-    let mut ids = BTreeSet::new();
+    let mut ids = SortedSet::new();
     let mut is_new = |id: &str| ids.insert(id.trim().to_owned()) && ids.len() <= ACCOUNTS_MAX;
     let all = accounts.map(|account| fits(account) && is_new(account.split('|').next().unwrap_or_default()));
     all.enumerate().find(|(_, fits)| !fits).map(|(at, _)| at + 1)

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::channel::telegram::PollFailure;
@@ -21,6 +19,7 @@ use crate::net::http_client::HttpClient;
 use crate::provider::accounts::Reason;
 use crate::provider::codex_home;
 use crate::provider::probe::{self, Answer};
+use crate::sys::queue::bounded;
 use crate::sys::system_clock::SystemClock;
 use crate::sys::thread::spawn;
 

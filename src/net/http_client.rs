@@ -18,6 +18,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConne
 use ureq::{Agent, Body, Error, RequestBuilder};
 
 use crate::base::cancel::Cancel;
+use crate::net::crypto;
 use crate::net::http::{
     BODY_BYTES_MAX, CONNECT_TIMEOUT, HEADER_BYTES_MAX, Head, Method, Phase, Request, Transport, TransportError,
 };
@@ -100,10 +101,8 @@ fn new_agent(secure: bool, progress: Arc<Progress>) -> Agent {
         .timeout_resolve(Some(CONNECT_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT));
     if secure {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        config = config.tls_config(
-            TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(trusted()).build(),
-        );
+        let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto::provider());
+        config = config.tls_config(tls.root_certs(trusted()).build());
     }
     let config = config.build();
     progress.begins_with_proxy(config.proxy().is_some());

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -18,6 +17,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use crate::net::http::{Phase, TransportError};
+use crate::sys::queue::{Receiver, Sender, bounded, select};
 use crate::sys::thread::spawn;
 
 /// How long the rest of a body is waited for that nobody wants.
@@ -129,8 +129,8 @@ impl Progress {
         })
         .map_err(Error::Io)?;
         select! {
-            recv(result) -> result => result.unwrap_or(Err(Error::ConnectionFailed)),
-            recv(self.interrupt.1) -> _ => Err(Error::ConnectionFailed),
+            recv(result.raw()) -> done => result.opened(done).unwrap_or(Err(Error::ConnectionFailed)),
+            recv(self.interrupt.1.raw()) -> _ => Err(Error::ConnectionFailed),
             default(*limit.after) => Err(Error::Timeout(limit.reason)),
         }
     }

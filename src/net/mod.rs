@@ -2,6 +2,8 @@
 
 /// Retry or give up: a decision, not a loop.
 pub mod backoff;
+/// The algorithms of TLS.
+pub mod crypto;
 /// What an exchange is, without the crate that does it.
 pub mod http;
 /// The exchange, over the one HTTP crate.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -25,8 +24,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{HandshakeError, Message};
 
 use crate::base::clock::{Clock, Mono};
+use crate::net::crypto;
 use crate::net::roots;
 use crate::net::socket_options::options;
+use crate::sys::queue::{bounded, select};
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn;
 
@@ -164,7 +165,7 @@ impl Dialer {
         };
         spawn("dial", exits, work).map_err(|_| WebSocketError::Unreachable)?;
         select! {
-            recv(result) -> stream => stream.map_err(|_| WebSocketError::Unreachable),
+            recv(result.raw()) -> stream => result.opened(stream).map_err(|_| WebSocketError::Unreachable),
             recv(stop.receiver()) -> _ => Err(WebSocketError::Stopped),
             default(limit) => Err(WebSocketError::Unreachable),
         }
@@ -208,8 +209,7 @@ fn tls_config() -> ClientConfig {
         [] => trusted.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         found => drop(trusted.add_parsable_certificates(found.iter().cloned())),
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = ClientConfig::builder_with_provider(crypto::provider()).with_safe_default_protocol_versions();
     versions.expect("the provider has the usual versions").with_root_certificates(trusted).with_no_client_auth()
 }
 

@@ -5,19 +5,18 @@
 //! One lock, held for the moment of a look, never while anything is waited for: who asks whether a thread is wedged must not
 //! wait for that thread.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use crate::base::clock::{Clock, Wall, millis};
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedMap;
 use crate::observe::condition::{Condition, Grounds};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::observe::status::{Beat, ChannelStatus, Queue, Status};
 use crate::sys::heartbeat::Pulse;
+use crate::sys::queue::Sender;
 
 /// A queue that somebody may look at.
 pub struct Gauge {
@@ -51,7 +50,7 @@ struct Channel {
 
 #[derive(Default)]
 struct State {
-    channels: BTreeMap<ChannelId, Channel>,
+    channels: SortedMap<ChannelId, Channel>,
     /// Threads that belong to no channel.
     pulses: Vec<Pulse>,
     phase: Option<&'static str>,

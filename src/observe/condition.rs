@@ -1,11 +1,11 @@
 //! [`Condition`]: what a channel's events and notes say about whether messages can arrive and be kept. Pure: it is handed
 //! what happened and when, and asked why the channel is not ready.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedSet;
 use crate::observe::event::Event;
 use crate::observe::note::Note;
 
@@ -74,13 +74,13 @@ pub struct Condition {
     /// When the last poll was answered or the link showed that it lives.
     last_ok: Option<Mono>,
     /// What a person has to mend: [`NOBODY`], and what was said last.
-    parked: BTreeSet<String>,
+    parked: SortedSet<String>,
 }
 
 impl Condition {
     /// Nothing happened yet.
     pub fn new(channel: ChannelId, now: Mono) -> Condition {
-        Condition { channel, started: now, is_up: false, last_ok: None, parked: BTreeSet::new() }
+        Condition { channel, started: now, is_up: false, last_ok: None, parked: SortedSet::new() }
     }
 
     /// An event of this channel; whether it changed anything that somebody waits for.

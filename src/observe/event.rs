@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::base::clock::Wall;
 use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Outcome, Path, Summary};
+use crate::base::sorted::SortedMap;
 use crate::base::text;
 use crate::observe::note::Note;
 
@@ -187,7 +188,7 @@ pub enum Event {
     /// What a bridge says about itself changed.
     ChannelState { channel: ChannelId, state: &'static str },
     /// Messages and frames that were passed over since the worker began, by reason.
-    ChannelTally { channel: ChannelId, passed: std::collections::BTreeMap<&'static str, u64> },
+    ChannelTally { channel: ChannelId, passed: SortedMap<&'static str, u64> },
     /// A worker ends as it was asked to.
     ChannelStop { channel: ChannelId, reason: &'static str },
     /// A signal was taken.
@@ -338,7 +339,7 @@ fn bounded(line: String) -> String {
     if line.len() <= FIELD_BYTES_MAX {
         return line;
     }
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return line };
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(line.as_bytes()) else { return line };
     for value in fields.values_mut() {
         if let Value::String(text) = value {
             *text = text::shorten(text, FIELD_CHARS_MAX);

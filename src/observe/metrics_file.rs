@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-
 use crate::base::clock::Clock;
 use crate::observe::event::{Event, Log};
 use crate::observe::metrics_log::Metrics;
 use crate::sys::files;
+use crate::sys::queue::bounded;
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn;
 

@@ -35,9 +35,12 @@ impl Metrics {
         *self.look.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }
 
-    /// The text for `/metrics`; with the name of a worker the one for node_exporter.
+    /// The text for `/metrics`; with the name of a worker the one for node_exporter. Nothing is looked up for `/metrics`: its thread
+    /// also answers `/livez`, and must not wait for a disk that stands still. [`Metrics::fill`] does it every few seconds.
     pub fn exposition(&self, worker: Option<&str>) -> String {
-        self.refresh();
+        if worker.is_some() {
+            self.refresh();
+        }
         metrics_text::exposition(&self.registry(), self.clock.wall(), worker)
     }
 
@@ -78,5 +81,35 @@ impl Log for Metrics {
 
     fn flush(&self, patience: Duration) {
         self.log.flush(patience);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::ManualClock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Nobody;
+
+    impl Log for Nobody {
+        fn emit(&self, _at: Wall, _event: &Event) {}
+    }
+
+    #[test]
+    fn whoever_asks_over_the_network_waits_for_no_disk() {
+        let clock = Arc::new(ManualClock::starting_at(Wall(0)));
+        let metrics = Metrics::new(Arc::new(Nobody), clock, &[ChannelId::Telegram], &[]);
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&looks);
+        metrics.look_with(Box::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Looked { disk_free_bytes: Some(7), ..Looked::default() }
+        }));
+        metrics.fill(ChannelId::Telegram, &mut Status::default());
+        let text = metrics.exposition(None);
+        assert!(text.contains("disk_free_bytes 7\n") && looks.load(Ordering::SeqCst) == 1, "{text}");
+        metrics.exposition(Some("telegram"));
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
     }
 }

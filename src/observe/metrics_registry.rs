@@ -4,10 +4,11 @@
 //! Numbers are whole; those of seconds are kept in milliseconds. A series takes as many lines as it has numbers to show, and
 //! all together never more than [`SERIES_MAX`]: what would come beyond is dropped, and counted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::base::clock::Wall;
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedMap;
 use crate::observe::metrics::{
     CHANNELS, Id, Kind, LABELS_MAX, Label, METRICS, Metric, NAMES_MAX, OTHER, SERIES_MAX, Words,
 };
@@ -94,7 +95,7 @@ pub struct Registry {
     series: Vec<Vec<Series>>,
     lines: usize,
     providers: Vec<String>,
-    pub(super) channels: BTreeMap<ChannelId, OfChannel>,
+    pub(super) channels: SortedMap<ChannelId, OfChannel>,
     problems: VecDeque<(ChannelId, Problem)>,
     standing: Vec<ProviderStanding>,
 }

@@ -2,10 +2,10 @@
 //! number of lines that were left out in between; all lines together are [`LINES_PER_SECOND`] at most. Turns, what
 //! ends the program, damage, and answers to an operator are always written. Pure: the time is handed in, and the sink acts.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
+use crate::base::sorted::SortedMap;
 use crate::observe::event::Event;
 
 /// The same event of the same class is written once in this time.
@@ -38,7 +38,7 @@ struct Known {
 /// What was written and left out lately.
 #[derive(Debug)]
 pub struct Repeats {
-    known: BTreeMap<String, Known>,
+    known: SortedMap<String, Known>,
     /// Thousandths of a line that may be written now.
     allowance: u64,
     filled: Mono,
@@ -48,7 +48,7 @@ pub struct Repeats {
 
 impl Default for Repeats {
     fn default() -> Repeats {
-        Repeats { known: BTreeMap::new(), allowance: LINES_PER_SECOND * 1000, filled: Mono(0), too_many: 0 }
+        Repeats { known: SortedMap::new(), allowance: LINES_PER_SECOND * 1000, filled: Mono(0), too_many: 0 }
     }
 }
 

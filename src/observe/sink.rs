@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
 use env_logger::{Builder, WriteStyle};
 use log::LevelFilter;
 
@@ -18,6 +17,7 @@ use crate::observe::event::{self, DETAIL_CHARS_MAX, Event, Level, Log};
 use crate::observe::note::Note;
 use crate::observe::redact::Redactor;
 use crate::observe::repeats::{Repeats, Verdict};
+use crate::sys::queue::{Sender, bounded};
 use crate::sys::thread::spawn;
 use crate::sys::{files, panic};
 
@@ -149,7 +149,7 @@ fn start_thread() -> Option<Sender<Vec<u8>>> {
     let (lines, waiting) = bounded::<Vec<u8>>(LINES_WAITING_MAX);
     let (exits, _) = bounded(1);
     spawn("log", exits, move || {
-        for line in waiting {
+        for line in waiting.iter() {
             // A standard error that is closed is no error.
             let _ = std::io::stderr().write_all(&line);
         }

@@ -1,12 +1,12 @@
 //! Where workers leave their [`Status`] and where others find it. Written in one step and never flushed: it is about a
 //! running process only.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::id::ChannelId;
+use crate::base::sorted::SortedMap;
 use crate::observe::status::{BYTES_MAX, Status};
 use crate::sys::files;
 
@@ -40,7 +40,7 @@ pub fn read(run: &Path, data: &Path) -> Vec<Status> {
     let own = data.join("run");
     let folders = [run, &own].into_iter().chain(RUNTIME_FOLDERS.map(Path::new));
     let data = absolute(data);
-    let mut newest: BTreeMap<String, Status> = BTreeMap::new();
+    let mut newest: SortedMap<String, Status> = SortedMap::new();
     for folder in folders {
         for channel in ChannelId::WITH_WORKER {
             let Some(status) = read_one(&path(folder, channel)) else { continue };

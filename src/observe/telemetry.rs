@@ -3,12 +3,11 @@
 //!
 //! The snapshot's keys and their order are those of contract §5.2; parts that nothing counts any more stay `null` or 0.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::message::Path;
+use crate::base::sorted::SortedMap;
 use crate::observe::event::TurnRecord;
 
 /// Upper bounds of the latency buckets, in milliseconds; the last bucket has none.
@@ -92,7 +91,7 @@ pub struct Snapshot {
     pub evolution: Option<serde_json::Value>,
     pub last_turn: Option<TurnRecord>,
     pub latencies: Latencies,
-    pub sources: BTreeMap<String, u64>,
+    pub sources: SortedMap<String, u64>,
 }
 
 impl Snapshot {

@@ -3,7 +3,6 @@
 //! The earlier runtime writes the file back without the keys that it does not know. What they say is therefore in a second
 //! file, `<name>.counted`, as well, and taken from there when the first has lost it: nothing is counted twice on the way back.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Clock;
+use crate::base::sorted::SortedMap;
 use crate::observe::telemetry::{Delta, Latencies, Position, Snapshot};
 use crate::sys::files;
 
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Default, Serialize, Deserialize)]
 struct Kept {
     latencies: Latencies,
-    sources: BTreeMap<String, u64>,
+    sources: SortedMap<String, u64>,
 }
 
 /// The snapshot on disk. No file is an empty snapshot; a damaged one is an error.

@@ -1,13 +1,13 @@
 //! The file of the Codex accounts, `<data>/provider/codex.json`: read as it is, changed under a lock and replaced in one
 //! step, because several processes use the same accounts. Not flushed: a power cut may forget the last requests.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
+use crate::base::sorted::SortedMap;
 use crate::provider::accounts::State;
 use crate::provider::spending_file::is_damage;
 use crate::sys::files;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ACCOUNTS_MAX: usize = 64;
 
 /// What is known, by account.
-pub type States = BTreeMap<String, State>;
+pub type States = SortedMap<String, State>;
 
 /// What is known. No file is nothing known; a damaged one is `InvalidData`.
 pub fn read(path: &Path) -> io::Result<States> {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::base::clock::Wall;
+use crate::base::decimal::decimal;
 use crate::provider::class::Class;
 
 /// How a message begins, and what it means. The first that fits counts.
@@ -52,7 +53,7 @@ pub fn class_of(message: &str) -> Class {
 
 /// Codex hands on what a server says about a request that it does not accept (400) as it is: the body of the response.
 fn is_body(message: &str) -> bool {
-    let parsed = serde_json::from_str::<serde_json::Value>(message);
+    let parsed = serde_json::from_slice::<serde_json::Value>(message.as_bytes());
     parsed.is_ok_and(|body| body.get("error").or_else(|| body.get("detail")).is_some())
 }
 
@@ -137,7 +138,7 @@ fn duration(text: &str) -> Option<Duration> {
             "h" | "hour" | "hours" => 3600.0,
             _ => break,
         };
-        let part = number.trim_end_matches('.').parse::<f64>().ok()? * seconds;
+        let part = decimal(number.trim_end_matches('.'))? * seconds;
         sum = Some(sum.unwrap_or(Duration::ZERO) + Duration::try_from_secs_f64(part).ok()?);
         rest = behind;
     }

@@ -3,12 +3,12 @@
 //! Times are written as dates, for a person, and read back as what is left of them. Within one boot of the kernel the time since
 //! the boot says how much has passed, whatever the calendar did meanwhile; across boots the calendar does, if it can be right.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, WALL_FLOOR, Wall};
+use crate::base::sorted::SortedMap;
 use crate::provider::breaker::{Cause, Opening, REST_MAX};
 use crate::provider::class::Class;
 
@@ -135,7 +135,7 @@ impl Kept {
 }
 
 /// By key: kind, place and fingerprint of the credential.
-pub type Book = BTreeMap<String, Kept>;
+pub type Book = SortedMap<String, Kept>;
 
 #[derive(Deserialize, Serialize)]
 struct Content {

@@ -6,8 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Wall};
 use crate::config::codex_accounts::Account;
@@ -20,6 +18,7 @@ use crate::provider::accounts_file::{self, States};
 use crate::provider::class::Class;
 use crate::provider::codex_home::{LOOKS_PATIENCE, Told};
 use crate::provider::{Attempt, ProviderError, codex_home};
+use crate::sys::queue::bounded;
 use crate::sys::thread::spawn;
 
 /// No run begins with less time left.

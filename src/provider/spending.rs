@@ -9,13 +9,14 @@
 //! today counts today: a clock that goes forth and back gives nobody a second day. Nor does it lock anybody out: once a
 //! clock is believed (see [`Now`]), such counts are moved to the day on which it came back, and are gone at its end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::id::TurnId;
+use crate::base::sorted::SortedMap;
 use crate::config::limits::SpendingLimits;
 use crate::provider::class::Class;
 use crate::provider::cost::Tokens;
@@ -119,7 +120,7 @@ pub struct Spent {
     /// By date.
     days: Vec<Day>,
     /// By channel and sender.
-    senders: BTreeMap<String, Sender>,
+    senders: SortedMap<String, Sender>,
     /// The last turns that were counted.
     counted: VecDeque<TurnId>,
 }
@@ -132,7 +133,7 @@ struct Day {
     /// A clock was seen on an earlier date than this.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     ahead: bool,
-    providers: BTreeMap<String, Tokens>,
+    providers: SortedMap<String, Tokens>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,8 +346,8 @@ impl Spent {
     }
 
     /// What each provider cost today.
-    pub fn by_provider(&self, wall: Wall) -> BTreeMap<String, Tokens> {
-        let mut sums = BTreeMap::new();
+    pub fn by_provider(&self, wall: Wall) -> SortedMap<String, Tokens> {
+        let mut sums = SortedMap::new();
         for day in self.days.iter().filter(|day| day.day >= day_of(wall)) {
             day.providers.iter().for_each(|(name, tokens)| add_to(&mut sums, name, tokens));
         }
@@ -354,7 +355,7 @@ impl Spent {
     }
 }
 
-fn add_to(providers: &mut BTreeMap<String, Tokens>, name: &str, tokens: &Tokens) {
+fn add_to(providers: &mut SortedMap<String, Tokens>, name: &str, tokens: &Tokens) {
     let is_room = providers.contains_key(name) || providers.len() < PROVIDERS_MAX - 1;
     providers.entry(if is_room { name } else { OTHERS }.to_owned()).or_default().add(tokens);
 }

@@ -5,7 +5,6 @@
 //! another process, at most a tenth of a second. What was found that a restart must not forget is in
 //! `provider/standing.json`, see [`crate::provider::kept`]. A provider that answers from here, like the echo, has no standing.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::rng::Rng;
+use crate::base::sorted::SortedMap;
 use crate::observe::event::{Event, Log};
 use crate::observe::metrics_registry::ProviderStanding;
 use crate::provider::ProviderError;
@@ -55,9 +55,9 @@ pub struct Standing {
 
 struct Known {
     /// At most [`KEYS_MAX`].
-    entries: BTreeMap<String, Entry>,
+    entries: SortedMap<String, Entry>,
     /// By which key each provider was asked last.
-    keys: BTreeMap<String, String>,
+    keys: SortedMap<String, String>,
     rng: Rng,
 }
 
@@ -151,7 +151,7 @@ impl Entry {
 impl Standing {
     /// Nothing is read before somebody is asked.
     pub fn new(data: &Path, rng: Rng, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> Standing {
-        let known = Known { entries: BTreeMap::new(), keys: BTreeMap::new(), rng };
+        let known = Known { entries: SortedMap::new(), keys: SortedMap::new(), rng };
         Standing { known: Mutex::new(known), file: Mutex::default(), path: standing_file::path(data), clock, log }
     }
 

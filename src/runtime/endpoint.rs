@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
@@ -21,6 +20,7 @@ use crate::observe::metrics_text::CONTENT_TYPE;
 use crate::runtime::endpoint_request::{self as request, Asked, Page, REQUEST_BYTES_MAX};
 use crate::sys::files;
 use crate::sys::heartbeat::{self, Heart};
+use crate::sys::queue::bounded;
 use crate::sys::thread::spawn;
 
 /// Connections at the same time. One more takes the place of the oldest, so that those who only connect keep nobody out.

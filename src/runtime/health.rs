@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, select};
-
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::ChannelId;
 use crate::observe::board::Board;
@@ -19,6 +17,7 @@ use crate::observe::status_file;
 use crate::sys::files;
 use crate::sys::heartbeat::{self, Heart};
 use crate::sys::notify::Notifier;
+use crate::sys::queue::{Receiver, bounded, select};
 use crate::sys::stop::{self, Stop, Stopper};
 use crate::sys::thread::{Exit, spawn};
 
@@ -124,7 +123,7 @@ impl Shown {
             let wait = self.health.clock.mono().until(next);
             select! {
                 recv(stop.receiver()) -> _ => return,
-                recv(self.health.woken) -> _ => {}
+                recv(self.health.woken.raw()) -> _ => {}
                 default(wait) => {}
             }
         }

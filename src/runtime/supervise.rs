@@ -5,12 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
-
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::ChannelId;
 use crate::observe::event::{Event, Log};
+use crate::sys::queue::{Receiver, Sender, select};
 use crate::sys::signal::Signal;
 use crate::sys::stop::Stopper;
 use crate::sys::thread::{Ending, Exit};
@@ -87,7 +86,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
         let patience = now.until(next).min(Duration::from_secs(3600));
         let mut stop_now = false;
         select! {
-            recv(exits) -> exit => if let Ok(exit) = exit {
+            recv(exits.raw()) -> exit => if let Ok(exit) = exits.opened(exit) {
                 left -= 1;
                 stop_now = true;
                 let reason = reason(&exit);
@@ -96,7 +95,7 @@ pub fn supervise(supervised: Supervised, clock: &Arc<dyn Clock>, log: &Arc<dyn L
                 }
                 ended = worse(ended, reason);
             },
-            recv(signals) -> signal => match signal {
+            recv(signals.raw()) -> signal => match signals.opened(signal) {
                 Ok(Signal::Terminate { name }) => {
                     emit(&Event::ChannelSignal { signal: name, action: "graceful_stop" });
                     ended = worse(ended, Some(Ended::Signal));

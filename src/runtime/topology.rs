@@ -15,8 +15,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
@@ -29,7 +27,7 @@ use crate::store::exchange::Left;
 use crate::store::ledger::Ledger;
 use crate::store::writer::{Writer, WriterEnds, sender_of};
 use crate::sys::heartbeat::{self, Heart, Pulse};
-use crate::sys::queue::push;
+use crate::sys::queue::{Receiver, Sender, bounded, push};
 use crate::sys::stop::Stop;
 use crate::sys::thread::{Exit, spawn};
 use crate::turn::answer::Answerer;
@@ -154,7 +152,7 @@ fn gauge<T: Send + 'static>(name: &str, queue: &Receiver<T>) -> Gauge {
 }
 
 /// A queue whose bound makes somebody wait.
-fn queue<T>(bound: usize) -> (Sender<T>, Receiver<T>) {
+fn queue<T: Send + 'static>(bound: usize) -> (Sender<T>, Receiver<T>) {
     bounded(if cfg!(rp_break = "unbounded_queue") { 1 << 16 } else { bound })
 }
 

@@ -1,10 +1,9 @@
 //! What goes into the ledger and what comes out: folders in and what was found in them out, then [`Append`]s and
 //! deliveries in, [`Effect`]s out.
 
-use std::collections::BTreeMap;
-
 use crate::base::id::TurnId;
 use crate::base::message::{Delivery, Inbound, Job, Outbound, Reply};
+use crate::base::sorted::SortedMap;
 use crate::observe::event::{Event, TurnRecord};
 use crate::store::record::OpenRecord;
 use crate::store::recover::Reopened;
@@ -19,7 +18,7 @@ pub struct Opening {
     /// Turns that are closed and keep their credit, because their session lines are owed.
     pub held: Vec<Held>,
     /// By account, the position behind the last message received for it.
-    pub next_positions: BTreeMap<u64, u64>,
+    pub next_positions: SortedMap<u64, u64>,
     /// Frames read.
     pub frames: u64,
     /// Turns whose session lines had to be appended again.

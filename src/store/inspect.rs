@@ -1,11 +1,11 @@
 //! What is damaged on disk, found by looking only: for `doctor` and `journal verify`. A worker may write meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Serialize;
 
 use crate::base::clock::Wall;
+use crate::base::sorted::{SortedMap, SortedSet};
 use crate::store::commit_log::{self, FILES};
 use crate::store::frame::{self, Scan, Tail};
 use crate::store::parts::{self, read_block};
@@ -83,7 +83,7 @@ fn bad_lines(storage: &dyn Storage, name: &str) -> io::Result<u64> {
 pub fn journal_damage(storage: &dyn Storage) -> io::Result<JournalDamage> {
     let bad_files = list_if_there(storage)?.iter().filter(|name| name.contains(".bad-")).count();
     let found = commit_log::look(storage)?;
-    let mut starts = BTreeSet::new();
+    let mut starts = SortedSet::new();
     for record in &found.records {
         match record {
             Record::Boot(start) => drop(starts.insert(start.ts)),
@@ -106,7 +106,7 @@ pub struct JournalFile {
     /// The number of the last.
     pub last_seq: Option<u64>,
     /// Records in them, by kind.
-    pub records: BTreeMap<String, u64>,
+    pub records: SortedMap<String, u64>,
     /// How it ends: `clean`, `torn` (an unfinished write, which is no damage) or `hole`.
     pub tail: &'static str,
     /// What the next start would report. A hole in the older file harms nobody.
@@ -129,7 +129,7 @@ pub fn journal_files(storage: &dyn Storage) -> io::Result<Vec<JournalFile>> {
 }
 
 fn journal_file(scan: &Scan<'_>) -> JournalFile {
-    let mut records = BTreeMap::new();
+    let mut records = SortedMap::new();
     let lines = scan.frames.iter().flat_map(|frame| frame.body.split(|&byte| byte == b'\n'));
     for line in lines.filter(|line| !line.is_empty()) {
         *records.entry(Record::kind(line).unwrap_or("unreadable").to_owned()).or_default() += 1;

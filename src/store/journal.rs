@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
 use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, STOPPED, reply_weight};
+use crate::base::sorted::SortedMap;
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
@@ -41,7 +42,7 @@ pub struct Open {
 /// What the records say.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
-    next: BTreeMap<u64, u64>,
+    next: SortedMap<u64, u64>,
     /// By arrival: two messages of one millisecond must not change places over a restart.
     open: BTreeMap<u64, Open>,
     arrival: HashMap<TurnId, u64>,
@@ -63,7 +64,7 @@ pub struct Counting {
     /// The name of a journal that has none yet.
     pub name: String,
     /// By journal, how many of its turns are counted.
-    pub counted: BTreeMap<String, u64>,
+    pub counted: SortedMap<String, u64>,
 }
 
 impl Journal {
@@ -186,7 +187,7 @@ impl Journal {
     }
 
     /// By account, the position behind the last message received for it.
-    pub fn next_positions(&self) -> &BTreeMap<u64, u64> {
+    pub fn next_positions(&self) -> &SortedMap<u64, u64> {
         &self.next
     }
 
@@ -478,7 +479,7 @@ mod tests {
         let name = || "j".to_owned();
         let uncounted = |journal: &Journal| journal.uncounted().map_or(0, |(delta, _)| delta.turns());
         let replay = |records: &[Record], counted: u64| {
-            let mut journal = Journal::new(Counting { name: name(), counted: BTreeMap::from([(name(), counted)]) });
+            let mut journal = Journal::new(Counting { name: name(), counted: SortedMap::from([(name(), counted)]) });
             records.iter().for_each(|record| journal.apply(record));
             journal
         };

@@ -1,12 +1,13 @@
 //! [`OwedLines`]: the session lines of answers that are on disk. Written as soon as the answer is; what cannot be
 //! written stays owed and is tried again, so that a full disk delays the lines and never loses or reorders them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::control::Control;
 use crate::base::id::TurnId;
+use crate::base::sorted::SortedSet;
 use crate::observe::event::Event;
 use crate::store::journal::Journal;
 use crate::store::record::{Answer, Received};
@@ -138,7 +139,7 @@ impl OwedLines {
     fn pay(&mut self, journal: &mut Journal, stem_wanted: &str, now: Wall, first_try: bool) -> Vec<Event> {
         let of_session = |turn: &TurnId| stem_of(journal, *turn).as_deref() == Some(stem_wanted);
         let turns: Vec<TurnId> = self.turns.iter().copied().filter(of_session).collect();
-        let mut present = BTreeSet::new();
+        let mut present = SortedSet::new();
         if turns.len() > 1 || !first_try {
             // An append failed before, and nobody knows how much of it is there.
             let names: Vec<String> = turns.iter().map(TurnId::to_string).collect();
@@ -179,7 +180,7 @@ impl OwedLines {
         received: &Received,
         answer: &Answer,
         now: Wall,
-        present: &BTreeSet<(String, String)>,
+        present: &SortedSet<(String, String)>,
     ) -> io::Result<Appended> {
         let user = answer.user.as_deref().unwrap_or(&received.text);
         let rid = received.id.to_string();
@@ -203,7 +204,7 @@ fn repaired(repaired: Repaired) -> Event {
     Event::SessionRepaired { session: repaired.session, bytes: repaired.bytes }
 }
 
-fn distinct(stems: impl Iterator<Item = String>) -> BTreeSet<String> {
+fn distinct(stems: impl Iterator<Item = String>) -> SortedSet<String> {
     stems.collect()
 }
 

@@ -8,13 +8,13 @@
 //! old name. So a power cut never takes lines that stand before others that it leaves, and only the current file of a
 //! session can hold what is not on the medium.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::base::clock::Wall;
 use crate::base::id::SessionId;
+use crate::base::sorted::SortedSet;
 use crate::store::parts::{self, BLOCK_BYTES, FIRST_BLOCK_BYTES, read_back, read_block};
 use crate::store::retention::Retention;
 use crate::store::storage::Storage;
@@ -59,7 +59,7 @@ pub struct Sessions {
     file_bytes_max: u64,
     retention: Retention,
     /// Current files with lines that may not be on the medium.
-    unsynced: BTreeSet<String>,
+    unsynced: SortedSet<String>,
     /// Names of files may not be.
     folder_unsynced: bool,
     /// A flush failed: what the medium holds is only known after reading it anew.
@@ -74,7 +74,7 @@ impl Sessions {
 
     /// With files of another size, so that tests need not write megabytes.
     pub fn with_files_of(storage: Box<dyn Storage>, file_bytes_max: u64) -> Sessions {
-        let (unsynced, retention) = (BTreeSet::new(), Retention::default());
+        let (unsynced, retention) = (SortedSet::new(), Retention::default());
         Sessions { storage, file_bytes_max, retention, unsynced, folder_unsynced: false, flush_failed: false }
     }
 
@@ -264,8 +264,8 @@ impl Sessions {
 
     /// Which lines of these turns the session has, by turn and role. All of them stand `behind` this ordinal, if that is
     /// known; it keeps a full disk or a start from reading whole sessions for what is not there.
-    pub fn holds(&self, stem: &str, turns: &[String], behind: Option<u64>) -> io::Result<BTreeSet<(String, String)>> {
-        let mut found = BTreeSet::new();
+    pub fn holds(&self, stem: &str, turns: &[String], behind: Option<u64>) -> io::Result<SortedSet<(String, String)>> {
+        let mut found = SortedSet::new();
         read_back(self.storage.as_ref(), stem, &mut |line| {
             let Some(Line { rid, role, n, .. }) = line else { return ControlFlow::Continue(()) };
             match rid.filter(|rid| turns.contains(rid)) {
@@ -668,7 +668,7 @@ mod tests {
         bytes.push(b'\n');
         std::fs::write(&path, bytes).expect("written");
         let turns = ["rid-first".to_owned(), "rid-none".to_owned()];
-        let found = BTreeSet::from([("rid-first".to_owned(), "user".to_owned())]);
+        let found = SortedSet::from([("rid-first".to_owned(), "user".to_owned())]);
         assert_eq!(fixture.sessions.holds("s", &turns, None).expect("read"), found);
     }
 

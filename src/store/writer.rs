@@ -8,8 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
-
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::ChannelId;
 use crate::base::message::{Chat, Delivery, Outbound};
@@ -21,7 +19,7 @@ use crate::store::commit_log::LogError;
 use crate::store::exchange::{Append, Effect, Input, Notice};
 use crate::store::ledger::Ledger;
 use crate::sys::heartbeat::Heart;
-use crate::sys::queue::push;
+use crate::sys::queue::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError, push};
 
 /// Longest time a record that nobody waits for stays in the page cache only.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(250);
@@ -180,8 +178,8 @@ impl Writer {
         let mut batch = Vec::new();
         if appends_open {
             let mut select = Select::new();
-            select.recv(&self.ends.appends);
-            select.recv(&self.ends.deliveries);
+            select.recv(self.ends.appends.raw());
+            select.recv(self.ends.deliveries.raw());
             // Timing out is no news: the caller looks at what is due.
             let _ = select.ready_timeout(patience);
             self.drain(&mut batch)?;
@@ -329,6 +327,7 @@ mod tests {
     use crate::store::retention::Retention;
     use crate::store::storage::Storage;
     use crate::sys::heartbeat;
+    use crate::sys::queue::bounded;
 
     struct Nobody;
 
@@ -352,10 +351,11 @@ mod tests {
         let counting = Counting { name: "test".to_owned(), counted: [].into() };
         let (mut ledger, _) = Ledger::open(folders, "boot", counting, clock.wall()).expect("opened");
         ledger.keep_sessions_for(Retention(30));
-        let (notices, _notices) = crossbeam_channel::bounded(1);
+        let (notices, _notices) = bounded(1);
+        let ((_appending, appends), (_delivering, deliveries)) = (bounded(1), bounded(1));
         let ends = WriterEnds {
-            appends: crossbeam_channel::never(),
-            deliveries: crossbeam_channel::never(),
+            appends,
+            deliveries,
             notices,
             outboxes: Vec::new(),
             lanes: Vec::new(),

@@ -25,6 +25,14 @@ pub fn secret_bits() -> std::io::Result<u64> {
     getrandom::u64().map_err(|_| std::io::Error::other("the system has no random numbers to give"))
 }
 
+/// The same for `bytes`.
+///
+/// # Errors
+/// As [`secret_bits`].
+pub fn fill(bytes: &mut [u8]) -> std::io::Result<()> {
+    getrandom::fill(bytes).map_err(|_| std::io::Error::other("the system has no random numbers to give"))
+}
+
 /// The first 16 hexadecimal digits of the kernel's boot id: changes with every boot, so "the page cache of the last
 /// process survived" is the same as "the boot id is the same". Where the kernel does not say, every process is taken for
 /// one of another boot, because nobody knows that it is not.

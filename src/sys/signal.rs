@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use crate::base::cancel::Cancel;
+use crate::sys::queue::{Receiver, Sender, bounded};
 use crate::sys::thread::{Exit, spawn};
 use crate::sys::{files, terminal};
 

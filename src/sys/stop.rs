@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crate::sys::queue::{Item, Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 /// A value that is never sent; the queue only ever closes.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ impl Stop {
     }
 
     /// For `select!`: becomes ready when the order is given.
-    pub fn receiver(&self) -> &Receiver<Never> {
-        &self.0
+    pub fn receiver(&self) -> &crossbeam_channel::Receiver<Item> {
+        self.0.raw()
     }
 }
 

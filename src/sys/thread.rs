@@ -3,7 +3,7 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam_channel::Sender;
+use crate::sys::queue::Sender;
 
 /// Stack of every thread of ours. The deepest recursion is reading JSON, which serde_json ends at 128 levels.
 const STACK_BYTES: usize = 512 * 1024;
@@ -35,6 +35,13 @@ pub fn spawn<F>(name: &str, exits: Sender<Exit>, work: F) -> io::Result<JoinHand
 where
     F: FnOnce() -> Result<(), String> + Send + 'static,
 {
+    start(name, exits, Box::new(work))
+}
+
+/// One type for all that threads do: what starts a thread is two kilobytes, and there would be two dozen of it.
+type Work = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+fn start(name: &str, exits: Sender<Exit>, work: Work) -> io::Result<JoinHandle<()>> {
     let ending = Ending::Failed("it panicked".to_owned());
     let report = Report { exits, exit: Some(Exit { name: name.to_owned(), ending }) };
     let run = move || {
@@ -63,7 +70,7 @@ impl Drop for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_channel::bounded;
+    use crate::sys::queue::bounded;
 
     #[test]
     fn every_ending_is_reported() {

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select, Sender};
-
 use crate::base::clock::Clock;
 use crate::base::id::ChannelId;
 use crate::base::message::{Chat, Inbound, Typing, reply_weight};
 use crate::store::exchange::{Append, Left, Notice};
 use crate::store::recover::Reopened;
 use crate::sys::heartbeat::Heart;
-use crate::sys::queue::push;
+use crate::sys::queue::{Receiver, Select, Sender, push};
 use crate::sys::stop::Stop;
 use crate::turn::machine::{Names, dropped, history, refusal};
 use crate::turn::schedule::{Action, CHAT_OPEN_MAX, Limits, Schedule};
@@ -93,9 +91,9 @@ fn serve(schedule: &mut Schedule, ends: &DispatcherEnds) -> Result<(), String> {
             ends.channels.iter().filter(|channel| schedule.room(channel.channel) > 0).collect();
         let mut select = Select::new();
         select.recv(ends.stop.receiver());
-        select.recv(&ends.notices);
+        select.recv(ends.notices.raw());
         wanted.iter().for_each(|channel| {
-            select.recv(&channel.inbox);
+            select.recv(channel.inbox.raw());
         });
         ends.heart.rests();
         let ready = select.ready();

@@ -4,15 +4,15 @@
 //! A turn is in here from the order to start it until its worker knows the answer, so an order to stop either comes in time,
 //! and then the answer is not used, or is known to be too late.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::cancel::Cancel;
 use crate::base::id::TurnId;
+use crate::base::sorted::SortedMap;
 
 /// Shared by the dispatcher and the turn workers of a channel. At most one entry for each running turn.
 #[derive(Clone, Default)]
-pub struct UnderWay(Arc<Mutex<BTreeMap<TurnId, State>>>);
+pub struct UnderWay(Arc<Mutex<SortedMap<TurnId, State>>>);
 
 enum State {
     /// No worker has taken it yet.
@@ -24,7 +24,7 @@ enum State {
 }
 
 impl UnderWay {
-    fn turns(&self) -> MutexGuard<'_, BTreeMap<TurnId, State>> {
+    fn turns(&self) -> MutexGuard<'_, SortedMap<TurnId, State>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
-
 use crate::base::cancel::Cancel;
 use crate::base::message::Job;
 use crate::provider::spending_file::Asker;
 use crate::store::exchange::Append;
 use crate::sys::heartbeat::Heart;
+use crate::sys::queue::{Receiver, Sender};
 use crate::sys::stop::Stop;
 use crate::turn::answer::{Answerer, Question};
 use crate::turn::control_lane::Order;
@@ -50,7 +49,7 @@ pub struct WorkerEnds {
 
 /// Runs until the dispatcher has left. A job not begun by then stays on disk and is reopened by the next process.
 pub fn run(mut answerer: Answerer, ends: &WorkerEnds) -> Result<(), String> {
-    for task in &ends.jobs {
+    for task in ends.jobs.iter() {
         let (job, order) = match &task {
             Task::Turn(job) => (job, None),
             Task::Control(order) => (&order.job, Some(order.as_ref())),

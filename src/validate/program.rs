@@ -145,7 +145,7 @@ impl Real {
 
     fn records(&self, begin: u64) -> Vec<Value> {
         let text = text_from(&self.output(), begin).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines().filter_map(|line| serde_json::from_slice(line.as_bytes()).ok()).collect()
     }
 
     fn step(&mut self, step: &str) -> Result<(), String> {
@@ -206,7 +206,7 @@ impl Bridge for Real {
         // What has no end yet is read the next time.
         let whole = text.rfind('\n').map_or(0, |at| at + 1);
         self.read += whole as u64;
-        let records = text[..whole].lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let records = text[..whole].lines().filter_map(|line| serde_json::from_slice::<Value>(line.as_bytes()).ok());
         let word = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
         records
             .filter(|record| record["event"] == "send")

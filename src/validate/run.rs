@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::base::cancel::Cancel;
 use crate::base::clock::Clock;
 use crate::base::digest::sha256;
 use crate::base::rng::Rng;
 use crate::sys::files;
+use crate::sys::queue::{Receiver, Sender, bounded};
 use crate::sys::thread::spawn;
 use crate::validate::bridge::Bridge;
 use crate::validate::checklist::{CHECKS, Level, Verdict};
@@ -104,12 +103,12 @@ pub fn run(means: &Means, places: &[usize], tell: &mut dyn FnMut(usize, Evidence
         spawn("check", exits.clone(), move || lane(&means, &jobs, &done))?;
     }
     drop(done);
-    results.into_iter().for_each(|(at, evidence)| tell(at, evidence));
+    results.iter().for_each(|(at, evidence)| tell(at, evidence));
     Ok(())
 }
 
 fn lane(means: &Means, jobs: &Receiver<usize>, done: &Sender<(usize, Evidence)>) -> Result<(), String> {
-    for at in jobs {
+    for at in jobs.iter() {
         let evidence = one(means, at);
         done.send((at, evidence)).map_err(|_| "nobody listens".to_owned())?;
     }

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use serde_json::Value;
 
 use crate::base::clock::Clock;
 use crate::net::websocket::{Heard, WebSocket};
 use crate::sys::files;
+use crate::sys::queue::bounded;
 use crate::sys::stop::{self, Stop, Stopper};
 use crate::sys::thread::spawn;
 use crate::validate::bridge::{Bridge, Wish};
@@ -269,7 +269,7 @@ impl Host {
     fn serve(&mut self, shared: &Mutex<State>) -> Result<bool, ()> {
         let Some(client) = &mut self.link else { return Ok(false) };
         if let Some(Heard::Text(text)) = client.socket.read(READ).map_err(drop)? {
-            let frame = serde_json::from_str::<Value>(&text).unwrap_or_default();
+            let frame = serde_json::from_slice::<Value>(text.as_bytes()).unwrap_or_default();
             let answers = client.hear(&frame, &self.token, self.has_ids, &mut lock(shared))?;
             answers.into_iter().try_for_each(|answer| put(client, answer, &self.stop))?;
         }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::SignatureScheme;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::crypto::ring::sign::any_eddsa_type;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::sign::SigningKey;
 
 use crate::sys::entropy;
@@ -57,9 +58,7 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
         let key = PrivatePkcs8KeyDer::from([KEY_HEAD.as_slice(), &random()].concat());
-        let provider = rustls::crypto::ring::default_provider();
-        let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(key));
-        let key = key.map_err(|_| io::ErrorKind::Unsupported)?;
+        let key = any_eddsa_type(&key).map_err(|_| io::ErrorKind::Unsupported)?;
         Ok(Server { address: listener.local_addr()?, listener, key })
     }
 

@@ -4,9 +4,9 @@
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
 use rusty_pinch::observe::redact::Redactor;
 use rusty_pinch::observe::sink::{Sink, Way};
+use rusty_pinch::sys::queue::bounded;
 use rusty_pinch::sys::system_clock::SystemClock;
 use rusty_pinch::sys::thread::spawn;
 use serde_json::Value;

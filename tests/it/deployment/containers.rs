@@ -134,7 +134,7 @@ const CODEX: &str = r#"#!/bin/sh
 echo "$*" >> "$HOME/calls"
 case "$*" in
     'login status') [ -e "$CODEX_HOME/auth.json" ] ;;
-    'login --device-auth') echo 'open "https://…" and enter AB-12'; [ -z "$TAKES_LONG" ] || exec sleep 60; echo device > "$CODEX_HOME/auth.json" ;;
+    'login --device-auth') echo 'open "https://…" and enter AB-12'; [ -z "$TAKES_LONG" ] || sleep 30; echo device > "$CODEX_HOME/auth.json" ;;
     'login --with-api-key') cat > "$CODEX_HOME/auth.json" ;;
 esac
 "#;

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use rusty_pinch::base::cancel::Cancel;
 use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::rng::Rng;
@@ -18,6 +17,7 @@ use rusty_pinch::config::secret::Secret;
 use rusty_pinch::net::http_client::HttpClient;
 use rusty_pinch::observe::event::{Event, Log};
 use rusty_pinch::observe::note::Note;
+use rusty_pinch::sys::queue::bounded;
 use rusty_pinch::sys::system_clock::SystemClock;
 use rusty_pinch::sys::{heartbeat, stop};
 use serde_json::json;

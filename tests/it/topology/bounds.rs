@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, select};
+use rusty_pinch::sys::queue::{bounded, select};
 
 use rusty_pinch::base::cancel::Cancel;
 use rusty_pinch::base::clock::{Clock, Mono, Wall};
@@ -81,7 +81,7 @@ impl Standstill {
             for update in 0..MANY as u64 {
                 let message = inbound(TurnId::mint(NOW, &mut rng), update, "10", "question".to_string(), NOW);
                 select! {
-                    send(ends.inbox, message) -> sent => sent.map_err(|_| "the dispatcher has left")?,
+                    send(ends.inbox.raw(), Box::new(message)) -> sent => sent.map_err(|_| "the dispatcher has left")?,
                     recv(ends.stop.receiver()) -> _ => return Ok(()),
                 }
                 if update == 0 {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, select};
+use rusty_pinch::sys::queue::{RecvTimeoutError, select};
 
 use rusty_pinch::base::clock::{Mono, Wall};
 use rusty_pinch::base::id::TurnId;
@@ -59,13 +59,13 @@ impl Reader {
             *expected.entry(letter.update).or_default() += 1;
             let inbound = self.inbound(letter);
             select! {
-                send(ends.inbox, inbound) -> sent => sent.ok()?,
+                send(ends.inbox.raw(), Box::new(inbound)) -> sent => sent.ok()?,
                 recv(ends.stop.receiver()) -> _ => return None,
             }
         }
         while !expected.is_empty() {
             let origin = select! {
-                recv(ends.receipts) -> receipt => receipt.ok()?,
+                recv(ends.receipts.raw()) -> receipt => ends.receipts.opened(receipt).ok()?,
                 recv(ends.stop.receiver()) -> _ => return None,
             };
             self.citizen.town.went_on();

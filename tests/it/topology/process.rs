@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use rusty_pinch::sys::queue::{self, Receiver, bounded};
 
 use rusty_pinch::base::cancel::Cancel;
 use rusty_pinch::base::clock::{Clock, Mono, Wall};
@@ -125,7 +125,7 @@ fn config() -> Config {
 /// One process and what reaches it from outside.
 pub struct Process {
     citizen: Citizen,
-    signals: crossbeam_channel::Sender<Signal>,
+    signals: queue::Sender<Signal>,
     ended: Receiver<Ended>,
     /// Turns that it found open.
     reopened: Vec<TurnId>,

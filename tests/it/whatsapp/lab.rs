@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use rusty_pinch::sys::queue::{Receiver, Sender, bounded};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -141,7 +141,7 @@ impl Lab {
         let clerk = {
             let deliveries = Arc::clone(&deliveries);
             spawn("clerk", move || {
-                for delivery in deliveries_out {
+                for delivery in deliveries_out.iter() {
                     lock(&deliveries).push(match &delivery {
                         Delivery::Sending { part, resends, .. } => format!("sending {part} {resends}"),
                         Delivery::Unsent { part, ambiguous, .. } => format!("unsent {part} {ambiguous}"),
