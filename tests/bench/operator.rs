@@ -31,7 +31,7 @@ pub fn measure(report: &mut Report) {
         Some(setsid) => [(80, 24), (200, 60)].into_iter().for_each(|size| watch(report, &stage, &setsid, size)),
         None => report.skip("the monitor on a terminal", "setsid is not installed"),
     }
-    report.command("time rusty-pinch monitor --once --json; the median of 11, as below");
+    report.note(&format!("each the median of {RUNS}"));
     let found: Value = serde_json::from_str(&stage.run(&["monitor", "--once", "--json"])).expect("JSON");
     assert!(found["process"]["cpu_percent"].is_number(), "a figure of processor time: {found:#}");
     for (name, goal, arguments) in [
