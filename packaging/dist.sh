@@ -45,28 +45,13 @@ objcopy=$(find "$sysroot/lib/rustlib" -name rust-objcopy | head -n 1)
 
 has_installed_std() { ls "$sysroot/lib/rustlib/$triple/lib/libstd-"*.rlib >/dev/null 2>&1; }
 
-unpack_debian() {
-    debian=$cache/debian
-    if [ ! -x "$debian/usr/bin/rustc" ]; then
-        command -v apt-get >/dev/null || { echo "dist.sh: no standard library for $triple: run 'rustup target add $triple'" >&2; exit 1; }
-        rm -rf "$debian.new"
-        mkdir -p "$debian.new/debs"
-        std=$(apt-cache depends libstd-rust-web-dev | sed -n 's/^ *Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p' | head -n 1)
-        llvm=$(apt-cache depends "$std" | sed -n 's/^ *Depends: \(libllvm[0-9]*\)$/\1/p' | head -n 1)
-        (cd "$debian.new/debs" && apt-get download -q rustc-web rust-web-src libstd-rust-web-dev "$std" "$llvm")
-        for package in "$debian.new"/debs/*.deb; do dpkg-deb -x "$package" "$debian.new"; done
-        rm -rf "$debian.new/debs"
-        mv "$debian.new" "$debian"
-    fi
-    libraries=$(dirname "$(find "$debian/usr/lib" -name 'librustc_driver-*.so' | head -n 1)")
-    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$debian/usr/bin/rustc" > "$cache/rustc"
-    chmod +x "$cache/rustc"
-}
-
 mode=${DIST_STD:-}
 [ -n "$mode" ] || { if has_installed_std; then mode=installed; else mode=debian; fi; }
 if [ "$mode" = debian ]; then
-    unpack_debian
+    debian=$(packaging/debian-rust.sh "$cache/debian") || { echo "dist.sh: no standard library for $triple: run 'rustup target add $triple'" >&2; exit 1; }
+    libraries=$(dirname "$(find "$debian/usr/lib" -name 'librustc_driver-*.so' | head -n 1)")
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$debian/usr/bin/rustc" > "$cache/rustc"
+    chmod +x "$cache/rustc"
     # Without tables for unwinding, as a release of this program ends at a panic: they would be a tenth of the file.
     flags="-Cforce-unwind-tables=no -Clink-self-contained=no"
     library=$cache/debian/usr/lib/rustlib/src/rust/library
