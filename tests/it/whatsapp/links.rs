@@ -34,7 +34,7 @@ fn a_bridge_that_is_gone_without_a_word_is_noticed_within_65_seconds() {
     let lab = Lab::start(&bridge, Some(Dialect::N), PRODUCT);
     bridge.until_ready();
     until("it is connected and has introduced itself", || lab.heard() >= 2);
-    for _ in 0..6 {
+    for _ in 0..3 {
         let heard = lab.heard();
         lab.push_on(PRODUCT.ping_every + PRODUCT.ping_jitter);
         until("a ping is answered", || lab.heard() > heard);
