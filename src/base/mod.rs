@@ -7,7 +7,6 @@ pub mod clock;
 /// What a person says to the program and not to the model.
 pub mod control;
 /// Numbers with a fraction.
-pub mod decimal;
 /// SHA-256.
 pub mod digest;
 /// Names of turns, channels and sessions.

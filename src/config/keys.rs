@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::decimal::decimal;
 use crate::base::sorted::SortedMap;
 use crate::config::values::{self, REQUESTS, flag, misfit};
 
@@ -346,7 +345,7 @@ impl Reader<'_> {
 
     /// A number with a fraction, within its range.
     pub fn decimal(&self, name: &str) -> Result<Option<f64>, KeyError> {
-        self.parsed(name, decimal)
+        self.parsed(name, |value| value.parse().ok())
     }
 
     /// One of the words of the table, in lower case.

@@ -1,7 +1,6 @@
 //! What fits a kind of variable, and what is said of a value that does not. No sentence holds the value: it may be a secret
 //! in the wrong place.
 
-use crate::base::decimal::decimal;
 use crate::base::sorted::SortedSet;
 use crate::config::endpoint::{self, Endpoint, EndpointError};
 use crate::config::keys::Kind;
@@ -70,7 +69,7 @@ pub fn misfit(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {
         Kind::Count { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
         Kind::Count { min, max: u64::MAX } => Some(format!("must be a whole number from {min}")),
         Kind::Count { min, max } => Some(format!("must be a whole number from {min} to {max}")),
-        Kind::Decimal { min, max } if decimal(value).is_some_and(|number| (min..=max).contains(&number)) => None,
+        Kind::Decimal { min, max } if value.parse().is_ok_and(|number| (min..=max).contains(&number)) => None,
         Kind::Decimal { min, max } => Some(format!("must be a number from {min} to {max}")),
         Kind::Choice(words) if words.contains(&value.to_ascii_lowercase().as_str()) => None,
         Kind::Choice(words) => Some(format!("must be one of: {}", words.join(", "))),

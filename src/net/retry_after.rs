@@ -7,7 +7,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::base::clock::Wall;
-use crate::base::decimal::decimal;
 use crate::net::http::Head;
 
 /// No limit has a window longer than this: whoever asks for more has sent another unit, or a date as a number.
@@ -22,7 +21,7 @@ pub fn retry_after(head: &Head, now: Option<Wall>) -> Option<Duration> {
 }
 
 fn number(text: &str, unit_seconds: f64) -> Option<Duration> {
-    let seconds = decimal(text.trim())? * unit_seconds;
+    let seconds = text.trim().parse::<f64>().ok()? * unit_seconds;
     (0.0..=DELAY_MAX.as_secs_f64()).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use crate::base::clock::Wall;
-use crate::base::decimal::decimal;
 use crate::provider::class::Class;
 
 /// How a message begins, and what it means. The first that fits counts.
@@ -138,7 +137,7 @@ fn duration(text: &str) -> Option<Duration> {
             "h" | "hour" | "hours" => 3600.0,
             _ => break,
         };
-        let part = decimal(number.trim_end_matches('.'))? * seconds;
+        let part = number.trim_end_matches('.').parse::<f64>().ok()? * seconds;
         sum = Some(sum.unwrap_or(Duration::ZERO) + Duration::try_from_secs_f64(part).ok()?);
         rest = behind;
     }

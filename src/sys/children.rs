@@ -17,7 +17,6 @@ use std::{fs, process};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::base::decimal::decimal;
 use crate::sys::{entropy, files};
 
 /// The variable that holds the token.
@@ -183,7 +182,7 @@ fn processes() -> Vec<i32> {
 /// Now, in ticks since boot; a little less, for what is cut off. A tick is a hundredth of a second wherever Linux shows one.
 fn ticks_now() -> u64 {
     let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = uptime.split(' ').next().and_then(decimal).unwrap_or(0.0);
+    let seconds = uptime.split(' ').next().and_then(|seconds| seconds.parse::<f64>().ok()).unwrap_or(0.0);
     Duration::try_from_secs_f64(seconds)
         .map_or(0, |uptime| u64::try_from(uptime.as_millis() / 10).unwrap_or(0))
         .saturating_sub(2)

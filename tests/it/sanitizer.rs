@@ -44,6 +44,8 @@ fn compiler() -> Result<Compiler, String> {
     let stable = PathBuf::from(sysroot(&[]).ok_or("there is no rustc")?);
     let own = format!("lib/rustlib/{}/lib", host());
     let (from, to) = (stable.join(&own).join(RUNTIME), cache.join("usr").join(&own).join(RUNTIME));
+    // Never through a link that somebody put there: it could lead back to the toolchain's own file.
+    let _ = fs::remove_file(&to);
     fs::copy(&from, &to).map_err(|error| format!("{RUNTIME} of the toolchain: {error}"))?;
     Ok(Compiler::Debian(cache))
 }
