@@ -25,7 +25,7 @@ target_folder=${CARGO_TARGET_DIR:-$here/target}
 cache=${DIST_CACHE:-$target_folder/dist-tools}
 zig_version=0.17.1
 zigbuild_version=0.24.0
-program_bytes_max=3000000
+program_bytes_max=2900000
 instructions_max=50000
 mkdir -p "$cache"
 cd "$here"
