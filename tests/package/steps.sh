@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What verify.sh and packaging/verify-container.sh do one after the other, for bash: a step is a function or a command, told as
 # ok with its time, or as FAIL with its last words and what `show_failure` knows. Wants $work, a folder; leaves $failures.
+: "${work:?a folder for what steps say}"
 failures=0
 
 step() { # NAME COMMAND...
