@@ -46,7 +46,7 @@ complete -c rusty-pinch -n '__rusty_pinch_behind' -a pair -d 'Commands about pai
 complete -c rusty-pinch -n '__rusty_pinch_behind pair' -a telegram -d 'Show a code by which one more person may write to the bot.'
 complete -c rusty-pinch -n '__rusty_pinch_behind' -a whatsapp -d 'Commands about whatsapp.'
 complete -c rusty-pinch -n '__rusty_pinch_behind whatsapp' -a validate -d 'Put the WhatsApp worker through its checklist and write down what was seen.'
-complete -c rusty-pinch -n '__rusty_pinch_behind' -a help -d 'Print this help.'
+complete -c rusty-pinch -n '__rusty_pinch_behind' -a help -d 'Print this help; with a command behind it, the help of that command.'
 complete -c rusty-pinch -n '__rusty_pinch_behind doctor' -l json -d 'print the report as JSON'
 complete -c rusty-pinch -n '__rusty_pinch_behind doctor' -l quiet -d 'print problems only'
 complete -c rusty-pinch -n '__rusty_pinch_behind doctor' -l strict -d 'exit 1 for warnings too'

@@ -238,7 +238,7 @@ pub const COMMANDS: &[Command] = &[
         Opt { name: "only", takes: Takes::Text("IDS"), default: Some(""), about: "these items, separated by commas; the gate is not passed then" },
         Opt { name: "bridge", takes: Takes::Text("FOLDER"), default: Some("/opt/rusty-pinch-whatsapp-bridge"), about: "where the program of level bridge is installed" },
     ] },
-    Command { id: Id::Help, words: &["help"], about: "Print this help.", options: &[] },
+    Command { id: Id::Help, words: &["help"], about: "Print this help; with a command behind it, the help of that command.", options: &[] },
 ];
 
 /// First words, or all words, of commands that the earlier runtime had, with what to do instead.

@@ -100,8 +100,9 @@ impl Place {
     /// # Errors
     /// When it does not start.
     pub fn start(&self, arguments: &[&str]) -> io::Result<Worker> {
-        // What a killed worker leaves of itself makes one that is started too often rest, which is right, and not what is looked at.
-        status_file::remove(&self.path("run"), ChannelId::WhatsApp);
+        // What a killed worker leaves in its lock makes one that is started too often rest, which is right, and not what is looked at.
+        let lock = self.path("data").join("journal").join(ChannelId::WhatsApp.name()).join("LOCK");
+        let _ = fs::write(lock, "");
         let log = files::open_to_append(&self.log())?;
         let program = Program {
             binary: self.binary.to_string_lossy().into_owned(),

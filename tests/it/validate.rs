@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rusty_pinch::base::cancel::Cancel;
 use rusty_pinch::base::clock::{Clock, Mono, Wall};
 use rusty_pinch::base::digest::sha256;
+use rusty_pinch::store::crash_loop::STARTS_MIN;
 use rusty_pinch::sys::companion::Sample;
 use rusty_pinch::sys::system_clock::SystemClock;
 use rusty_pinch::validate::checklist::{CHECKS, Level};
@@ -161,6 +162,23 @@ fn fails(id: &str, spoils: Option<Spoils>, script: &str, speed: u64, why: &str) 
         assert_eq!(evidence.artifacts.is_empty(), why.is_empty(), "{id}");
     })
     .expect("threads");
+}
+
+/// As often as WA-15 does it in two seconds. Seen to fail: the mark of a worker that was cut short is left in its lock.
+#[test]
+fn workers_that_are_killed_one_after_the_other_do_not_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(SystemClock::new());
+    let mut place = Place::new(folder.path().join("place"), &World::product_path(), clock).expect("a place");
+    let bridge = FakeBridge::start(Speaks::V2, None);
+    place.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());
+    place.set("RUSTY_PINCH_CHANNELS_WHATSAPP_ALLOW_FROM", ANNA);
+    for number in 0..=STARTS_MIN {
+        let mut worker = place.start(&[]).expect("started");
+        until("the link, or a rest", || worker.count("channel_connected") + worker.count("channel_parked") > 0);
+        assert_eq!(worker.count("crash_loop"), 0, "start {number}: {}", worker.said());
+        worker.kill();
+    }
 }
 
 #[test]

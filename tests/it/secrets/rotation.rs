@@ -82,7 +82,7 @@ fn the_runbook_of_key_rotation_costs_no_turn_and_a_refused_key_changes_nothing()
     let key = |round: usize| format!("sk-rotation-{round:04}-canary-0123456789");
     let folder = scene.world.path("secrets.d");
     std::fs::create_dir(&folder).expect("a folder");
-    let file = put(&folder.join("openrouter.key"), &key(0));
+    let file = put(&folder.join("OPENROUTER_API_KEY"), &key(0));
     scene.world.unset(KEY);
     scene.world.set(&format!("{KEY}_FILE"), &file.to_string_lossy());
     scene.provider.latency(5, 30);
