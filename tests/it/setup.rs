@@ -96,7 +96,7 @@ fn a_fresh_set_up_leads_to_the_first_answered_message_past_wrong_answers() {
     let said = &finished.stdout;
     for (part, tries) in [
         ("must be one of: codex, openrouter", 1),
-        ("compatible rejects the key (status 401)", 1),
+        ("compatible rejects the key (status 401) (try 1 of 3)", 1),
         ("compatible accepts the key", 1),
         ("Telegram rejects the token", 1),
         ("BotFather gave it", 1),
