@@ -25,7 +25,7 @@ fi
 
 if has shellcheck; then
     find "$repository/packaging" "$repository/tests" "$repository/.ci" -type f \( -name '*.sh' -o -name postinst -o -name prerm -o -name postrm \
-        -o -path '*/.ci/run' \) -not -path '*/node_modules/*' -exec shellcheck {} +
+        -o -path '*/.ci/run' \) -not -path '*/node_modules/*' -exec shellcheck -x -P "$repository" {} +
     echo "ok    scripts"
 fi
 

@@ -109,24 +109,9 @@ says() { $engine logs "$(container)" 2>&1 | grep -- "$1" > /dev/null; }
 inside() { $engine exec "$(container)" "$@"; }
 healthy() { inside rusty-pinch health --channel telegram; }
 
-failures=0
-step() { # NAME COMMAND...
-    local name=$1 start=$SECONDS
-    shift
-    # Not as a condition, within which nothing would end at its first error.
-    set +e
-    (set -ex; "$@") > "$work/step" 2>&1
-    local code=$?
-    set -e
-    if [ "$code" = 0 ]; then
-        echo "ok    $name ($((SECONDS - start)) s)"
-    else
-        echo "FAIL  $name"
-        tail -n 25 "$work/step" | sed 's/^/      /'
-        $engine logs "$(container)" 2>&1 | grep -v '"event":"turn"' | tail -n 10 | cut -c 1-300 | sed 's/^/      /'
-        failures=$((failures + 1))
-    fi
-}
+show_failure() { $engine logs "$(container)" 2>&1 | grep -v '"event":"turn"' | tail -n 10 | cut -c 1-300; }
+# shellcheck source=tests/package/steps.sh
+. "$here/../tests/package/steps.sh"
 
 nothing_else() { # What a program in the image could use: nothing but ours can be run, nothing belongs to who is not us.
     local files

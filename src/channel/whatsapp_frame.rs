@@ -3,7 +3,8 @@
 //! ends nothing. Writing is strict.
 //!
 //! Limits of what is read: [`ID_BYTES_MAX`] of a name or an id, [`MEDIA_MAX`] files of a message, the bytes of a text as
-//! for every channel; a frame beyond the limits of `base::json_limits` is not looked into.
+//! for every channel; a frame beyond the limits of `base::json_limits` is not looked into. The id of a message that is beyond
+//! them is given back as it came, so that its bridge can be told to forget it.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -125,20 +126,23 @@ pub enum Failure {
 }
 
 /// Why a frame was not understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// No JSON object with a type, or beyond the limits.
     NotAFrame,
     /// A message without its sender, or with a name or id that is too long.
-    BadMessage,
+    BadMessage {
+        /// Exactly as it came; `None`: it has none that could be acknowledged.
+        id: Option<String>,
+    },
 }
 
 impl Malformed {
     /// The phrase for logs.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Malformed::NotAFrame => "not a frame",
-            Malformed::BadMessage => "a message without a usable sender or id",
+            Malformed::BadMessage { .. } => "a message without a usable sender or id",
         }
     }
 }
@@ -157,17 +161,30 @@ fn plain(value: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A name or an id: `Err` if it is too long or holds what no name does.
-fn name(raw: &Raw, field: &str) -> Result<Option<String>, Malformed> {
-    match word(raw, field) {
-        Some(name) if name.len() > ID_BYTES_MAX || name.chars().any(char::is_control) => Err(Malformed::BadMessage),
-        name => Ok(name),
+/// Nothing that names anybody or anything.
+struct Unusable;
+
+/// What is too long, or holds what no name does, is no name.
+fn usable(name: Option<String>) -> Result<Option<String>, Unusable> {
+    let is_good = |name: &String| name.len() <= ID_BYTES_MAX && !name.chars().any(char::is_control);
+    if name.as_ref().is_none_or(is_good) { Ok(name) } else { Err(Unusable) }
+}
+
+fn name(raw: &Raw, field: &str) -> Result<Option<String>, Unusable> {
+    usable(word(raw, field))
+}
+
+/// The id of a message. With the blanks around it: its bridge knows an ack only by the very same id.
+fn id_of(raw: &Raw) -> Option<String> {
+    match raw.get("id") {
+        Some(Value::String(id)) if !id.trim().is_empty() => Some(id.clone()),
+        _ => word(raw, "id"),
     }
 }
 
 /// What an answer belongs to; an id that cannot be ours is none.
 fn answered(raw: &Raw) -> Option<String> {
-    name(raw, "id").unwrap_or_default()
+    name(raw, "id").ok().flatten()
 }
 
 fn flag(raw: &Raw, field: &str) -> bool {
@@ -196,7 +213,9 @@ pub fn parse(frame: &str) -> Result<Frame, Malformed> {
     let raw: Raw = serde_json::from_slice(frame.as_bytes()).map_err(|_| Malformed::NotAFrame)?;
     Ok(match raw.get("type").and_then(Value::as_str).unwrap_or_default() {
         "" => return Err(Malformed::NotAFrame),
-        "message" => Frame::Message(Box::new(message(&raw)?)),
+        "message" => {
+            Frame::Message(Box::new(message(&raw).map_err(|Unusable| Malformed::BadMessage { id: id_of(&raw) })?))
+        }
         "status" => Frame::Status(word(&raw, "status").and_then(|word| status(&word))),
         "qr" => Frame::Qr,
         "sent" => Frame::Sent { id: answered(&raw) },
@@ -227,8 +246,8 @@ fn failure(word: &str) -> Failure {
     }
 }
 
-fn message(raw: &Raw) -> Result<Incoming, Malformed> {
-    let id = name(raw, "id")?;
+fn message(raw: &Raw) -> Result<Incoming, Unusable> {
+    let id = usable(id_of(raw))?;
     let whole = word(raw, "content").unwrap_or_default();
     let content = text::truncate_bytes(&whole, INBOUND_BYTES_MAX).to_owned();
     let is_cut = content.len() < whole.len() || flag(raw, "truncated");
@@ -256,7 +275,7 @@ fn message(raw: &Raw) -> Result<Incoming, Malformed> {
             media,
         });
     }
-    let chat = name(raw, "sender")?.ok_or(Malformed::BadMessage)?;
+    let chat = name(raw, "sender")?.ok_or(Unusable)?;
     let is_group = flag(raw, "isGroup") || chat.ends_with("@g.us");
     let (phone, participant) = (name(raw, "pn")?, name(raw, "participant")?);
     let author: Vec<String> = match is_group {
@@ -264,7 +283,7 @@ fn message(raw: &Raw) -> Result<Incoming, Malformed> {
         false => [chat.clone()].into_iter().chain(phone).collect(),
     };
     if author.is_empty() {
-        return Err(Malformed::BadMessage);
+        return Err(Unusable);
     }
     let is_addressed = !is_group || flag(raw, "wasMentioned") || flag(raw, "isReplyToBot");
     let dialect = Dialect::N;
@@ -420,7 +439,25 @@ mod tests {
             format!(r#"{{"type":"message","from":"{long}","content":"x"}}"#),
             format!(r#"{{"type":"message","from":"1","id":"{long}"}}"#),
         ] {
-            assert_eq!(parse(&frame), Err(Malformed::BadMessage), "{frame:.60}");
+            assert!(matches!(parse(&frame), Err(Malformed::BadMessage { .. })), "{frame:.60}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_message_is_what_its_bridge_wrote_even_where_the_message_cannot_be_read() {
+        assert_eq!(message_of(r#"{"type":"message","from":"1","id":" A "}"#).id.as_deref(), Some(" A "));
+        let long = "9".repeat(ID_BYTES_MAX + 1);
+        for (id, want) in [
+            (r#"" A ""#, Some(" A ")),
+            (r#""a\nb""#, Some("a\nb")),
+            (&format!("\"{long}\""), Some(long.as_str())),
+            ("77", Some("77")),
+            (r#"" ""#, None),
+            ("null", None),
+            ("{}", None),
+        ] {
+            let id_of = parse(&format!(r#"{{"type":"message","id":{id},"sender":"\u0007"}}"#));
+            assert_eq!(id_of, Err(Malformed::BadMessage { id: want.map(str::to_owned) }), "{id}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::base::id::TurnId;
 use crate::base::rng::Rng;
 use crate::channel::ends::{ReaderEnds, SenderEnds, WriterGone};
 use crate::channel::outbound::{Attempt, Report, Step as SendStep};
-use crate::channel::whatsapp_frame::{self as frame, Dialect, Frame};
+use crate::channel::whatsapp_frame::{self as frame, Dialect, Frame, Malformed};
 use crate::channel::whatsapp_handover::Handover;
 use crate::channel::whatsapp_incoming::{Intake, Passed};
 use crate::channel::whatsapp_limits::LinkLimits;
@@ -309,6 +309,10 @@ impl Worker {
                 Err(malformed) => {
                     self.reception.pass(Passed::Malformed);
                     self.teller.malformed(malformed.name());
+                    // It will not become better: kept, so many of them would leave no place for others.
+                    if let Malformed::BadMessage { id: Some(id) } = malformed {
+                        self.acknowledge(&id);
+                    }
                     Ok(())
                 }
             },

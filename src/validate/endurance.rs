@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::sys::companion::Sample;
 use crate::validate::bridge::Wish;
 use crate::validate::checklist::Level;
-use crate::validate::judge::judge;
+use crate::validate::judge::{Findings, judge};
 use crate::validate::stage::{ANNA, ANSWERED, BACK, Outcome, Stage, ensure};
 
 /// Kills of WA-15.
@@ -49,6 +49,8 @@ pub fn kills(stage: &mut Stage) -> Outcome {
             stage.until(BACK, "an answer to all that is open", &mut |stage| {
                 judge(&stage.sent, stage.written).lost == 0
             })?;
+            // What is wrong now does not become right.
+            faultless(judge(&stage.sent, stage.written))?;
         }
         worker.kill();
     }
@@ -71,6 +73,10 @@ pub fn kills(stage: &mut Stage) -> Outcome {
         stage.saw(name, number);
     }
     ended?;
+    faultless(found)
+}
+
+fn faultless(found: Findings) -> Outcome {
     ensure(found.lost + found.unmarked + found.altered == 0, "a message was lost, or repeated without the mark")
 }
 

@@ -52,7 +52,9 @@ fn the_check_runs_in_the_sandbox_of_the_workers() {
         lines[begin..end].to_vec()
     };
     assert_eq!(sandbox(DOCTOR), sandbox(WORKERS[0]));
-    for key in ["User", "Group", "WorkingDirectory", "Environment", "LoadCredential", "StateDirectory"] {
+    for key in
+        ["User", "Group", "WorkingDirectory", "Environment", "LoadCredential", "StateDirectory", "ReadWritePaths"]
+    {
         assert_eq!(value(&unit(DOCTOR), key), value(&unit(WORKERS[0]), key), "{key}");
     }
 }

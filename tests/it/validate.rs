@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::support::cases::{is_long_run, say};
 use crate::support::fake_bridge::{FakeBridge, Speaks};
+use crate::support::tampering::{Spoils, Tampering};
 use crate::support::waiting::{spawn, until};
 use crate::support::world::World;
 use crate::whatsapp::{ANNA, TOKEN};
@@ -67,6 +68,12 @@ fn the_worker_passes_its_checklist_with_the_built_in_bridge() {
     assert!(found["WA-11"]["observed"]["messages"] == 100 && found["WA-13"]["observed"]["alert"] == 48);
 }
 
+/// How many times as fast the time of a check passes where its failure is that something does not happen in time.
+const HASTY: u64 = 4;
+
+/// The same for a check that waits for a minute.
+const HASTIER: u64 = 10;
+
 /// What stands in the worker's place, which items it has to fail, and what is said of that. `$0` is our program.
 #[rustfmt::skip]
 const SABOTAGE: [(&str, &str, &str); 8] = [
@@ -79,6 +86,25 @@ const SABOTAGE: [(&str, &str, &str); 8] = [
     ("WA-18", "echo 4917000000666 >\"$RUSTY_PINCH_RUN_DIR/whatsapp.status.json\"; RUSTY_PINCH_RUN_DIR=\"$HOME\" exec \"$0\" \"$@\"", "a number stands"),
     ("WA-18", "echo \"{\\\"log\\\":\\\"$(cat \"$RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN_FILE\")\\\"}\" >&2; exec \"$0\" \"$@\"", "a secret"),
 ];
+
+/// The same, with what is between the worker and its bridge, and how fast the time passes. Where nothing is said, it has to pass.
+#[rustfmt::skip]
+const TAMPERING: [(&str, Option<Spoils>, &str, u64, &str); 11] = [
+    ("WA-07", Some(Spoils::Messages), PLAIN, HASTY, "30 s: an answer"),
+    ("WA-10", Some(Spoils::Marks), PLAIN, 1, "repeated without the mark"),
+    ("WA-10", Some(Spoils::Firsts), PLAIN, 1, "had not left is marked"),
+    ("WA-11", Some(Spoils::Order), PLAIN, 1, "missing or misplaced"),
+    // The signal goes to the shell and to the worker. A good one needs three seconds where a reply is not confirmed.
+    ("WA-14", None, "trap 'sleep 6' TERM; \"$0\" \"$@\" & wait; wait", 2, "10 s: the end of the worker"),
+    ("WA-15", Some(Spoils::Messages), PLAIN, HASTIER, "an answer to all that is open"),
+    ("WA-15", Some(Spoils::Once), PLAIN, 1, "repeated without the mark"),
+    ("WA-11", Some(Spoils::Nothing), PLAIN, 1, ""),
+    ("WA-17", Some(Spoils::Nothing), PLAIN, HASTY, ""),
+    ("WA-17", Some(Spoils::Logout), PLAIN, HASTY, "the operator is told"),
+    ("WA-17", None, "RUSTY_PINCH_RUN_DIR=\"$HOME\" exec \"$0\" \"$@\"", HASTY, "not ready"),
+];
+
+const PLAIN: &str = "exec \"$0\" \"$@\"";
 
 fn means(folder: &Path, binary: PathBuf) -> Means {
     Means {
@@ -98,32 +124,44 @@ fn means(folder: &Path, binary: PathBuf) -> Means {
 fn a_worker_that_breaks_a_promise_fails_the_item_of_it() {
     let has_openssl = std::process::Command::new("openssl").arg("version").output().is_ok();
     let rows = SABOTAGE.into_iter().filter(|(_, script, _)| has_openssl || !script.contains("openssl"));
-    let threads = rows.map(|(id, script, why)| {
-        let thread = spawn("sabotage", move || {
-            let folder = tempfile::tempdir().expect("a folder");
-            let path = folder.path().join("worker");
-            let product = World::product_path();
-            let set = format!(
-                "PATH=/usr/local/bin:/usr/bin:/bin; export PATH; set -- \"$@\"; f() {{ {} ; }}; f \"$@\"\n",
-                script.replace("$0", &product.to_string_lossy())
-            );
-            std::fs::write(&path, format!("#!/bin/sh\n{set}")).expect("written");
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("set");
-            let at = CHECKS.iter().position(|check| check.id == id).expect("an item");
-            let means = means(folder.path(), path);
-            run::run(&means, &[at], &mut |_, evidence| {
-                assert_eq!(evidence.verdict.name(), "fail", "{id}");
-                assert!(evidence.note.contains(why), "{id}: {}", evidence.note);
-                // What the worker said is beside the evidence.
-                assert_eq!(evidence.artifacts.len(), 1, "{id}");
-            })
-            .expect("threads");
-        });
-        (id, thread)
-    });
+    all_fail(rows.map(|(id, script, why)| (id, None, script, 1, why)));
+}
+
+#[test]
+fn a_worker_that_is_slow_or_whose_frames_are_spoilt_fails_the_item_of_it() {
+    all_fail(TAMPERING.into_iter());
+}
+
+fn all_fail(rows: impl Iterator<Item = (&'static str, Option<Spoils>, &'static str, u64, &'static str)>) {
+    let threads = rows
+        .map(|(id, spoils, script, speed, why)| (id, spawn("sabotage", move || fails(id, spoils, script, speed, why))));
     for (id, thread) in threads.collect::<Vec<_>>() {
-        assert!(thread.join().is_ok(), "{id} was passed, or failed for another reason");
+        assert!(thread.join().is_ok(), "{id} did not end as it has to");
     }
+}
+
+fn fails(id: &str, spoils: Option<Spoils>, script: &str, speed: u64, why: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("worker");
+    let script = script.replace("$0", &World::product_path().to_string_lossy());
+    let tampering = spoils.map(|spoils| Tampering::start(spoils, folder.path()));
+    let prelude = tampering.as_ref().map_or("true".to_string(), Tampering::prelude);
+    let set = format!("PATH=/usr/local/bin:/usr/bin:/bin; export PATH; {prelude}; f() {{ {script} ; }}; f \"$@\"\n");
+    std::fs::write(&path, format!("#!/bin/sh\n{set}")).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("set");
+    let at = CHECKS.iter().position(|check| check.id == id).expect("an item");
+    let clock: Arc<dyn Clock> = Arc::new(Hasty(SystemClock::new(), speed));
+    let means = Means { clock: Arc::clone(&clock), ..means(folder.path(), path) };
+    let begun = clock.mono();
+    run::run(&means, &[at], &mut |_, evidence| {
+        say(&format!("{id} {spoils:?}: {} ms", begun.until(clock.mono()).as_millis() / u128::from(speed)));
+        let wanted = if why.is_empty() { "pass" } else { "fail" };
+        assert_eq!(evidence.verdict.name(), wanted, "{id} {spoils:?}: {}", evidence.note);
+        assert!(evidence.note.contains(why), "{id} {spoils:?}: {}", evidence.note);
+        // What a worker that failed has said is beside the evidence.
+        assert_eq!(evidence.artifacts.is_empty(), why.is_empty(), "{id}");
+    })
+    .expect("threads");
 }
 
 /// As often as WA-15 does it in two seconds. Seen to fail: the mark of a worker that was cut short is left in its lock.
@@ -180,12 +218,12 @@ fn who_has_enough_of_a_live_run_ends_it_at_once_and_nothing_is_left() {
     assert!(!process.stdout().contains("WA-04:"));
 }
 
-/// Time that passes ten times as fast.
-struct Hasty(SystemClock);
+/// Time that passes so many times as fast.
+struct Hasty(SystemClock, u64);
 
 impl Clock for Hasty {
     fn mono(&self) -> Mono {
-        Mono(self.0.mono().0 * 10)
+        Mono(self.0.mono().0 * self.1)
     }
 
     fn wall(&self) -> Wall {
@@ -202,7 +240,7 @@ impl Clock for Hasty {
 fn what_grows_in_a_day_is_looked_at_first_when_the_same_worker_has_run_for_half_a_minute() {
     let bridge = FakeBridge::start(Speaks::V2, Some(TOKEN));
     let folder = tempfile::tempdir().expect("a folder");
-    let clock: Arc<dyn Clock> = Arc::new(Hasty(SystemClock::new()));
+    let clock: Arc<dyn Clock> = Arc::new(Hasty(SystemClock::new(), HASTIER));
     let means = Means { clock: Arc::clone(&clock), ..means(folder.path(), World::product_path()) };
     let mut place = Place::new(folder.path().join("live"), &means.binary, Arc::clone(&clock)).expect("made");
     place.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url());

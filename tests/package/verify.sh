@@ -75,24 +75,9 @@ ask() { python3 "$here/bot_api.py" ask "$port" "$@"; }
 token=$(sed -n 's/^TOKEN = "\(.*\)"$/\1/p' "$here/bot_api.py")
 within 120 box systemctl is-active --quiet multi-user.target || { tail -n 20 "$work/console"; skip "no systemd boots here"; }
 
-failures=0
-step() { # NAME COMMAND...
-    local name=$1 start=$SECONDS
-    shift
-    # Not as a condition, within which nothing would end at its first error.
-    set +e
-    (set -e; "$@") > "$work/step" 2>&1
-    local code=$?
-    set -e
-    if [ "$code" = 0 ]; then
-        echo "ok    $name ($((SECONDS - start)) s)"
-    else
-        echo "FAIL  $name"
-        sed 's/^/      /' "$work/step"
-        box journalctl --no-pager -n 200 -u 'rusty-pinch*' | grep -v '"event":"turn"' | tail -n 25 | sed 's/^/      /' || true
-        failures=$((failures + 1))
-    fi
-}
+show_failure() { box journalctl --no-pager -n 200 -u 'rusty-pinch*' | grep -v '"event":"turn"' | tail -n 25; }
+# shellcheck source=tests/package/steps.sh
+. "$here/steps.sh"
 # Reads to the end, so that nobody's pipe breaks.
 says() { grep -- "$1" > /dev/null; }
 show() { box systemctl show --value -p "$2" "$1"; }

@@ -32,6 +32,7 @@ pub mod repository;
 pub mod scene;
 pub mod slope;
 pub mod stretch;
+pub mod tampering;
 pub mod telegram_script;
 pub mod telegram_server;
 pub mod terminal;

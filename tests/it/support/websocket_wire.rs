@@ -33,6 +33,15 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The same as a client sends it: masked, with a mask that changes nothing.
+pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(opcode, payload);
+    let head = bytes.len() - payload.len();
+    bytes[1] |= 0x80;
+    bytes.splice(head..head, [0; 4]);
+    bytes
+}
+
 pub fn text(payload: &str) -> Vec<u8> {
     frame(TEXT, payload.as_bytes())
 }
@@ -66,20 +75,26 @@ impl Inbox {
         Some(String::from_utf8_lossy(&request).into_owned())
     }
 
-    /// The next frame: its opcode and its payload, without the mask.
+    /// The next frame of a client: its opcode and its payload, without the mask.
     pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        assert!(self.0.get(1).is_none_or(|byte| byte & 0x80 != 0), "a client masks its frames");
+        self.frame_of_anybody()
+    }
+
+    /// The next frame, masked or not.
+    pub fn frame_of_anybody(&mut self) -> Option<(u8, Vec<u8>)> {
         let head = self.0.get(..2)?;
-        let (opcode, short) = (head[0] & 0x0f, usize::from(head[1] & 0x7f));
-        assert!(head[1] & 0x80 != 0, "a client masks its frames");
+        let (opcode, short, is_masked) = (head[0] & 0x0f, usize::from(head[1] & 0x7f), head[1] & 0x80 != 0);
         let (length, at) = match short {
             126 => (usize::from(u16::from_be_bytes(self.0.get(2..4)?.try_into().ok()?)), 4),
             127 => (u64::from_be_bytes(self.0.get(2..10)?.try_into().ok()?) as usize, 10),
             short => (short, 2),
         };
-        let mask: [u8; 4] = self.0.get(at..at + 4)?.try_into().ok()?;
-        let payload = self.0.get(at + 4..at + 4 + length)?;
+        let mask: [u8; 4] = if is_masked { self.0.get(at..at + 4)?.try_into().ok()? } else { [0; 4] };
+        let at = if is_masked { at + 4 } else { at };
+        let payload = self.0.get(at..at + length)?;
         let payload = payload.iter().enumerate().map(|(number, byte)| byte ^ mask[number % 4]).collect();
-        self.0.drain(..at + 4 + length);
+        self.0.drain(..at + length);
         Some((opcode, payload))
     }
 }

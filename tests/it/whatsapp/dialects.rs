@@ -150,3 +150,25 @@ fn an_ack_follows_the_receipt_and_replies_go_out_while_messages_wait_for_theirs(
     });
     assert_eq!(seen.len(), 200);
 }
+
+/// As many as a bridge of v2 leaves without an ack would keep every later message from the worker, on every link.
+#[test]
+fn messages_that_cannot_be_read_are_acknowledged_and_do_not_stop_their_bridge() {
+    let scene = Scene::new("unreadable", Speaks::V2);
+    let process = scene.start_linked();
+    let long = "9".repeat(300);
+    for number in 0..64 {
+        let (id, sender) = match number % 3 {
+            0 => (format!(" blanks {number} "), "a\u{7}b"),
+            1 => (format!("{long}{number}"), ANNA),
+            _ => (format!("U{number}"), long.as_str()),
+        };
+        scene.bridge.write(sender, &id, "nobody can read this");
+    }
+    scene.ask(ANNA, " B ", "hello");
+    until("an ack of all of them, by the very ids", || scene.bridge.unacked() == 0);
+    assert_eq!(scene.bridge.acked().len(), 65);
+    assert_eq!((scene.bridge.links(), scene.bridge.sent().len()), (1, 1));
+    scene.stop(process);
+    assert_eq!(scene.world.all_events("channel_tally")[0]["passed"]["malformed"], 64);
+}
