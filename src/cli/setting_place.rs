@@ -88,6 +88,12 @@ impl Place {
         self.secrets.join(name.strip_prefix("RUSTY_PINCH_").unwrap_or(name))
     }
 
+    /// The file that a secret is read from, or will be.
+    fn path_of(&self, found: &Surroundings, name: &str) -> PathBuf {
+        let known = found.secret_files.iter().find(|file| file.name == name).map(|file| file.path.clone());
+        known.unwrap_or_else(|| self.secret(name))
+    }
+
     /// Secrets that a unit gets as credentials, for those who are no unit.
     fn credentials(&self) -> Vec<(String, PathBuf)> {
         let names = secret_names().filter(|_| self.is_package).map(|name| (format!("{name}_FILE"), self.secret(name)));
@@ -154,8 +160,7 @@ impl Place {
         let text = self.text(found, draft)?;
         let mut written = Vec::new();
         for (name, value) in draft.changes.iter().filter(|(name, _)| is_secret(name)) {
-            let known = found.secret_files.iter().find(|file| file.name == *name).map(|file| file.path.clone());
-            let path = known.unwrap_or_else(|| self.secret(name));
+            let path = self.path_of(found, name);
             let content = Secret::new(format!("{}\n", value.reveal()));
             put(&path, content.reveal(), group).map_err(|error| failed(&path, &error))?;
             written.push(path);
@@ -185,8 +190,9 @@ impl Place {
             }
             edits.push(((*name).to_owned(), None));
             let has_file = found.secret_files.iter().any(|file| file.name == *name);
-            if !self.is_package && !has_file {
-                let path = self.secret(name).to_string_lossy().into_owned();
+            // A unit has it as a credential, too. Commands by hand have not, and SIGHUP reads files only.
+            if self.is_package || !has_file {
+                let path = self.path_of(found, name).to_string_lossy().into_owned();
                 edits.push((format!("{name}_FILE"), Some(path)));
             }
         }
