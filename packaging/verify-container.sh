@@ -23,6 +23,8 @@ finish() {
     docker-compose down --volumes --timeout 1 > /dev/null 2>&1 || true
     [ -z "$people" ] || kill "$people" || true
     [ -z "$service" ] || kill "$service" || true
+    # The store of podman is a mount of its own for as long as it is used.
+    umount -R "$work/storage/overlay" 2> /dev/null || true
     rm -rf "$work"
 }
 trap finish EXIT
