@@ -254,6 +254,18 @@ purged() {
     [ -z "$(box getent passwd rusty-pinch)" ]
     [ -z "$(box find / -xdev -name '*rusty-pinch*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '/root/*')" ]
 }
+set_up() { # The runbook's way, on a machine that knows nothing of us.
+    purged
+    install_package new
+    printf 'RUSTY_PINCH_CHANNELS_TELEGRAM_API_BASE=http://127.0.0.1:%s\n' "$port" | box tee -a $env > /dev/null
+    printf '%s\n' "$token" | box tee /root/token > /dev/null
+    box rusty-pinch setup --provider local --bot-token-file /root/token --allow-from '*'
+    box setpriv --reuid rusty-pinch --regid rusty-pinch --init-groups env HOME=/var/lib/rusty-pinch rusty-pinch doctor
+    box systemctl enable --now $unit
+    answered 'set up by setup'
+    box systemctl stop $unit
+}
+
 codex_sandbox() { # The units' own sandbox, with another program in it: one that Codex runs a command with.
     box mkdir -p /run/systemd/system/rusty-pinch-doctor.service.d
     box tee /run/systemd/system/rusty-pinch-doctor.service.d/codex.conf << 'END'
@@ -287,6 +299,7 @@ step 'settings that cannot be read are reported and left alone' unreadable
 [ -z "${CODEX:-}" ] || step 'the sandbox of codex works in that of the units' codex_sandbox
 step 'stop within 20 s' stop
 step 'remove keeps settings and data; install again goes on' removed
+step 'set up by setup: doctor by hand content, a message is answered' set_up
 step 'purge leaves nothing' purged
 ask settle 10 | sed 's/^/judgement: /'
 [ "$failures" = 0 ]
