@@ -28,14 +28,8 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
-within() { # SECONDS COMMAND...
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" > /dev/null 2>&1; do
-        if [ "$SECONDS" -ge "$end" ]; then return 1; fi
-        sleep 0.3
-    done
-}
+# shellcheck source=tests/package/steps.sh
+. "$here/../tests/package/steps.sh"
 
 if docker version > /dev/null 2>&1; then
     engine=docker
@@ -112,8 +106,6 @@ inside() { $engine exec "$(container)" "$@"; }
 healthy() { inside rusty-pinch health --channel telegram; }
 
 show_failure() { $engine logs "$(container)" 2>&1 | grep -v '"event":"turn"' | tail -n 10 | cut -c 1-300; }
-# shellcheck source=tests/package/steps.sh
-. "$here/../tests/package/steps.sh"
 
 nothing_else() { # What a program in the image could use: nothing but ours can be run, nothing belongs to who is not us.
     local files

@@ -59,14 +59,8 @@ systemd-nspawn -q -D "$image" --machine="rp-package-$$" --boot --register=no --k
     --link-journal=no --console=pipe < /dev/null > "$work/console" 2>&1 &
 nspawn=$!
 box() { nsenter -t "$(pgrep -P "$nspawn" | head -n 1)" -m -u -i -p -C -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@"; }
-within() { # SECONDS COMMAND...
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" > /dev/null 2>&1; do
-        if [ "$SECONDS" -ge "$end" ]; then return 1; fi
-        sleep 0.3
-    done
-}
+# shellcheck source=tests/package/steps.sh
+. "$here/steps.sh"
 python3 "$here/bot_api.py" serve "$work/port" &
 people=$!
 within 20 test -s "$work/port"
@@ -76,8 +70,6 @@ token=$(sed -n 's/^TOKEN = "\(.*\)"$/\1/p' "$here/bot_api.py")
 within 120 box systemctl is-active --quiet multi-user.target || { tail -n 20 "$work/console"; skip "no systemd boots here"; }
 
 show_failure() { box journalctl --no-pager -n 200 -u 'rusty-pinch*' | grep -v '"event":"turn"' | tail -n 25; }
-# shellcheck source=tests/package/steps.sh
-. "$here/steps.sh"
 # Reads to the end, so that nobody's pipe breaks.
 says() { grep -- "$1" > /dev/null; }
 show() { box systemctl show --value -p "$2" "$1"; }
