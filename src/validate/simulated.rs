@@ -257,11 +257,11 @@ impl Host {
     /// Lets a client in who has connected.
     fn admit(&mut self, shared: &Mutex<State>) {
         let Some(Ok((stream, _))) = self.listener.as_ref().map(TcpListener::accept) else { return };
+        // Before the handshake: once the client knows of its link, what is written to it must not be thrown away.
+        lock(shared).sayings.clear();
         if let Ok(socket) = WebSocket::accept(stream, PATIENCE, Arc::clone(&self.clock)) {
             self.link = Some(Client { socket, is_in: false, has_ids: false });
-            let mut state = lock(shared);
-            state.kept.iter_mut().for_each(|kept| kept.carried = false);
-            state.sayings.clear();
+            lock(shared).kept.iter_mut().for_each(|kept| kept.carried = false);
         }
     }
 
