@@ -143,7 +143,7 @@ pub enum Notice {
         /// Bytes the reply holds until it is delivered.
         weight: usize,
     },
-    /// The turn is closed on disk, but its session lines are owed: its chat may go on, its credit is not back.
+    /// The turn is closed, perhaps not on the medium yet: its chat may go on, its credit is not back.
     Closed(TurnId),
     /// The turn is closed on disk, and its session lines are written.
     Delivered(TurnId),

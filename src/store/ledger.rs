@@ -45,6 +45,8 @@ pub struct Ledger {
     replied: Vec<TurnId>,
     /// Effects that wait for the flush.
     after_sync: Vec<Effect>,
+    /// Turns closed by the batch under way.
+    closed: Vec<TurnId>,
     /// Closed turns whose session lines are not written yet.
     held: Vec<TurnId>,
     /// Chats that this process told that their messages are too old.
@@ -80,6 +82,7 @@ impl Ledger {
             sync_wanted: false,
             replied: Vec::new(),
             after_sync: Vec::new(),
+            closed: Vec::new(),
             held: Vec::new(),
             expired_chats: HashSet::new(),
         };
@@ -109,6 +112,8 @@ impl Ledger {
         // A change of files, in which all that is open is written anew.
         ledger.commit_records(&records)?;
         ledger.log.sync()?;
+        // Nobody has counted them yet.
+        ledger.closed.clear();
         Ok((ledger, opening))
     }
 
@@ -144,6 +149,7 @@ impl Ledger {
         }
         self.dead.check()?;
         self.commit_records(&records)?;
+        effects.extend(self.say_closed());
         Ok(effects)
     }
 
@@ -378,7 +384,8 @@ impl Ledger {
         }
         self.dead.check()?;
         self.commit_records(&records)?;
-        Ok(events.into_iter().map(Effect::Event).chain(self.release_held()).collect())
+        let events = events.into_iter().map(Effect::Event);
+        Ok(events.chain(self.say_closed()).chain(self.release_held()).collect())
     }
 
     fn write_lines(&mut self, turn: TurnId, now: Wall) -> impl Iterator<Item = Effect> {

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::base::clock::millis;
 use crate::channel::outbound::REPEAT_MARK;
-use crate::sys::files;
 use crate::validate::bridge::Wish;
 use crate::validate::checklist::Level;
 use crate::validate::judge::judge;
@@ -20,12 +19,9 @@ const STRANGER: &str = "4917000000666@s.whatsapp.net";
 const TIMED: usize = 40;
 const SOON: Duration = Duration::from_secs(2);
 
-/// Messages of WA-11, and how many of them are written at once.
+/// Messages of WA-11, and how many of them are written at once: a chat may have 32 open.
 const ORDERED: u64 = 100;
 const ROUND: u64 = 20;
-
-/// What is answered counts as open until its end is on the medium, a quarter of a second later at most, and a chat may have 32.
-const SETTLED: Duration = Duration::from_millis(500);
 
 /// How long a turn takes at most, if nothing is wrong.
 const TURN: Duration = Duration::from_secs(1);
@@ -150,7 +146,6 @@ pub fn order(stage: &mut Stage) -> Outcome {
         stage.write(ANNA)?;
         if number % ROUND == 0 {
             stage.answered(number)?;
-            files::pause(SETTLED);
         }
     }
     stage.answered(ORDERED)?;

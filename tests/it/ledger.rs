@@ -230,6 +230,20 @@ fn a_retry_waits_until_the_turn_is_in_its_session() {
     assert_eq!(place.names("spool/telegram"), [""; 0]);
 }
 
+/// Else a person who writes a few dozen messages at once is refused for what was answered a moment ago.
+#[test]
+fn a_turn_is_over_for_its_chat_before_its_end_is_flushed_and_its_credit_comes_after() {
+    let place = Place::new();
+    let (mut ledger, _) = place.open();
+    let turn = inbound(1, "10");
+    obey(&mut ledger, vec![accept(&turn)]);
+    obey(&mut ledger, vec![reply(&turn, 1, None)]);
+    let written = ledger.write(delivered(&turn), NOW).expect("written");
+    assert!(has_notice(&written, &Notice::Closed(turn.turn)) && !has_notice(&written, &Notice::Delivered(turn.turn)));
+    let flushed = ledger.sync(NOW).expect("flushed");
+    assert!(has_notice(&flushed, &Notice::Delivered(turn.turn)) && !has_notice(&flushed, &Notice::Closed(turn.turn)));
+}
+
 #[test]
 fn closed_turns_keep_their_credit_over_a_restart_until_they_are_in_their_session() {
     let place = Place::new();

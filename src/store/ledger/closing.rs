@@ -56,12 +56,18 @@ impl Ledger {
         let record = self.journal.get(turn).and_then(|open| open.turn_record(&closed));
         self.after_sync.extend(record.map(|record| Effect::Closed(Box::new(record))));
         self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
+        self.closed.push(turn);
         self.stage(Record::Fin(closed), records);
     }
 
-    /// A credit returns only when its turn is settled: closed, and its session lines written. So a session file that
-    /// cannot be written ends the polling before the journal is full of what it is owed. That delays new messages and
-    /// refuses none: for its chat a closed turn is over.
+    /// For its chat a turn is over as soon as it is closed, on the medium or not: what is only waiting for a flush, or for its
+    /// session lines, must not have the next messages refused.
+    pub(super) fn say_closed(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.closed).into_iter().map(|turn| Effect::Notice(Notice::Closed(turn))).collect()
+    }
+
+    /// A credit returns only when its turn is settled: closed on the medium, and its session lines written. So a session file
+    /// that cannot be written ends the polling before the journal is full of what it is owed.
     pub(super) fn hold_back(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let mut released = Vec::new();
         for effect in effects {
@@ -70,7 +76,6 @@ impl Ledger {
                     // After a start it may be held already.
                     self.held.retain(|held| *held != turn);
                     self.held.push(turn);
-                    released.push(Effect::Notice(Notice::Closed(turn)));
                 }
                 effect => released.push(effect),
             }
