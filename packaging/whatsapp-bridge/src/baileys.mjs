@@ -2,6 +2,7 @@
 
 import makeWASocket, * as library from "baileys";
 
+import { downloader } from "./download.mjs";
 import { Keys } from "./keys.mjs";
 
 /** The library logs keys and texts at its lower levels. Nothing of it is kept. */
@@ -38,7 +39,7 @@ class Groups {
  * Gives the function that makes a socket. `options` of tests point it at another server.
  */
 export function socketMaker({ keysFolder, version, limits, fatal, options = {} }) {
-  const keys = new Keys(keysFolder, library);
+  const keys = new Keys(keysFolder, library, fatal);
   const groups = new Groups(limits);
   // One for all sockets: an older one must not save what a newer one has replaced.
   const { state, saveCreds } = keys.load();
@@ -61,8 +62,10 @@ export function socketMaker({ keysFolder, version, limits, fatal, options = {} }
         fatal(error);
       }
     });
+    // The library forgets what it holds back when a connection ends, and WhatsApp has its receipts already.
+    socket.ev.on("connection.update", ({ connection }) => connection === "close" && socket.ev.flush());
     watchGroups(socket, groups);
-    return adapt(socket, groups);
+    return adapt(socket, groups, limits);
   };
 }
 
@@ -71,7 +74,7 @@ function watchGroups(socket, groups) {
   socket.ev.on("group-participants.update", ({ id }) => groups.forget(id));
 }
 
-function adapt(socket, groups) {
+function adapt(socket, groups, limits) {
   return {
     ev: socket.ev,
     ws: socket.ws,
@@ -84,8 +87,7 @@ function adapt(socket, groups) {
       }
       return socket.sendMessage(to, content, settings);
     },
-    download: (message) =>
-      library.downloadMediaMessage(message, "stream", {}, { logger: silent, reuploadRequest: socket.updateMediaMessage }),
+    download: downloader({ library, limits, reupload: (message) => socket.updateMediaMessage(message) }),
     requestPairingCode: (phone) => socket.requestPairingCode(phone),
     end(error) {
       // Messages that the library holds back while it catches up are receipted already: they must get out.

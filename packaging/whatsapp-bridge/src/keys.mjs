@@ -13,21 +13,35 @@ const CREDENTIALS = "creds.json";
 export class Keys {
   #folder;
   #library;
+  #fatal;
 
   /** `library` is {BufferJSON, initAuthCreds, proto} of Baileys. */
-  constructor(folder, library) {
+  constructor(folder, library, fatal) {
     this.#folder = folder;
     this.#library = library;
+    this.#fatal = fatal;
     openFolder(folder);
   }
 
   /** What the library calls its authentication state. */
   load() {
     const creds = this.#read(CREDENTIALS) ?? this.#library.initAuthCreds();
+    const get = async (type, ids) => this.#orFatal(() => this.#get(type, ids));
+    const set = async (data) => this.#orFatal(() => this.#set(data));
     return {
-      state: { creds, keys: { get: async (type, ids) => this.#get(type, ids), set: async (data) => this.#set(data) } },
+      state: { creds, keys: { get, set } },
       saveCreds: () => this.#write(CREDENTIALS, creds, true),
     };
+  }
+
+  /** The library would go on without keys that cannot be read or kept, and refuse each message for good, unseen. */
+  #orFatal(act) {
+    try {
+      return act();
+    } catch (error) {
+      this.#fatal(error);
+      throw error;
+    }
   }
 
   #get(type, ids) {

@@ -1,8 +1,11 @@
-// What follows the end of a connection to WhatsApp: a pure decision. The numbers are WhatsApp's, as Baileys names them.
+// What follows the end of a connection to WhatsApp: a pure decision. The numbers are WhatsApp's, as Baileys names them; it has
+// no names for the two bans.
 
 export const REASON = Object.freeze({
   loggedOut: 401,
+  bannedForAWhile: 402,
   forbidden: 403,
+  banned: 406,
   connectionLost: 408,
   multideviceMismatch: 411,
   connectionClosed: 428,
@@ -15,6 +18,8 @@ export const REASON = Object.freeze({
 /** Until a person acts, another try would only be refused again: {status, advice}. */
 const TERMINAL = new Map([
   [REASON.loggedOut, ["logged_out", "the device was unlinked: remove the keys folder and link again"]],
+  [REASON.bannedForAWhile, ["logged_out", "WhatsApp has banned this account for a while: restart this bridge when that is over"]],
+  [REASON.banned, ["logged_out", "WhatsApp has banned this account: look at the phone"]],
   [REASON.forbidden, ["logged_out", "WhatsApp refuses this account; it may be banned: look at the phone"]],
   [REASON.multideviceMismatch, ["logged_out", "this account cannot have linked devices: update the app on the phone"]],
   [REASON.connectionReplaced, ["replaced", "another program uses the same keys: stop it, then restart this bridge"]],

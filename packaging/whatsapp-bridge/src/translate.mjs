@@ -2,8 +2,12 @@
 
 import { cut } from "./frames.mjs";
 
-/** Envelopes around the message that a person wrote. Edits and deletions are no new messages and are not among them. */
+/**
+ * Envelopes around the message that a person wrote. An edit on its own holds a protocol message, which is no message; one that the
+ * library has put in the place of a message that it still held back holds the new text, which is all that is left of it.
+ */
 const ENVELOPES = [
+  "editedMessage",
   "ephemeralMessage",
   "viewOnceMessage",
   "viewOnceMessageV2",
@@ -11,7 +15,8 @@ const ENVELOPES = [
   "documentWithCaptionMessage",
 ];
 const ENVELOPES_MAX = 5;
-const MEDIA_KINDS = ["image", "video", "audio", "document", "sticker"];
+const MEDIA_KINDS = ["image", "video", "ptv", "audio", "document", "sticker"];
+const KIND_NAMES = { ptv: "video" };
 const ID = /^[\x21-\x7e]{1,200}$/;
 const CHAT = /^[0-9][0-9-]{0,62}@(s\.whatsapp\.net|g\.us|lid)$/;
 
@@ -47,7 +52,7 @@ function read(content) {
   const kind = MEDIA_KINDS.find((one) => content[`${one}Message`]);
   if (kind !== undefined) {
     const body = content[`${kind}Message`];
-    const media = { kind, mimetype: String(body.mimetype ?? ""), bytes: number(body.fileLength) };
+    const media = { kind: KIND_NAMES[kind] ?? kind, mimetype: String(body.mimetype ?? ""), bytes: number(body.fileLength) };
     return { content: body.caption ?? "", context: body.contextInfo, media };
   }
   return readRest(content);

@@ -11,7 +11,7 @@ import { scene } from "./support.mjs";
 const fresh = { failures: 0, restarts: 0 };
 
 test("unlinked, refused and replaced are ends until a person acts", () => {
-  for (const [code, status] of [[401, "logged_out"], [403, "logged_out"], [411, "logged_out"], [440, "replaced"]]) {
+  for (const [code, status] of [[401, "logged_out"], [402, "logged_out"], [403, "logged_out"], [406, "logged_out"], [411, "logged_out"], [440, "replaced"]]) {
     const next = afterClose(code, fresh, LIMITS, Math.random);
     assert.equal(next.status, status);
     assert.ok(next.advice.length > 20);

@@ -73,6 +73,7 @@ test("kinds of contents", () => {
   assert.deepEqual(check({ remoteJid: PHONE }, caption, direct).media, { kind: "image", mimetype: "image/jpeg", bytes: 9 });
   const document = { documentWithCaptionMessage: { message: { documentMessage: { caption: "hi", fileLength: "12" } } } };
   assert.deepEqual(check({ remoteJid: PHONE }, document, direct).media, { kind: "document", mimetype: "", bytes: 12 });
+  assert.equal(check({ remoteJid: PHONE }, { ptvMessage: { mimetype: "video/mp4" } }, { ...direct, content: "" }).media.kind, "video");
   check({ remoteJid: PHONE }, { audioMessage: {} }, { ...direct, content: "" });
   check({ remoteJid: PHONE }, { buttonsResponseMessage: { selectedDisplayText: "hi" } }, direct);
   check({ remoteJid: PHONE }, { contactMessage: {} }, { ...direct, content: "[contact]" });
