@@ -119,13 +119,13 @@ impl Parked {
                 "another program has taken our place at the bridge: stop it, then send SIGHUP to look again now"
             }
             Parked::LoggedOut => {
-                "the phone has ended the link: link it again with the code that the bridge shows; nothing has to be \
-                 restarted here"
+                "the phone has ended the link, or WhatsApp refuses the account: look at the phone, then link it again at the \
+                 bridge, as its manual says; nothing has to be restarted here"
             }
             Parked::Replaced => {
                 "another session has taken the place of the bridge at WhatsApp: end that one, then restart the bridge"
             }
-            Parked::NotLinked => "no phone is linked: scan the code that the bridge shows",
+            Parked::NotLinked => "no phone is linked: link one at the bridge, as its manual says",
         }
     }
 
@@ -325,9 +325,14 @@ impl Link {
             self.dialect = dialect_of(frame);
             news.extend(self.dialect.map(News::Dialect));
         }
+        // A bridge without v2 keeps nothing: its message has just come from WhatsApp, whatever it said, or did not say, of its link.
+        let is_shut = !up.v2 && (up.online == Some(false) || self.parked.is_some());
         // Whoever says something else than goodbye has let us in.
         news.extend(self.let_in());
         match frame {
+            Frame::Message(incoming) if is_shut && Some(incoming.dialect) == self.dialect => {
+                news.extend(self.on_status(Status::Connected));
+            }
             Frame::Hello { version: 2.. } => news.push(News::Extension),
             Frame::Status(Some(status)) => news.extend(self.on_status(*status)),
             Frame::Qr => news.extend(self.on_parked_status(Parked::NotLinked)),
@@ -577,6 +582,32 @@ mod tests {
             assert_eq!((link.sends(), link.parked()), (None, Some(parked)));
             assert_eq!(link.on_frame(&status(Status::Connected)), [News::Online]);
             assert_eq!((link.sends(), link.parked()), (Some(Dialect::N), None));
+        }
+    }
+
+    #[test]
+    fn a_message_shows_that_a_bridge_without_v2_is_linked_and_one_that_keeps_messages_shows_nothing() {
+        let frame = |text: &str| crate::channel::whatsapp_frame::parse(text).expect("a frame");
+        let shuts = [
+            Frame::Qr,
+            Frame::Status(Some(Status::Disconnected)),
+            Frame::Status(Some(Status::LoggedOut)),
+            Frame::Status(Some(Status::Replaced)),
+        ];
+        let of_p = frame(r#"{"type":"message","from":"1","content":"x"}"#);
+        let of_n = frame(r#"{"type":"message","sender":"1@lid","content":"x"}"#);
+        for shut in &shuts {
+            for (dialect, message, other) in [(Dialect::P, &of_p, &of_n), (Dialect::N, &of_n, &of_p)] {
+                let mut link = up(Some(dialect), false);
+                link.on_frame(shut);
+                assert_eq!((link.on_frame(other), link.sends()), (vec![], None), "{shut:?}: of another dialect");
+                assert_eq!(link.on_frame(message), [News::Online], "{shut:?}");
+                assert_eq!((link.sends(), link.parked(), link.on_frame(message)), (Some(dialect), None, vec![]));
+                let mut link = up(Some(dialect), false);
+                link.on_frame(&Frame::Hello { version: 2 });
+                link.on_frame(shut);
+                assert_eq!((link.on_frame(message), link.sends()), (vec![], None), "{shut:?}: it was kept");
+            }
         }
     }
 

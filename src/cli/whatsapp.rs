@@ -18,7 +18,7 @@ use crate::validate::program::main_file;
 use crate::validate::run::{self, Means};
 
 /// Variables of the operator's that a worker at level `live` has, too.
-const PASSED_ON: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+const PASSED_ON: [&str; 3] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "RUSTY_PINCH_ALLOW_INSECURE_HTTP"];
 
 /// What folders of runs begin with. The number of their process follows.
 const FOLDER: &str = "rusty-pinch-validate-";

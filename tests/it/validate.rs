@@ -218,6 +218,29 @@ fn who_has_enough_of_a_live_run_ends_it_at_once_and_nothing_is_left() {
     assert!(!process.stdout().contains("WA-04:"));
 }
 
+/// The worker of a live run refused the address that the operator's own worker takes.
+#[test]
+fn a_live_run_may_go_where_the_operator_allowed_it() {
+    let mut world = World::new();
+    let temporary = world.path("temporary");
+    std::fs::create_dir_all(&temporary).expect("made");
+    world.set("TMPDIR", &temporary.to_string_lossy());
+    world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_BRIDGE_URL", "ws://bridge.invalid:1/");
+    world.set("RUSTY_PINCH_ALLOW_INSECURE_HTTP", "true");
+    let out = world.path("evidence.jsonl");
+    let words = ["whatsapp", "validate", "--level", "live", "--only", "WA-04", "--out", out.to_str().expect("plain")];
+    let (mut process, input) = world.start_reading(&words);
+    let said = || {
+        let runs = std::fs::read_dir(&temporary).into_iter().flatten().flatten();
+        runs.filter_map(|run| std::fs::read_to_string(run.path().join("live/worker.log")).ok()).collect::<String>()
+    };
+    until("the worker begins", || said().contains("\"channel_start\"") || said().contains("\"fatal\""));
+    assert!(!said().contains("\"fatal\""), "{}", said());
+    process.signal(rustix::process::Signal::INT);
+    assert_eq!(process.wait_within(std::time::Duration::from_secs(15)).code(), Some(130));
+    drop(input);
+}
+
 /// Time that passes so many times as fast.
 struct Hasty(SystemClock, u64);
 
