@@ -72,10 +72,13 @@ function fatal(error) {
 }
 
 async function makeSocketMaker(settings, limits, fake) {
+  // Also where its socket is scripted: a program that is shown to work has all of its parts.
+  const { socketMaker } = await import("./baileys.mjs").catch(() => {
+    throw new Fault(EXIT.CONFIGURATION, "the library cannot be loaded: install it with npm ci");
+  });
   if (fake) {
     return fake.makeSocket;
   }
-  const { socketMaker } = await import("./baileys.mjs");
   const keysFolder = path.join(settings.stateFolder, "keys");
   return socketMaker({ keysFolder, version: settings.version, limits, fatal });
 }

@@ -1,7 +1,9 @@
 // The program: settings, secrets, files, exit codes.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
+import { createRequire } from "node:module";
 import path from "node:path";
 import test from "node:test";
 
@@ -203,4 +205,15 @@ test("a log line is one line of printable ASCII, and the console says nothing", 
   } finally {
     Object.assign(console, kept);
   }
+});
+
+test("without the library it does not start, not even with a scripted WhatsApp", (t) => {
+  const place = folder(t);
+  fs.cpSync(new URL("../src", import.meta.url).pathname, path.join(place, "src"), { recursive: true });
+  fs.mkdirSync(path.join(place, "node_modules"));
+  fs.symlinkSync(path.dirname(createRequire(import.meta.url).resolve("ws/package.json")), path.join(place, "node_modules/ws"));
+  const env = { BRIDGE_TOKEN: TOKEN, BRIDGE_PORT: "0", BRIDGE_STATE_DIR: path.join(place, "state") };
+  const ended = spawnSync(process.execPath, [path.join(place, "src/main.mjs"), "--fake"], { env, input: "", encoding: "utf8" });
+  assert.equal(ended.status, 78);
+  assert.match(ended.stderr, /npm ci/);
 });
