@@ -127,7 +127,7 @@ export class Bridge {
     this.#decide(client);
     if (frame.kind === "ack") {
       this.#ack(client, frame.id);
-    } else if (!this.#outbox.add(frame, (answer) => this.#answer(client, answer))) {
+    } else if (!this.#outbox.add(frame, client, (answer) => this.#answer(client, answer))) {
       this.#close(client, frames.CLOSE.TOO_MANY);
     }
   }
@@ -169,6 +169,7 @@ export class Bridge {
 
   /** What no client has taken over when its connection ends is for v2 only: plain N replays nothing. */
   #strand() {
+    this.#outbox.forget(this.#client);
     this.#client = null;
     for (const entry of this.#queue.entries()) {
       entry.isBacklog = true;

@@ -40,19 +40,34 @@ export class Outbox {
   }
 
   /**
-   * Takes a parsed frame; `answer` gets the text of its answer later. False when too many frames of all clients wait for
-   * answers: the connection is to be closed.
+   * Takes a parsed frame of `client`; `answer` gets the text of its answer later. False when too many frames of all clients
+   * wait for answers: the connection is to be closed.
    */
-  add(request, answer) {
+  add(request, client, answer) {
     if (this.#waiting.length >= this.#limits.ANSWERS_MAX) {
       return false;
     }
     const isBusy = request.kind !== "bad" && this.#sendCount >= this.#limits.OUTBOX_MAX;
     const kept = isBusy ? { kind: "bad", error: "busy", id: request.id } : request;
     this.#sendCount += kept.kind === "bad" ? 0 : 1;
-    this.#waiting.push({ request: kept, answer });
+    const entry = { request: kept, client, answer, outcome: null };
+    // What is under way already is not sent once more behind that: nobody's answer would come in time.
+    entry.first = this.#waiting.slice(0, 1).find(({ request: { kind, id } }) => kind !== "bad" && id !== undefined && id === kept.id);
+    this.#waiting.push(entry);
     this.#run();
     return true;
+  }
+
+  /**
+   * A client has gone: what it wants sent and is not begun it sends again on its next connection, where the answers are not to wait for
+   * this. Without an id nothing is sent again, so that stays.
+   */
+  forget(client) {
+    const [begun, ...rest] = this.#waiting;
+    const stays = (entry) => entry.client !== client || entry.request.kind === "bad" || entry.request.id === undefined;
+    const kept = rest.filter(stays);
+    this.#sendCount -= rest.length - kept.length;
+    this.#waiting = begun === undefined ? [] : [begun, ...kept];
   }
 
   async #run() {
@@ -62,8 +77,10 @@ export class Outbox {
     this.#isRunning = true;
     try {
       while (this.#waiting.length > 0) {
-        const { request, answer } = this.#waiting[0];
-        answer(await this.#follow(request));
+        const entry = this.#waiting[0];
+        const { request, answer, first } = entry;
+        entry.outcome = first?.outcome ?? (await this.#follow(request));
+        answer(entry.outcome);
         this.#waiting.shift();
         this.#sendCount -= request.kind === "bad" ? 0 : 1;
       }

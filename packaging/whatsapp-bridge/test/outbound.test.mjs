@@ -131,6 +131,42 @@ test("a link that ends leaves the message unconfirmed", async (t) => {
   assert.equal((await answers(client, 1))[0].error, "unconfirmed");
 });
 
+test("the answers of a client that comes back do not wait for what the connection before left", async (t) => {
+  // A client gives up a connection on which no answer comes for 30 s, one and a half times what a send may take.
+  const limits = { SEND_MS: 300 };
+  const { connect, follow, told } = await scene(t, { limits });
+  follow({ do: "open" }, { do: "confirm", mode: "never" });
+  const all = ["a", "b", "c", "d", "e"];
+  let client = connect();
+  await client.enter();
+  all.forEach((id) => client.send(send(id)));
+  await told.next((record) => record.event === "send");
+  await client.close();
+  client = connect();
+  await client.enter();
+  const begun = Date.now();
+  all.forEach((id) => client.send(send(id)));
+  const [first] = await answers(client, 1);
+  assert.deepEqual([first.id, first.error], ["a", "unconfirmed"]);
+  assert.ok(Date.now() - begun < limits.SEND_MS * 1.5, "it took the outcome of the one under way");
+  follow({ do: "confirm", mode: "at_once" });
+  assert.deepEqual((await answers(client, 4)).map(({ id }) => id), ["b", "c", "d", "e"]);
+  assert.deepEqual(sends(told).map(({ text }) => text.at(-1)).sort(), ["b", "c", "d", "e"]);
+});
+
+test("what a client without v2 wants sent is sent when it has gone, too", async (t) => {
+  const { connect, follow, told } = await scene(t, { limits: { SEND_MS: 50 } });
+  follow({ do: "open" }, { do: "confirm", mode: "never" });
+  const client = connect();
+  await client.enter({ v2: false });
+  ["a", "b", "c"].forEach((id) => client.send(send(id)));
+  await told.next((record) => record.event === "send");
+  await client.close();
+  for (let count = 0; count < 2; count += 1) {
+    await told.next((record) => record.event === "send");
+  }
+});
+
 test("the last 1000 ids are remembered over kill -9, so nothing is sent twice", async (t) => {
   const state = folder(t);
   const texts = [];
