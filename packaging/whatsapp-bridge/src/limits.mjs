@@ -54,5 +54,7 @@ export const LIMITS = Object.freeze({
   GROUPS_MAX: 256, // groups whose members are remembered; the oldest is forgotten
   GROUP_AGE_MS: 5 * 60 * 1000,
 
+  LINK_SETTLE_MS: 10_000, // how long --link stays after the linking, for the first keys
+
   STOP_MS: 4_000, // after SIGTERM everything ends within this time
 });

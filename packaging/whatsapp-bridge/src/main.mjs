@@ -19,7 +19,6 @@ import { lock, openFolder } from "./state.mjs";
 import { withoutMedia } from "./translate.mjs";
 import { Whatsapp } from "./whatsapp.mjs";
 
-const LINK_SETTLE_MS = 10_000;
 const USAGE = `usage: node src/main.mjs                       run the bridge
        node src/main.mjs --link [--phone N]   link this device, by QR code or by pairing code
        node src/main.mjs --fake               for tests: WhatsApp is a script on standard input
@@ -83,23 +82,34 @@ async function makeSocketMaker(settings, limits, fake) {
   return socketMaker({ keysFolder, version: settings.version, limits, fatal });
 }
 
-async function runLink(makeSocket, media, limits, phone) {
+function openQueue(settings, limits) {
+  const queue = new Queue(path.join(settings.stateFolder, "queue.jsonl"), { limits, log });
+  queue.load((frame) => withoutMedia(frame, undefined, "the bridge was restarted"));
+  return queue;
+}
+
+async function runLink({ settings, makeSocket, media, limits, fake, phone }) {
+  const queue = openQueue(settings, limits);
   let latest = null;
   const making = async () => (latest = await makeSocket());
   making.latest = () => latest;
   const { default: qrcode } = await import("qrcode-terminal");
   const show = (line) => process.stdout.write(`${line}\n`);
   const whatsapp = new Whatsapp({ makeSocket: making, media, limits, log, fatal });
+  // What comes in the first seconds has its receipt, and no other place: it waits for the bridge.
+  whatsapp.onMessage = (frame, fetchMedia) => queue.put(frame, fetchMedia === undefined);
+  if (fake) {
+    followScript(fake, process.stdin, tell, () => {});
+  }
   const showQr = (text) => qrcode.generate(text, { small: true }, (picture) => show(picture));
-  const code = await link({ makeSocket: making, whatsapp, phone, show, showQr, settleMs: LINK_SETTLE_MS });
+  const code = await link({ makeSocket: making, whatsapp, phone, show, showQr, settleMs: limits.LINK_SETTLE_MS });
   whatsapp.stop();
   exit(code);
 }
 
 async function runBridge({ settings, token, makeSocket, media, limits, fake }) {
-  const queue = new Queue(path.join(settings.stateFolder, "queue.jsonl"), { limits, log });
+  const queue = openQueue(settings, limits);
   const sent = new Sent(path.join(settings.stateFolder, "sent.jsonl"), { limits });
-  queue.load((frame) => withoutMedia(frame, undefined, "the bridge was restarted"));
   sent.load();
   const whatsapp = new Whatsapp({ makeSocket, media, limits, log, fatal });
   const outbox = new Outbox({ whatsapp, sent, limits, log, fatal });
@@ -161,7 +171,7 @@ async function main() {
   const makeSocket = await makeSocketMaker(settings, limits, fake);
   const media = new Media(settings.mediaFolder, { limits });
   await (given.link
-    ? runLink(makeSocket, media, limits, phone)
+    ? runLink({ settings, makeSocket, media, limits, fake, phone })
     : runBridge({ settings, token, makeSocket, media, limits, fake }));
 }
 

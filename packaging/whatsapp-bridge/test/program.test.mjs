@@ -217,3 +217,17 @@ test("without the library it does not start, not even with a scripted WhatsApp",
   assert.equal(ended.status, 78);
   assert.match(ended.stderr, /npm ci/);
 });
+
+test("what arrives in the moments after the linking waits for the bridge", async (t) => {
+  const state = folder(t);
+  const linking = new Program(state, { limits: { LINK_SETTLE_MS: 1 }, args: ["--link", "--fake"] });
+  linking.follow(says("first", "hello"), { do: "open" });
+  assert.equal(await within(linking.ended, "linked"), 0);
+  const program = new Program(state);
+  t.after(() => program.child.kill("SIGKILL"));
+  const client = new Client(await program.port());
+  t.after(() => client.socket.terminate());
+  await client.enter();
+  assert.equal((await client.next("message")).id, "first");
+  assert.equal(await program.kill("SIGTERM"), 0);
+});
