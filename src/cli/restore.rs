@@ -18,8 +18,8 @@ use crate::observe::sink::Way;
 use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
 use crate::store::archive::{self, FOLDERS, Manifest, TELEMETRY};
-use crate::store::commit_log::FILES;
 use crate::store::directory::Directory;
+use crate::store::journal_files::FILES;
 use crate::store::settle::{Settling, hold_letters, settle};
 use crate::sys::{entropy, files};
 

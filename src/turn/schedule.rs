@@ -611,7 +611,7 @@ mod tests {
     #[test]
     fn everything_that_may_be_open_fits_into_a_journal_file() {
         use crate::base::message::{INBOUND_BYTES_MAX, RECORD_BYTES};
-        use crate::store::{commit_log::FILE_BYTES, ring::RING_KEYS_MAX};
+        use crate::store::{journal_files::FILE_BYTES, ring::RING_KEYS_MAX};
         // One message and one reply may pass a limit that was not reached before them; control characters take six bytes.
         let messages = OPEN_BYTES_MAX + 6 * INBOUND_BYTES_MAX + RECORD_BYTES;
         let replies = REPLIES_BYTES_MAX + REPLY_WEIGHT_MAX + CONTROLS_BYTES_MAX;
