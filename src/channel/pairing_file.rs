@@ -213,6 +213,8 @@ mod tests {
     use super::*;
     use crate::base::clock::{ManualClock, Mono, Wall};
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     struct Place {
         folder: tempfile::TempDir,
@@ -359,6 +361,43 @@ mod tests {
         let second = place.offer(8);
         place.expect(&[]);
         assert_eq!((place.says(&first, "1"), place.says(&second, "2")), (Verdict::Wrong, Verdict::Paired));
+    }
+
+    /// Also ends the other thread if a claim fails.
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Seen to fail: an offer that is removed under the name that commands write, and a file that is read before the requests.
+    #[test]
+    fn no_request_is_lost_or_unseen_while_the_worker_takes_another() {
+        for round in 0..20 {
+            let mut place = Place::new();
+            place.write(FILE, r#"{"paired":[{"id":"42","at":1},{"id":"43","at":1}]}"#);
+            let mut worker = PairingFile::new(place.data().to_owned());
+            let asked = AtomicBool::new(false);
+            let code = thread::scope(|scope| {
+                let clock = ManualClock::starting_at(place.clock.wall());
+                let (asked, _over) = (&asked, Over(&asked));
+                scope.spawn(move || {
+                    while !asked.load(Ordering::SeqCst) {
+                        worker.look(&clock, &mut None).expect("taken");
+                    }
+                });
+                place.remove("42");
+                let codes = (0..20).map(|bits| {
+                    assert_eq!(read(place.data()).expect("read").ids(), ["43"], "round {round}");
+                    place.offer(bits)
+                });
+                codes.last().expect("asked for")
+            });
+            place.look().1.expect("taken");
+            assert_eq!(place.says(&code, "1"), Verdict::Paired, "round {round}");
+        }
     }
 
     /// Seen to fail if nothing changes before the file is written.

@@ -138,3 +138,49 @@ impl People {
         self.log.emit(self.clock.wall(), event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::{ManualClock, Wall};
+    use std::fs;
+    use std::sync::Mutex;
+
+    /// What was said.
+    #[derive(Default)]
+    struct Said(Mutex<Vec<String>>);
+
+    impl Log for Said {
+        fn emit(&self, _at: Wall, event: &Event) {
+            let said = match event {
+                Event::StorageError { error, .. } => error.clone(),
+                Event::ChannelPairing { sender_id, status, .. } => format!("{sender_id} {status}"),
+                _ => return,
+            };
+            self.0.lock().expect("no panic").push(said);
+        }
+    }
+
+    /// Seen to fail without the memory of it: once for each poll.
+    #[test]
+    fn what_cannot_be_read_is_said_once_until_it_can() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::starting_at(Wall(1_800_000_000_000)));
+        let said = Arc::new(Said::default());
+        let log: Arc<dyn Log> = Arc::<Said>::clone(&said);
+        let mut people = People::new(Allowlist::new(&[]), folder.path().to_owned(), clock, log);
+        let spool = folder.path().join("spool/pairing");
+        fs::create_dir_all(&spool).expect("our own folder");
+        fs::write(folder.path().join("pairing.json"), r#"{"paired":[{"id":"42","at":1}]}"#).expect("written");
+        for _ in 0..2 {
+            fs::write(spool.join("remove-1.json"), "nonsense").expect("written");
+            (0..3).for_each(|_| people.look());
+            fs::remove_file(spool.join("remove-1.json")).expect("there");
+            people.look();
+        }
+        fs::write(spool.join("remove-42.json"), r#"{"id":"42","at":1}"#).expect("written");
+        (0..2).for_each(|_| people.look());
+        let unread = "a request in spool/pairing: invalid data";
+        assert_eq!(*said.0.lock().expect("no panic"), [unread, unread, "42 removed"]);
+    }
+}

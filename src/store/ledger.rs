@@ -248,11 +248,8 @@ impl Ledger {
 
     /// Closed, while its session lines are owed or its end is not flushed: its credit was not given back.
     fn is_held(&self, turn: TurnId) -> bool {
-        self.journal.get(turn).is_some_and(|open| open.closed.is_some())
-            || self
-                .after_sync
-                .iter()
-                .any(|effect| matches!(effect, Effect::Notice(Notice::Delivered(of)) if *of == turn))
+        let gives_back = |effect: &Effect| matches!(effect, Effect::Notice(Notice::Delivered(of)) if *of == turn);
+        self.journal.get(turn).is_some_and(|open| open.closed.is_some()) || self.after_sync.iter().any(gives_back)
     }
 
     fn stage_refusal(&mut self, inbound: Inbound, reply: Reply, told: bool, now: Wall, records: &mut Vec<Record>) {

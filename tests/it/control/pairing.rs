@@ -185,7 +185,6 @@ fn requests_wait_in_the_spool_for_a_worker_and_only_that_writes_the_file() {
     assert_eq!((scene.telegram.sent_count(), scene.provider.asked_count()), (1, 0));
 }
 
-/// Seen to fail without the memory of what was said: one event for each message.
 #[test]
 fn what_is_no_request_is_told_once_and_ends_nothing() {
     let scene = scene("pairing-junk");
