@@ -180,6 +180,8 @@ impl PairingFile {
             *ids = Some(book.ids());
             self.seen = Some(stamp);
             self.write(&book, &before)?;
+            // Also what a worker wrote that ended before it could say so.
+            files::flush_name(&self.data.join(FILE))?;
             // One that stays does nothing when it is taken again.
             requests.files.iter().for_each(|path| drop(fs::remove_file(path)));
         }

@@ -109,6 +109,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// The same; on the medium when it returns, the content before the name.
 pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_with(path, content, None, None, true)?;
+    flush_name(path)
+}
+
+/// The name of a file in its folder is on the medium when this returns.
+pub fn flush_name(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
