@@ -158,9 +158,10 @@ impl Ledger {
         self.spool.next(now, rng, &|turn| self.is_held(turn))
     }
 
-    /// Closed, while its session lines are owed.
+    /// Closed, while its session lines are owed or its end is not flushed: its credit was not given back.
     fn is_held(&self, turn: TurnId) -> bool {
-        self.journal.get(turn).is_some_and(|open| open.closed.is_some())
+        let gives_back = |effect: &Effect| matches!(effect, Effect::Notice(Notice::Delivered(of)) if *of == turn);
+        self.journal.get(turn).is_some_and(|open| open.closed.is_some()) || self.after_sync.iter().any(gives_back)
     }
 
     fn stage(&mut self, record: Record, records: &mut Vec<Record>) {
