@@ -51,7 +51,7 @@ const SYSTEMD_BYTES_MAX: usize = 16 * 1024;
 const ROOT: &str = "/";
 
 fn is_denied(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::PermissionDenied
+    error.kind() == ErrorKind::PermissionDenied
 }
 
 /// Looks at everything.
@@ -101,7 +101,7 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
         spending_error: spent.err().map(|error| (error.to_string(), files::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
-            .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
+            .map(|error| (error.to_string(), files::is_damage(&error))),
     }
 }
 

@@ -53,7 +53,7 @@ pub fn add(path: &Path, delta: &Delta, position: Option<&Position>, clock: &dyn 
     let _held = lock(path, clock)?;
     let mut snapshot = match read(path) {
         Ok(snapshot) => snapshot,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        Err(error) if files::is_damage(&error) => {
             fs::rename(path, beside(path, &format!("damaged-{}", clock.wall().0)))?;
             Snapshot::default()
         }
