@@ -171,7 +171,11 @@ fn metrics_file(file: &MetricsFile, facts: &Facts) -> Check {
     let path = file.path.display();
     if let Some(refusal) = &file.refusal {
         let sentence = format!("{path} cannot be written ({refusal})");
-        return Check::error(ID, sentence, "change the owner of its folder, or set RUSTY_PINCH_METRICS_FILE");
+        return Check::error(
+            ID,
+            sentence,
+            "make its folder, change the owner of that, or set RUSTY_PINCH_METRICS_FILE",
+        );
     }
     let is_expected = facts.journals.iter().any(|journal| journal.running);
     let how = match file.written {
