@@ -98,7 +98,7 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
         locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
         spent_tokens: spent.as_ref().map_or(0, |spent| spent.tokens(clock.wall())),
-        spending_error: spent.err().map(|error| (error.to_string(), spending_file::is_damage(&error))),
+        spending_error: spent.err().map(|error| (error.to_string(), files::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
@@ -133,13 +133,27 @@ fn refusal(folder: &Path) -> Option<String> {
 /// Folders and locks inside the data folder that somebody else may have made.
 fn locked_out(config: &Config) -> Vec<String> {
     let data = &config.data;
-    let folders =
-        ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp", "provider"];
+    let folders = [
+        "sessions",
+        "journal/telegram",
+        "journal/whatsapp",
+        "dead",
+        "spool/telegram",
+        "spool/whatsapp",
+        "spool/pairing",
+        "provider",
+    ];
     let folders = folders.map(|folder| data.join(folder)).into_iter().filter(|folder| folder.exists());
     let refused = folders.filter_map(|folder| files::probe(&folder).err().map(|error| (folder, error)));
     let mut lock = config.telemetry_file.clone().into_os_string();
     lock.push(".lock");
-    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK", "provider/spending.lock"];
+    let locks = [
+        "sessions/.lock",
+        "journal/telegram/LOCK",
+        "journal/whatsapp/LOCK",
+        "provider/spending.lock",
+        "spool/pairing/.lock",
+    ];
     let locks = locks.map(|lock| data.join(lock));
     let locks = locks.into_iter().chain([PathBuf::from(lock)]);
     let locks = locks.filter_map(|lock| files::may_write(&lock).err().map(|error| (lock, error)));
