@@ -221,7 +221,7 @@ fn codex_is_asked_for_its_account_and_not_waited_for() {
 fn channels_that_cannot_start_or_answer_everyone_are_named() {
     let mut world = healthy();
     world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED", "true");
-    says(&world, 1, "channel.telegram", "without a token; set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN");
+    says(&world, 1, "channel.telegram", "name its file in RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN_FILE");
     says(&world, 1, "channel.telegram", "answers nobody");
     world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", "1:x");
     world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM", "7, *");
