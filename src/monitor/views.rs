@@ -216,7 +216,9 @@ fn channel(worker: &Worker, now: Wall) -> Vec<Line> {
     };
     let waiting = channel.waiting.map_or(String::new(), |count| format!(" waiting={count}"));
     let links = format!("reconnects={} errors={}{waiting}", channel.reconnects, channel.errors);
-    let running = format!("{} pid {}, started {}", status.program, status.pid, ago(status.started_at, now));
+    // What it says of itself is as old as that.
+    let [started, heard] = [status.started_at, status.at].map(|at| ago(at, now));
+    let running = format!("{} pid {}, started {started}, last word {heard}", status.program, status.pid);
     let journal = &status.journal;
     let commits = format!(
         "commits={} bytes={} flush_p99={} ms errors={}",
