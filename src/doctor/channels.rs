@@ -9,7 +9,8 @@ pub(super) fn telegram(config: &Config, facts: &Facts) -> Vec<Check> {
     let telegram = &config.telegram;
     let mut checks = Vec::new();
     if telegram.enabled && telegram.token.is_none() {
-        let remedy = "set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN";
+        let remedy = "set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN; if it is a credential of the unit, which commands by hand do not \
+                      see, name its file in RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN_FILE";
         checks.push(Check::error("channel.telegram", "telegram is enabled without a token", remedy));
     }
     if let Some(error) = &facts.pairing_error {

@@ -256,7 +256,9 @@ fn answers(address: &str) -> bool {
 fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
     let (value, _) = variables.get("RUSTY_PINCH_METRICS_FILE").filter(|(value, _)| !value.trim().is_empty())?;
     let path = PathBuf::from(value.trim());
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A worker does not make that folder, so it has to be there.
+    let refusal = files::probe(folder).err().map(|error| error.to_string());
     // With several workers each has a file of its own, with the channel before the suffix.
     let of_channel = |channel: ChannelId| match path.extension() {
         Some(suffix) => path.with_extension(format!("{}.{}", channel.name(), suffix.to_string_lossy())),
@@ -265,7 +267,7 @@ fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
     let names = ChannelId::WITH_WORKER.into_iter().map(of_channel).chain([path.clone()]);
     let written = names.filter_map(|name| fs::metadata(name).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
     let written = written.max().map(|since| Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
-    Some(MetricsFile { refusal: refusal(folder), path, written })
+    Some(MetricsFile { refusal, path, written })
 }
 
 fn journals(data: &Path) -> Vec<JournalFacts> {

@@ -24,7 +24,9 @@ fn provider(settings: &ProviderSettings) -> Check {
         None => Check::ok("provider.ready", format!("provider {name} has what it needs")),
         Some(what) => {
             let key = key_names(settings.kind).first().unwrap_or(&"RUSTY_PINCH_API_KEY");
-            let remedy = format!("set {key} and, if the server is your own, RUSTY_PINCH_API_BASE");
+            let remedy = format!(
+                "set {key} (or {key}_FILE, if it is a credential of the unit) and, if the server is your own, RUSTY_PINCH_API_BASE"
+            );
             Check::error("provider.ready", format!("provider {name}: {what}"), remedy)
         }
     }
