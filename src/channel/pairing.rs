@@ -1,5 +1,6 @@
 //! [`Book`]: people who were paired, and the code by which the next one may be. Pure: it is handed the time and the random
-//! bits; `pairing_file.rs` reads and writes it. A command makes an [`Offer`], which the worker takes into the book.
+//! bits; `pairing_file.rs` reads and writes it. What a command asks for is a page in the form of a book, which the
+//! worker takes into its own: who is to go, or a code.
 //!
 //! A code has 50 random bits, is shown once, and is kept as a digest. It is good for [`VALID_FOR`], for one person, in a
 //! private chat. [`TRIES_MAX`] wrong ones, by whomever, end it, and there is none for [`LOCKED_FOR`].
@@ -62,13 +63,11 @@ pub struct Paired {
     pub at: u64,
 }
 
-/// A code that is offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
+struct Offer {
     /// Of the code.
     digest: String,
     since: Moment,
-    #[serde(default)]
     wrong: u32,
 }
 
@@ -115,13 +114,13 @@ pub enum Verdict {
 }
 
 impl Book {
-    /// A new code, made from random `bits`, and what the worker has to know of it.
-    pub fn offer(&self, bits: u64, now: &Moment) -> Result<(Secret, Offer), Refused> {
+    /// A new code, made from random `bits`, and the page that offers it.
+    pub fn offer(&self, bits: u64, now: &Moment) -> Result<(Secret, Book), Refused> {
         self.admits(now)?;
         let digit = |place: usize| char::from(ALPHABET[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)]);
         let code = Secret::new((0..CODE_CHARS).map(digit).collect());
-        let offer = Offer { digest: code.digest(), since: now.clone(), wrong: 0 };
-        Ok((code, offer))
+        let offer = Some(Offer { digest: code.digest(), since: now.clone(), wrong: 0 });
+        Ok((code, Book { offer, ..Book::default() }))
     }
 
     fn admits(&self, now: &Moment) -> Result<(), Refused> {
@@ -131,12 +130,22 @@ impl Book {
         if self.paired.len() < PAIRED_MAX { Ok(()) } else { Err(Refused::Full) }
     }
 
-    /// The code of this offer is good from now on, in place of an older one. Each offer is heeded once, and one that comes too
-    /// late or when there may be no code is heeded no more either.
-    pub fn take(&mut self, offer: Offer, now: &Moment) {
-        if self.taken.as_ref() == Some(&offer.digest) {
-            return;
-        }
+    /// A page without anything on it asks for nothing.
+    pub fn is_blank(&self) -> bool {
+        self.paired.is_empty() && self.offer.is_none()
+    }
+
+    /// Puts what another page asks for on this one. Of two codes it keeps that one's.
+    pub fn add(&mut self, page: Book) {
+        self.paired.extend(page.paired);
+        self.offer = page.offer.or(self.offer.take());
+    }
+
+    /// Whoever is on the page is paired no more, and its code is good from now on, in place of an older one. Each offer is heeded
+    /// once; one that comes too late or when there may be no code is heeded no more either.
+    pub fn take(&mut self, page: Book, now: &Moment) {
+        self.remove(&page.paired);
+        let Some(offer) = page.offer.filter(|offer| self.taken.as_ref() != Some(&offer.digest)) else { return };
         self.taken = Some(offer.digest.clone());
         if self.admits(now).is_ok() && offer.since.is_within(VALID_FOR, now) {
             (self.locked, self.offer) = (None, Some(Offer { wrong: 0, ..offer }));
@@ -227,15 +236,15 @@ mod tests {
         }
 
         /// Another one each time.
-        fn make(&mut self) -> Result<(String, Offer), Refused> {
+        fn make(&mut self) -> Result<(String, Book), Refused> {
             self.bits += 1;
             let made = self.book.offer(self.bits, &Moment::now(&self.clock));
             made.map(|(code, offer)| (code.reveal().to_owned(), offer))
         }
 
         /// By way of a file.
-        fn take(&mut self, offer: &Offer) {
-            let file = serde_json::to_vec(offer).expect("text and numbers");
+        fn take(&mut self, page: &Book) {
+            let file = serde_json::to_vec(page).expect("text and numbers");
             self.book.take(serde_json::from_slice(&file).expect("what was written"), &Moment::now(&self.clock));
         }
 
@@ -354,7 +363,8 @@ mod tests {
     fn a_file_of_the_first_format_is_still_read() {
         let mut table = Table::new();
         let (code, offer) = table.make().expect("a code");
-        let offer = serde_json::to_string(&offer).expect("text and numbers").replace(r#""wrong":0"#, r#""wrong":4"#);
+        let offer =
+            serde_json::to_string(&offer.offer).expect("text and numbers").replace(r#""wrong":0"#, r#""wrong":4"#);
         let file = format!(r#"{{"paired":[{{"id":"42","at":5}}],"offer":{offer},"used":"aa"}}"#);
         for (text, want) in [(code.as_str(), Verdict::Paired), ("AAAAAAAAAA", Verdict::Locked)] {
             table.book = serde_json::from_str(&file).expect("read");
