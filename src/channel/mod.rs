@@ -51,5 +51,7 @@ pub mod whatsapp_outgoing;
 pub mod whatsapp_reception;
 /// What the operator is told of a bridge.
 pub mod whatsapp_teller;
+/// What may be wrong with a bridge.
+pub mod whatsapp_trouble;
 /// The thread that owns the link.
 pub mod whatsapp_worker;

@@ -98,7 +98,7 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
         locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
         spent_tokens: spent.as_ref().map_or(0, |spent| spent.tokens(clock.wall())),
-        spending_error: spent.err().map(|error| (error.to_string(), spending_file::is_damage(&error))),
+        spending_error: spent.err().map(|error| (error.to_string(), files::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
             .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),

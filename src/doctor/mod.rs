@@ -1,8 +1,12 @@
 //! `doctor` without its command: facts are gathered by one shell (`gather.rs`), judged by pure checks, and shown by a
 //! report. Each check has an id, a level, a sentence and a remedy; [`report::CHECKS`] lists them all.
 
-/// Facts and settings to checks.
+/// Whether channels can start, and whom they answer.
+pub mod channels;
+/// All checks: facts and settings to verdicts.
 pub mod checks;
+/// What is on disk.
+pub mod data;
 /// The document of the checks.
 pub mod document;
 /// What was found on this machine, as values.
@@ -11,6 +15,8 @@ pub mod facts;
 pub mod gather;
 /// The machine: memory, power, heat, a medium that failed.
 pub mod host;
+/// Whether a model can be asked.
+pub mod models;
 /// Variables that do nothing, or not what was meant.
 pub mod names;
 /// Live questions to the servers.

@@ -20,8 +20,8 @@ use crate::provider::breaker::{Breaker, Cause, Opening, Outcome, Pass, REST_MAX,
 use crate::provider::budget::Budget;
 use crate::provider::class::{Class, Effect, Reason};
 use crate::provider::kept::{Book, KEYS_MAX, Kept, Moment};
-use crate::provider::spending_file::is_damage;
 use crate::provider::standing_file::{self, Stamp};
+use crate::sys::files;
 
 /// Whom it is about.
 #[derive(Clone, Copy, Debug)]
@@ -175,10 +175,12 @@ impl Standing {
         *seen = stamp;
         match standing_file::read(&self.path) {
             Ok(book) => self.adopt(&book),
-            Err(error) => match is_damage(&error).then(|| standing_file::mend(&self.path, self.clock.as_ref())) {
-                Some(Ok(Some(book))) => self.adopt(&book),
-                _ => self.complain(&error),
-            },
+            Err(error) => {
+                match files::is_damage(&error).then(|| standing_file::mend(&self.path, self.clock.as_ref())) {
+                    Some(Ok(Some(book))) => self.adopt(&book),
+                    _ => self.complain(&error),
+                }
+            }
         }
     }
 

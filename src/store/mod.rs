@@ -8,7 +8,7 @@
 
 /// All of a data folder in one file.
 pub mod archive;
-/// The two recycled files of frames.
+/// Writes the two recycled files of frames.
 pub mod commit_log;
 /// How long a worker rests that was started too often.
 pub mod crash_loop;
@@ -24,6 +24,8 @@ pub mod frame;
 pub mod inspect;
 /// Records folded into what is open.
 pub mod journal;
+/// What is in those two files, and which one counts.
+pub mod journal_files;
 /// One batch of work made durable, and what follows from it.
 pub mod ledger;
 /// What is not settled, for a person.

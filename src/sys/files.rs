@@ -99,6 +99,11 @@ fn read(path: &Path, bytes_max: u64, way: OFlags) -> io::Result<(Vec<u8>, Metada
     Ok((bytes, known))
 }
 
+/// Whether a file could be read and what is in it is not ours, so that it may be kept aside.
+pub fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
+}
+
 /// Replaces a file in one step: readers see the old content or the new. Not flushed: what is written this way can
 /// be counted again. Writers of one file keep each other out, by a lock or by being one; so those that are killed leave one
 /// temporary file in all, and the next one uses it.
@@ -179,6 +184,17 @@ pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Op
         }
         pause(PAUSE);
     }
+}
+
+/// The same, in a folder that is made if it is not there, for whoever cannot go on without it.
+///
+/// # Errors
+/// Of the disk, or `WouldBlock` with this `sentence` while somebody else holds it.
+pub fn hold(path: &Path, patience: Duration, clock: &dyn Clock, sentence: &str) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
+    }
+    lock(path, patience, clock)?.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, sentence))
 }
 
 /// Whether a process holds the lock on `path`. Creates nothing.

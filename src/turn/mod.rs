@@ -10,6 +10,8 @@ pub mod control_lane;
 pub mod dispatcher;
 /// One turn as a state machine.
 pub mod machine;
+/// What open turns hold.
+mod open_turns;
 /// What the model is told.
 pub mod prompt;
 /// Which turn next.

@@ -437,9 +437,7 @@ fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
     // It takes connections and never answers, until it is dropped.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let base = format!("http://{}/v1", silent.local_addr().expect("bound"));
-    for (name, value) in [("PROVIDER", "compatible"), ("COMPATIBLE_API_BASE", &base), ("REQUEST_RETRIES", "0")] {
-        world.set(&format!("RUSTY_PINCH_{name}"), value);
-    }
+    world.set_all(&[("PROVIDER", "compatible"), ("COMPATIBLE_API_BASE", &base), ("REQUEST_RETRIES", "0")]);
     let Some(mut terminal) = OnTerminal::start(&world, "\"$PRODUCT\" repl", &[]) else { return };
     terminal.until_shown("session default", PROMPT);
     terminal.press("hello\r");
