@@ -6,7 +6,6 @@ pub mod cancel;
 pub mod clock;
 /// What a person says to the program and not to the model.
 pub mod control;
-/// Numbers with a fraction.
 /// SHA-256.
 pub mod digest;
 /// Names of turns, channels and sessions.
@@ -15,6 +14,8 @@ pub mod id;
 pub mod json_limits;
 /// Messages coming in, answers going out, and the work between them.
 pub mod message;
+/// When something was written, for other processes.
+pub mod moment;
 /// The name that was probably meant.
 pub mod nearest;
 /// Whether trying again makes sense.

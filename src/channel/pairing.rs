@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{Clock, Wall};
+use crate::base::clock::Wall;
+use crate::base::moment::Moment;
 use crate::config::secret::Secret;
 
 /// How long a code is good.
@@ -29,30 +30,6 @@ pub const CODE_CHARS: usize = 10;
 
 /// RFC 4648: no 0, 1 or 8, which are taken for letters.
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-
-/// A moment that can be compared over processes: by the kernel's boot if both are of the same one, else by the calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    wall: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    boot: Option<(String, u64)>,
-}
-
-impl Moment {
-    /// Now.
-    pub fn now(clock: &dyn Clock) -> Moment {
-        Moment { wall: clock.wall().0, boot: clock.since_boot() }
-    }
-
-    /// Whether less than `limit` has passed until `now`. A calendar that went back says no.
-    fn is_within(&self, limit: Duration, now: &Moment) -> bool {
-        let passed = match (&self.boot, &now.boot) {
-            (Some((of, then)), Some((boot, now))) if of == boot => now.checked_sub(*then),
-            _ => now.wall.checked_sub(self.wall),
-        };
-        passed.is_some_and(|passed| u128::from(passed) < limit.as_millis())
-    }
-}
 
 /// Somebody who was paired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +192,7 @@ fn is_same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock::ManualClock;
+    use crate::base::clock::{Clock, ManualClock};
 
     struct Table {
         book: Book,
@@ -291,7 +268,7 @@ mod tests {
         assert_eq!(table.says(&code), Verdict::Nothing);
         table.clock = ManualClock::starting_at(Wall(1_700_000_000_000));
         assert_eq!(table.says(&code), Verdict::Nothing);
-        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)) };
+        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)), trusted: true };
         let first = moment(5, "a", 1000);
         assert!(first.is_within(VALID_FOR, &moment(9_999_999_999, "a", 1500)), "the same boot counts for itself");
         assert!(!first.is_within(VALID_FOR, &moment(5, "a", 601_000)));

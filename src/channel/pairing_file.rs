@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::channel::pairing::{Book, Moment, PAIRED_MAX, Paired, Verdict};
+use crate::base::moment::Moment;
+use crate::channel::pairing::{Book, PAIRED_MAX, Paired, Verdict};
 use crate::sys::files;
 
 const FILE: &str = "pairing.json";

@@ -6,7 +6,8 @@ use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::ChannelId;
-use crate::channel::pairing::{Book, CODE_CHARS, LOCKED_FOR, Moment, Refused, VALID_FOR};
+use crate::base::moment::Moment;
+use crate::channel::pairing::{Book, CODE_CHARS, LOCKED_FOR, Refused, VALID_FOR};
 use crate::channel::pairing_file;
 use crate::cli::channel_plans as plans;
 use crate::cli::flags::Parsed;
