@@ -28,7 +28,7 @@ use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::sys::queue::{Select, TryRecvError, never};
 
-/// What the bridge says.
+// What the bridge says.
 mod hearing;
 
 /// How long a read waits while a reply may come any moment, so that it leaves at once.

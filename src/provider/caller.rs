@@ -25,7 +25,7 @@ use crate::provider::standing::{Rest, Standing};
 use crate::provider::{Completion, Prompt, ProviderError};
 use crate::sys::stop::Stop;
 
-/// One provider, asked until it answers or is given up.
+// One provider, asked until it answers or is given up.
 mod attempts;
 
 /// How often a wait between attempts looks at the cancel flag.

@@ -24,10 +24,10 @@ use crate::store::retention::Retention;
 use crate::store::sessions::Sessions;
 use crate::store::spool::Spool;
 
-/// Giving up, closing, and what comes after it.
+// Giving up, closing, and what comes after it.
 mod closing;
 
-/// What a batch is made of, as records.
+// What a batch is made of, as records.
 mod staging;
 
 /// The state and the means to change it. (A copy writes to the same files, which only a model of them can keep apart.)

@@ -21,7 +21,7 @@ use crate::store::exchange::{Held, Readmission};
 use crate::turn::control_lane::{ControlLane, Order};
 use crate::turn::open_turns::OpenTurns;
 
-/// Messages for the program itself.
+// Messages for the program itself.
 mod controls;
 
 /// Bytes of open messages of one channel.
