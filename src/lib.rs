@@ -1,6 +1,6 @@
 //! The assistant runtime, as a library for its one binary and its tests.
 //!
-//! Modules in reading order; a module imports only from those above it (docs/architecture.md, "Folders").
+//! Which module may import which, and in which order to read them, is in docs/architecture.md, "Folders".
 
 // Words that everyone speaks.
 pub mod base;

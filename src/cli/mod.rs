@@ -99,6 +99,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What it means that a thread cannot be started.
+    fn no_thread(error: io::Error) -> Failure {
+        Failure::Storage(format!("the system gives this process no more threads: {error}"))
+    }
+
     /// As in `sysexits.h`, where it has a number.
     pub fn code(&self) -> u8 {
         match self {

@@ -18,7 +18,7 @@ use crate::provider::breaker::Pass;
 use crate::provider::chain::Link;
 use crate::provider::class::Class;
 use crate::provider::effort::Effort;
-use crate::provider::pool::Pool;
+use crate::provider::shared::Shared;
 use crate::provider::spending::Refusal;
 use crate::provider::spending_file::{Asker, Spending};
 use crate::provider::standing::{Rest, Standing};
@@ -47,30 +47,6 @@ enum Given {
     Over(ProviderError),
     /// Nobody would.
     Up(ProviderError),
-}
-
-/// What all callers of a process share.
-#[derive(Clone)]
-pub struct Shared {
-    /// What was spent.
-    pub spending: Arc<Spending>,
-    /// What is known of the providers.
-    pub standing: Arc<Standing>,
-    /// The accounts that Codex may use.
-    pub pool: Arc<Pool>,
-}
-
-impl Shared {
-    /// For a command that asks once.
-    pub fn new(config: &Config, rng: &mut Rng, clock: &Arc<dyn Clock>, log: &Arc<dyn Log>) -> Shared {
-        let with = || (Arc::clone(clock), Arc::clone(log));
-        let ((clock, log), (spending_clock, spending_log), (pool_clock, pool_log)) = (with(), with(), with());
-        Shared {
-            spending: Arc::new(Spending::new(config, Duration::ZERO, spending_clock, spending_log)),
-            standing: Arc::new(Standing::new(&config.data, rng.split(), clock, log)),
-            pool: Arc::new(Pool::new(config, pool_clock, pool_log)),
-        }
-    }
 }
 
 /// The providers, with patience.

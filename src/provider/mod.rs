@@ -58,6 +58,8 @@ pub mod overview;
 pub mod pool;
 // Whether a key is accepted, for free.
 pub mod probe;
+// What all callers have in common.
+pub mod shared;
 // What was asked and spent, and whether more may be.
 pub mod spending;
 // The file of what was spent, shared by processes.
