@@ -14,6 +14,8 @@ pub mod id;
 pub mod json_limits;
 // Messages coming in, answers going out, and the work between them.
 pub mod message;
+// When something was written, for other processes.
+pub mod moment;
 // The name that was probably meant.
 pub mod nearest;
 // Whether trying again makes sense.

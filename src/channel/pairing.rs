@@ -1,5 +1,6 @@
 //! [`Book`]: people who were paired, and the code by which the next one may be. Pure: it is handed the time and the random
-//! bits; `pairing_file.rs` reads and writes it. A command makes an [`Offer`], which the worker takes into the book.
+//! bits; `pairing_file.rs` reads and writes it. What a command asks for is a page in the form of a book, which the
+//! worker takes into its own: who is to go, or a code.
 //!
 //! A code has 50 random bits, is shown once, and is kept as a digest. It is good for [`VALID_FOR`], for one person, in a
 //! private chat. [`TRIES_MAX`] wrong ones, by whomever, end it, and there is none for [`LOCKED_FOR`].
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{Clock, Wall};
+use crate::base::clock::Wall;
+use crate::base::moment::Moment;
 use crate::config::secret::Secret;
 
 /// How long a code is good.
@@ -29,30 +31,6 @@ pub const CODE_CHARS: usize = 10;
 /// RFC 4648: no 0, 1 or 8, which are taken for letters.
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// A moment that can be compared over processes: by the kernel's boot if both are of the same one, else by the calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    wall: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    boot: Option<(String, u64)>,
-}
-
-impl Moment {
-    /// Now.
-    pub fn now(clock: &dyn Clock) -> Moment {
-        Moment { wall: clock.wall().0, boot: clock.since_boot() }
-    }
-
-    /// Whether less than `limit` has passed until `now`. A calendar that went back says no.
-    fn is_within(&self, limit: Duration, now: &Moment) -> bool {
-        let passed = match (&self.boot, &now.boot) {
-            (Some((of, then)), Some((boot, now))) if of == boot => now.checked_sub(*then),
-            _ => now.wall.checked_sub(self.wall),
-        };
-        passed.is_some_and(|passed| u128::from(passed) < limit.as_millis())
-    }
-}
-
 /// Somebody who was paired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paired {
@@ -62,13 +40,11 @@ pub struct Paired {
     pub at: u64,
 }
 
-/// A code that is offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
+struct Offer {
     /// Of the code.
     digest: String,
     since: Moment,
-    #[serde(default)]
     wrong: u32,
 }
 
@@ -115,13 +91,13 @@ pub enum Verdict {
 }
 
 impl Book {
-    /// A new code, made from random `bits`, and what the worker has to know of it.
-    pub fn offer(&self, bits: u64, now: &Moment) -> Result<(Secret, Offer), Refused> {
+    /// A new code, made from random `bits`, and the page that offers it.
+    pub fn offer(&self, bits: u64, now: &Moment) -> Result<(Secret, Book), Refused> {
         self.admits(now)?;
         let digit = |place: usize| char::from(ALPHABET[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)]);
         let code = Secret::new((0..CODE_CHARS).map(digit).collect());
-        let offer = Offer { digest: code.digest(), since: now.clone(), wrong: 0 };
-        Ok((code, offer))
+        let offer = Some(Offer { digest: code.digest(), since: now.clone(), wrong: 0 });
+        Ok((code, Book { offer, ..Book::default() }))
     }
 
     fn admits(&self, now: &Moment) -> Result<(), Refused> {
@@ -131,12 +107,22 @@ impl Book {
         if self.paired.len() < PAIRED_MAX { Ok(()) } else { Err(Refused::Full) }
     }
 
-    /// The code of this offer is good from now on, in place of an older one. Each offer is heeded once, and one that comes too
-    /// late or when there may be no code is heeded no more either.
-    pub fn take(&mut self, offer: Offer, now: &Moment) {
-        if self.taken.as_ref() == Some(&offer.digest) {
-            return;
-        }
+    /// A page without anything on it asks for nothing.
+    pub fn is_blank(&self) -> bool {
+        self.paired.is_empty() && self.offer.is_none()
+    }
+
+    /// Puts what another page asks for on this one. Of two codes it keeps that one's.
+    pub fn add(&mut self, page: Book) {
+        self.paired.extend(page.paired);
+        self.offer = page.offer.or(self.offer.take());
+    }
+
+    /// Whoever is on the page is paired no more, and its code is good from now on, in place of an older one. Each offer is heeded
+    /// once; one that comes too late or when there may be no code is heeded no more either.
+    pub fn take(&mut self, page: Book, now: &Moment) {
+        self.remove(&page.paired);
+        let Some(offer) = page.offer.filter(|offer| self.taken.as_ref() != Some(&offer.digest)) else { return };
         self.taken = Some(offer.digest.clone());
         if self.admits(now).is_ok() && offer.since.is_within(VALID_FOR, now) {
             (self.locked, self.offer) = (None, Some(Offer { wrong: 0, ..offer }));
@@ -206,7 +192,7 @@ fn is_same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock::ManualClock;
+    use crate::base::clock::{Clock, ManualClock};
 
     struct Table {
         book: Book,
@@ -227,15 +213,15 @@ mod tests {
         }
 
         /// Another one each time.
-        fn make(&mut self) -> Result<(String, Offer), Refused> {
+        fn make(&mut self) -> Result<(String, Book), Refused> {
             self.bits += 1;
             let made = self.book.offer(self.bits, &Moment::now(&self.clock));
             made.map(|(code, offer)| (code.reveal().to_owned(), offer))
         }
 
         /// By way of a file.
-        fn take(&mut self, offer: &Offer) {
-            let file = serde_json::to_vec(offer).expect("text and numbers");
+        fn take(&mut self, page: &Book) {
+            let file = serde_json::to_vec(page).expect("text and numbers");
             self.book.take(serde_json::from_slice(&file).expect("what was written"), &Moment::now(&self.clock));
         }
 
@@ -282,7 +268,7 @@ mod tests {
         assert_eq!(table.says(&code), Verdict::Nothing);
         table.clock = ManualClock::starting_at(Wall(1_700_000_000_000));
         assert_eq!(table.says(&code), Verdict::Nothing);
-        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)) };
+        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)), trusted: true };
         let first = moment(5, "a", 1000);
         assert!(first.is_within(VALID_FOR, &moment(9_999_999_999, "a", 1500)), "the same boot counts for itself");
         assert!(!first.is_within(VALID_FOR, &moment(5, "a", 601_000)));
@@ -354,7 +340,8 @@ mod tests {
     fn a_file_of_the_first_format_is_still_read() {
         let mut table = Table::new();
         let (code, offer) = table.make().expect("a code");
-        let offer = serde_json::to_string(&offer).expect("text and numbers").replace(r#""wrong":0"#, r#""wrong":4"#);
+        let offer =
+            serde_json::to_string(&offer.offer).expect("text and numbers").replace(r#""wrong":0"#, r#""wrong":4"#);
         let file = format!(r#"{{"paired":[{{"id":"42","at":5}}],"offer":{offer},"used":"aa"}}"#);
         for (text, want) in [(code.as_str(), Verdict::Paired), ("AAAAAAAAAA", Verdict::Locked)] {
             table.book = serde_json::from_str(&file).expect("read");

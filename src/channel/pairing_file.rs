@@ -11,10 +11,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use crate::base::clock::Clock;
-use crate::channel::pairing::{Book, Moment, Offer, PAIRED_MAX, Paired, Verdict};
+use crate::base::moment::Moment;
+use crate::channel::pairing::{Book, PAIRED_MAX, Paired, Verdict};
 use crate::sys::files;
 
 const FILE: &str = "pairing.json";
@@ -49,33 +48,41 @@ pub fn read(data: &Path) -> io::Result<Book> {
     // Before the file: what is taken meanwhile is in one of the two.
     let requests = requests(data);
     let mut book = read_file(data)?;
-    book.remove(&requests.removed);
+    book.remove(&requests.page.paired);
     Ok(book)
 }
 
-/// Asks for this code to be good, in place of one that was asked for before. It is on the medium when this returns.
+/// Asks for the code of this page to be good, in place of one that was asked for before. It is on the medium when this returns.
 ///
 /// # Errors
 /// Of the disk, or `WouldBlock` while another command asks.
-pub fn ask_offer(data: &Path, offer: &Offer, clock: &dyn Clock) -> io::Result<()> {
-    ask(data, OFFER, &serde_json::to_vec(offer)?, clock)
+pub fn ask_offer(data: &Path, page: &Book, clock: &dyn Clock) -> io::Result<()> {
+    ask(data, OFFER, page, clock)
 }
 
 /// Asks for this pairing to end; the same.
 ///
 /// # Errors
 /// As [`ask_offer`]; `InvalidInput` for an id that Telegram does not give, because it becomes the name of a file.
-pub fn ask_removal(data: &Path, paired: &Paired, clock: &dyn Clock) -> io::Result<()> {
+pub fn ask_removal(data: &Path, paired: Paired, clock: &dyn Clock) -> io::Result<()> {
     let id: i64 = paired.id.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
-    ask(data, &format!("remove-{id}.json"), &serde_json::to_vec(paired)?, clock)
+    let mut page = Book::default();
+    page.paired.push(paired);
+    ask(data, &format!("remove-{id}.json"), &page, clock)
 }
 
-fn ask(data: &Path, name: &str, request: &[u8], clock: &dyn Clock) -> io::Result<()> {
+fn ask(data: &Path, name: &str, page: &Book, clock: &dyn Clock) -> io::Result<()> {
     let folder = data.join(SPOOL);
     files::make_folder(&folder)?;
     let held = files::lock(&folder.join(LOCK), PATIENCE, clock)?;
     let _held = held.ok_or(io::ErrorKind::WouldBlock)?;
-    files::replace_durably(&folder.join(name), request)
+    write(&folder.join(name), page)
+}
+
+fn write(path: &Path, book: &Book) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(book).map_err(io::Error::other)?;
+    bytes.push(b'\n');
+    files::replace_durably(path, &bytes)
 }
 
 fn read_file(data: &Path) -> io::Result<Book> {
@@ -85,7 +92,7 @@ fn read_file(data: &Path) -> io::Result<Book> {
     }
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, bytes_max: u64) -> io::Result<T> {
+fn parse(path: &Path, bytes_max: u64) -> io::Result<Book> {
     let (bytes, _) = files::read_bounded_itself(path, bytes_max)?;
     serde_json::from_slice(&bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
@@ -93,10 +100,9 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes_max: u64) -> io::Result<T> {
 /// What waits in the spool.
 #[derive(Default)]
 struct Requests {
-    removed: Vec<Paired>,
-    /// The one that is being taken.
-    offer: Option<Offer>,
-    /// Where all of that stands.
+    /// All of them; of offers the one that is being taken.
+    page: Book,
+    /// Where it stands.
     files: Vec<PathBuf>,
     /// Why something was passed over.
     error: Option<io::Error>,
@@ -105,14 +111,14 @@ struct Requests {
 impl Requests {
     fn add(&mut self, path: PathBuf) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if name == TAKEN.as_bytes() {
-            self.offer = Some(parse(&path, REQUEST_BYTES_MAX)?);
-        } else if name.starts_with(b"remove-") && name.ends_with(b".json") {
-            self.removed.push(parse(&path, REQUEST_BYTES_MAX)?);
-        } else {
-            return Ok(());
+        if name == TAKEN.as_bytes() || (name.starts_with(b"remove-") && name.ends_with(b".json")) {
+            let page = parse(&path, REQUEST_BYTES_MAX)?;
+            if page.is_blank() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.page.add(page);
+            self.files.push(path);
         }
-        self.files.push(path);
         Ok(())
     }
 
@@ -173,13 +179,10 @@ impl PairingFile {
         if self.seen != Some(stamp) || !requests.files.is_empty() {
             let before = read_file(&self.data)?;
             let mut book = before.clone();
-            book.remove(&requests.removed);
-            if let Some(offer) = requests.offer {
-                book.take(offer, &Moment::now(clock));
-            }
+            book.take(requests.page, &Moment::now(clock));
             *ids = Some(book.ids());
             self.seen = Some(stamp);
-            self.write(&book, &before)?;
+            self.save(&book, &before)?;
             // Also what a worker wrote that ended before it could say so.
             files::flush_name(&self.data.join(FILE))?;
             // One that stays does nothing when it is taken again.
@@ -196,17 +199,12 @@ impl PairingFile {
         let before = read_file(&self.data)?;
         let mut book = before.clone();
         let verdict = book.judge(text, sender, may_write, clock.wall(), &Moment::now(clock));
-        self.write(&book, &before)?;
+        self.save(&book, &before)?;
         Ok(verdict)
     }
 
-    fn write(&self, book: &Book, before: &Book) -> io::Result<()> {
-        if book == before {
-            return Ok(());
-        }
-        let mut bytes = serde_json::to_vec_pretty(book).map_err(io::Error::other)?;
-        bytes.push(b'\n');
-        files::replace_durably(&self.data.join(FILE), &bytes)
+    fn save(&self, book: &Book, before: &Book) -> io::Result<()> {
+        if book == before { Ok(()) } else { write(&self.data.join(FILE), book) }
     }
 }
 
@@ -266,7 +264,7 @@ mod tests {
 
         fn remove(&self, id: &str) {
             let book = read(self.data()).expect("read");
-            let paired = book.paired.iter().find(|paired| paired.id == id).expect("paired");
+            let paired = book.paired.into_iter().find(|paired| paired.id == id).expect("paired");
             ask_removal(self.data(), paired, &self.clock).expect("asked");
         }
 
@@ -319,7 +317,7 @@ mod tests {
         place.expect(&[]);
         assert_eq!((place.waiting().len(), read_file(place.data()).expect("read").ids().len()), (0, 0));
         place.write(FILE, "nonsense");
-        place.write("spool/pairing/remove-42.json", "{}");
+        place.write("spool/pairing/remove-42.json", r#"{"paired":[{"id":"42","at":1}]}"#);
         assert!(place.look().1.is_err() && read(place.data()).is_err());
         assert_eq!(
             (place.waiting().len(), fs::read_to_string(place.path(FILE)).expect("kept")),
@@ -422,20 +420,21 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_passed_over_and_kept() {
+        const REMOVAL: &str = r#"{"paired":[{"id":"43","at":1}]}"#;
         let mut place = Place::new();
         place.write(FILE, r#"{"paired":[{"id":"42","at":1},{"id":"43","at":1}]}"#);
         place.remove("42");
-        let large = " ".repeat(usize::try_from(REQUEST_BYTES_MAX).expect("small")) + r#"{"id":"43","at":1}"#;
+        let large = " ".repeat(usize::try_from(REQUEST_BYTES_MAX).expect("small")) + REMOVAL;
         let nobody = "[".repeat(4000);
-        for (number, junk) in ["", "{}", "nonsense", &large, &nobody, r#"{"id":43}"#].into_iter().enumerate() {
+        for (number, junk) in ["", "{}", "nonsense", &large, &nobody, r#"{"id":"43","at":1}"#].into_iter().enumerate() {
             place.write(&format!("{SPOOL}/remove-1000{number}.json"), junk);
         }
-        place.write("real.json", r#"{"id":"43","at":1}"#);
+        place.write("real.json", REMOVAL);
         std::os::unix::fs::symlink(place.path("real.json"), place.path("spool/pairing/remove-1.json")).expect("a link");
         fs::create_dir(place.path("spool/pairing/remove-2.json")).expect("a folder");
         place.write("spool/pairing/offer.json", &large);
         place.write("spool/pairing/note.txt", "of a person");
-        place.write("spool/pairing/remove-43.json.tmp", r#"{"id":"43","at":1}"#);
+        place.write("spool/pairing/remove-43.json.tmp", REMOVAL);
         for _ in 0..2 {
             assert_eq!(read(place.data()).expect("read").ids(), ["43"]);
             let (ids, outcome) = place.look();
@@ -445,7 +444,7 @@ mod tests {
         }
         assert_eq!(place.waiting().len(), 11, "{:?}", place.waiting());
         let odd = Paired { id: "../43".to_owned(), at: 1 };
-        assert!(ask_removal(place.data(), &odd, &place.clock).is_err());
+        assert!(ask_removal(place.data(), odd, &place.clock).is_err());
     }
 
     /// Seen to fail: a stamp that is kept before the file was read, and one of the time of the content.
@@ -485,7 +484,7 @@ mod tests {
         let held = files::lock(&place.path(SPOOL).join(LOCK), Duration::ZERO, &place.clock).expect("locked");
         assert!(held.is_some());
         let paired = Paired { id: "42".to_owned(), at: 1 };
-        let error = ask_removal(place.data(), &paired, &Hurrying(ManualClock::starting_at(Wall(1)))).expect_err("busy");
+        let error = ask_removal(place.data(), paired, &Hurrying(ManualClock::starting_at(Wall(1)))).expect_err("busy");
         assert_eq!((error.kind(), place.waiting().len()), (io::ErrorKind::WouldBlock, 1));
     }
 }

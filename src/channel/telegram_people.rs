@@ -178,7 +178,7 @@ mod tests {
             fs::remove_file(spool.join("remove-1.json")).expect("there");
             people.look();
         }
-        fs::write(spool.join("remove-42.json"), r#"{"id":"42","at":1}"#).expect("written");
+        fs::write(spool.join("remove-42.json"), r#"{"paired":[{"id":"42","at":1}]}"#).expect("written");
         (0..2).for_each(|_| people.look());
         let unread = "a request in spool/pairing: invalid data";
         assert_eq!(*said.0.lock().expect("no panic"), [unread, unread, "42 removed"]);

@@ -6,7 +6,8 @@ use std::io;
 
 use crate::base::clock::Wall;
 use crate::base::id::ChannelId;
-use crate::channel::pairing::{Book, CODE_CHARS, LOCKED_FOR, Moment, Refused, VALID_FOR};
+use crate::base::moment::Moment;
+use crate::channel::pairing::{Book, CODE_CHARS, LOCKED_FOR, Refused, VALID_FOR};
 use crate::channel::pairing_file;
 use crate::cli::channel_plans as plans;
 use crate::cli::flags::Parsed;
@@ -41,8 +42,7 @@ fn list(setup: &Setup) -> Result<(), Failure> {
 
 fn remove(setup: &Setup, id: &str) -> Result<(), Failure> {
     setup.refuse_strangers()?;
-    let book = book(setup)?;
-    let Some(paired) = book.paired.iter().find(|paired| paired.id == id) else {
+    let Some(paired) = book(setup)?.paired.into_iter().find(|paired| paired.id == id) else {
         return Err(Failure::Failed("this id is not paired; --list names those that are".to_owned()));
     };
     asked(pairing_file::ask_removal(&setup.config.data, paired, setup.clock.as_ref()))?;
@@ -54,7 +54,7 @@ fn offer(setup: &Setup) -> Result<(), Failure> {
     setup.refuse_strangers()?;
     let clock = setup.clock.as_ref();
     let bits = entropy::secret_bits().map_err(|error| Failure::Failed(error.to_string()))?;
-    let (code, offer) = book(setup)?.offer(bits, &Moment::now(clock)).map_err(|refused| {
+    let (code, page) = book(setup)?.offer(bits, &Moment::now(clock)).map_err(|refused| {
         Failure::Failed(match refused {
             Refused::Locked => {
                 let minutes = LOCKED_FOR.as_secs() / 60;
@@ -63,7 +63,7 @@ fn offer(setup: &Setup) -> Result<(), Failure> {
             Refused::Full => "too many people are paired: remove one first (pair telegram --remove ID)".to_owned(),
         })
     })?;
-    asked(pairing_file::ask_offer(&setup.config.data, &offer, clock))?;
+    asked(pairing_file::ask_offer(&setup.config.data, &page, clock))?;
     let (first, second) = code.reveal().split_at(CODE_CHARS / 2);
     let minutes = VALID_FOR.as_secs() / 60;
     print(&format!(

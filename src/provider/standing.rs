@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono};
+use crate::base::moment::Moment;
 use crate::base::rng::Rng;
 use crate::base::sorted::SortedMap;
 use crate::observe::event::{Event, Log};
@@ -19,7 +20,7 @@ use crate::provider::ProviderError;
 use crate::provider::breaker::{Breaker, Cause, Opening, Outcome, Pass, REST_MAX, State};
 use crate::provider::budget::Budget;
 use crate::provider::class::{Class, Effect, Reason};
-use crate::provider::kept::{Book, KEYS_MAX, Kept, Moment};
+use crate::provider::kept::{Book, KEYS_MAX, Kept};
 use crate::provider::standing_file::{self, Stamp};
 use crate::sys::files;
 

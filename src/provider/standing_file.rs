@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::provider::kept::{Book, Kept, Moment, parse, render};
+use crate::base::moment::Moment;
+use crate::provider::kept::{Book, Kept, parse, render};
 use crate::sys::files;
 
 /// A larger file is not ours.

@@ -196,7 +196,7 @@ fn what_is_no_request_is_told_once_and_ends_nothing() {
         fs::write(request(&scene, name), content).expect("our own folder");
     }
     // An offer of long ago.
-    let stale = format!(r#"{{"digest":"{}","since":{{"wall":1}}}}"#, "a".repeat(64));
+    let stale = format!(r#"{{"offer":{{"digest":"{}","since":{{"wall":1}},"wrong":0}}}}"#, "a".repeat(64));
     fs::write(request(&scene, "offer.json"), stale).expect("our own folder");
     for count in 2..12 {
         scene.telegram.say(7, "hello");
