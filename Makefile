@@ -12,10 +12,11 @@ MESSAGE ?= Hello from a fresh clone
 .PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images \
 	dist dist-all package verify-package image verify-container sbom supply-chain readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
 
-# Before every commit: format, lints as errors, all tests in their short form.
+# Before every commit: format, lints and the links of documents in the sources as errors, all tests in their short form.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	$(CARGO) test --locked
 
 # What a merge needs: the check with the real counterparts in place, then the fault campaign in its medium form.

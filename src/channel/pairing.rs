@@ -1,5 +1,6 @@
 //! [`Book`]: people who were paired, and the code by which the next one may be. Pure: it is handed the time and the random
-//! bits; `pairing_file.rs` reads and writes it.
+//! bits; `pairing_file.rs` reads and writes it. What a command asks for is a page in the form of a book, which the
+//! worker takes into its own: who is to go, or a code.
 //!
 //! A code has 50 random bits, is shown once, and is kept as a digest. It is good for [`VALID_FOR`], for one person, in a
 //! private chat. [`TRIES_MAX`] wrong ones, by whomever, end it, and there is none for [`LOCKED_FOR`].
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{Clock, Wall};
+use crate::base::clock::Wall;
+use crate::base::moment::Moment;
 use crate::config::secret::Secret;
 
 /// How long a code is good.
@@ -28,30 +30,6 @@ pub const CODE_CHARS: usize = 10;
 
 /// RFC 4648: no 0, 1 or 8, which are taken for letters.
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-
-/// A moment that can be compared over processes: by the kernel's boot if both are of the same one, else by the calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    wall: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    boot: Option<(String, u64)>,
-}
-
-impl Moment {
-    /// Now.
-    pub fn now(clock: &dyn Clock) -> Moment {
-        Moment { wall: clock.wall().0, boot: clock.since_boot() }
-    }
-
-    /// Whether less than `limit` has passed until `now`. A calendar that went back says no.
-    fn is_within(&self, limit: Duration, now: &Moment) -> bool {
-        let passed = match (&self.boot, &now.boot) {
-            (Some((of, then)), Some((boot, now))) if of == boot => now.checked_sub(*then),
-            _ => now.wall.checked_sub(self.wall),
-        };
-        passed.is_some_and(|passed| u128::from(passed) < limit.as_millis())
-    }
-}
 
 /// Somebody who was paired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +61,9 @@ pub struct Book {
     /// The digest of the last code that paired somebody: its message may come again.
     #[serde(skip_serializing_if = "Option::is_none")]
     used: Option<String>,
+    /// The digest of the last offer that was taken: its request may come again, and must give neither tries nor a second person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken: Option<String>,
 }
 
 /// Why there is no code.
@@ -110,23 +91,42 @@ pub enum Verdict {
 }
 
 impl Book {
-    /// Offers a new code, made from random `bits`, in place of an older one.
-    pub fn offer(&mut self, bits: u64, now: &Moment) -> Result<Secret, Refused> {
-        if self.is_locked(now) {
-            return Err(Refused::Locked);
-        }
-        if self.paired.len() >= PAIRED_MAX {
-            return Err(Refused::Full);
-        }
+    /// A new code, made from random `bits`, and the page that offers it.
+    pub fn offer(&self, bits: u64, now: &Moment) -> Result<(Secret, Book), Refused> {
+        self.admits(now)?;
         let digit = |place: usize| char::from(ALPHABET[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)]);
         let code = Secret::new((0..CODE_CHARS).map(digit).collect());
-        self.locked = None;
-        self.offer = Some(Offer { digest: code.digest(), since: now.clone(), wrong: 0 });
-        Ok(code)
+        let offer = Some(Offer { digest: code.digest(), since: now.clone(), wrong: 0 });
+        Ok((code, Book { offer, ..Book::default() }))
     }
 
-    fn is_locked(&self, now: &Moment) -> bool {
-        self.locked.as_ref().is_some_and(|since| since.is_within(LOCKED_FOR, now))
+    fn admits(&self, now: &Moment) -> Result<(), Refused> {
+        if self.locked.as_ref().is_some_and(|since| since.is_within(LOCKED_FOR, now)) {
+            return Err(Refused::Locked);
+        }
+        if self.paired.len() < PAIRED_MAX { Ok(()) } else { Err(Refused::Full) }
+    }
+
+    /// A page without anything on it asks for nothing.
+    pub fn is_blank(&self) -> bool {
+        self.paired.is_empty() && self.offer.is_none()
+    }
+
+    /// Puts what another page asks for on this one. Of two codes it keeps that one's.
+    pub fn add(&mut self, page: Book) {
+        self.paired.extend(page.paired);
+        self.offer = page.offer.or(self.offer.take());
+    }
+
+    /// Whoever is on the page is paired no more, and its code is good from now on, in place of an older one. Each offer is heeded
+    /// once; one that comes too late or when there may be no code is heeded no more either.
+    pub fn take(&mut self, page: Book, now: &Moment) {
+        self.remove(&page.paired);
+        let Some(offer) = page.offer.filter(|offer| self.taken.as_ref() != Some(&offer.digest)) else { return };
+        self.taken = Some(offer.digest.clone());
+        if self.admits(now).is_ok() && offer.since.is_within(VALID_FOR, now) {
+            (self.locked, self.offer) = (None, Some(Offer { wrong: 0, ..offer }));
+        }
     }
 
     /// Somebody wrote this: a stranger in a private chat, or one who `may_write` already, whose words are no tries.
@@ -143,7 +143,7 @@ impl Book {
             if may_write {
                 return Verdict::Spent;
             }
-            self.remove(sender);
+            self.paired.retain(|paired| paired.id != sender);
             self.paired.push(Paired { id: sender.to_owned(), at: at.0 });
             return Verdict::Paired;
         }
@@ -158,11 +158,9 @@ impl Book {
         Verdict::Locked
     }
 
-    /// `false`: this id is not paired.
-    pub fn remove(&mut self, id: &str) -> bool {
-        let before = self.paired.len();
-        self.paired.retain(|paired| paired.id != id);
-        self.paired.len() < before
+    /// These are paired no more. Whoever was paired anew since is not meant.
+    pub fn remove(&mut self, removed: &[Paired]) {
+        self.paired.retain(|paired| !removed.contains(paired));
     }
 
     /// The ids that may write.
@@ -194,21 +192,37 @@ fn is_same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock::ManualClock;
+    use crate::base::clock::{Clock, ManualClock};
 
     struct Table {
         book: Book,
         clock: ManualClock,
+        bits: u64,
     }
 
     impl Table {
         fn new() -> Table {
-            Table { book: Book::default(), clock: ManualClock::starting_at(Wall(1_800_000_000_000)) }
+            let clock = ManualClock::starting_at(Wall(1_800_000_000_000));
+            Table { book: Book::default(), clock, bits: 0x1234_5678_9abc_def0 }
         }
 
         fn offer(&mut self) -> Result<String, Refused> {
-            let code = self.book.offer(0x1234_5678_9abc_def0, &Moment::now(&self.clock));
-            code.map(|code| code.reveal().to_owned())
+            let (code, offer) = self.make()?;
+            self.take(&offer);
+            Ok(code)
+        }
+
+        /// Another one each time.
+        fn make(&mut self) -> Result<(String, Book), Refused> {
+            self.bits += 1;
+            let made = self.book.offer(self.bits, &Moment::now(&self.clock));
+            made.map(|(code, offer)| (code.reveal().to_owned(), offer))
+        }
+
+        /// By way of a file.
+        fn take(&mut self, page: &Book) {
+            let file = serde_json::to_vec(page).expect("text and numbers");
+            self.book.take(serde_json::from_slice(&file).expect("what was written"), &Moment::now(&self.clock));
         }
 
         fn says(&mut self, text: &str) -> Verdict {
@@ -236,7 +250,11 @@ mod tests {
             };
             assert_eq!(table.says(&text), Verdict::Paired, "{form}");
             assert_eq!((table.book.ids(), table.says(&code)), (vec!["7".to_owned()], Verdict::Nothing));
-            assert!(table.book.remove("7") && !table.book.remove("7") && table.book.ids().is_empty());
+            let paired = table.book.paired.clone();
+            table.book.remove(&[Paired { at: 1, ..paired[0].clone() }]);
+            assert_eq!(table.book.ids(), ["7"], "another pairing of the same person");
+            (0..2).for_each(|_| table.book.remove(&paired));
+            assert!(table.book.ids().is_empty());
         }
     }
 
@@ -250,7 +268,7 @@ mod tests {
         assert_eq!(table.says(&code), Verdict::Nothing);
         table.clock = ManualClock::starting_at(Wall(1_700_000_000_000));
         assert_eq!(table.says(&code), Verdict::Nothing);
-        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)) };
+        let moment = |wall, boot: &str, since| Moment { wall, boot: Some((boot.to_owned(), since)), trusted: true };
         let first = moment(5, "a", 1000);
         assert!(first.is_within(VALID_FOR, &moment(9_999_999_999, "a", 1500)), "the same boot counts for itself");
         assert!(!first.is_within(VALID_FOR, &moment(5, "a", 601_000)));
@@ -272,6 +290,63 @@ mod tests {
         table.clock.advance(Duration::from_millis(1));
         let code = table.offer().expect("a code");
         assert_eq!(table.says(&code), Verdict::Paired);
+    }
+
+    /// Seen to fail without the digest of the last offer: four wrong codes a look, for ever, and a person for each look.
+    #[test]
+    fn an_offer_that_is_taken_again_gives_no_tries_and_pairs_nobody_else() {
+        let mut table = Table::new();
+        let (code, offer) = table.make().expect("a code");
+        for _ in 1..TRIES_MAX {
+            table.take(&offer);
+            assert_eq!(table.says("AAAAAAAAAA"), Verdict::Wrong);
+        }
+        table.take(&offer);
+        assert_eq!(table.says("AAAAAAAAAA"), Verdict::Locked);
+        // As if the calendar had gone back behind the lock, but not behind the offer.
+        table.book.locked = None;
+        table.take(&offer);
+        assert_eq!(table.says(&code), Verdict::Nothing);
+        let (code, offer) = table.make().expect("a code");
+        table.take(&offer);
+        assert_eq!(table.says(&code), Verdict::Paired);
+        table.take(&offer);
+        assert_eq!(table.says(&code), Verdict::Nothing, "good for one person");
+    }
+
+    #[test]
+    fn an_offer_that_comes_too_late_or_while_there_may_be_none_does_nothing() {
+        let mut table = Table::new();
+        let (stale, offer) = table.make().expect("a code");
+        table.clock.advance(VALID_FOR);
+        let good = table.offer().expect("a code");
+        table.take(&offer);
+        assert_eq!((table.says(&stale), table.says(&good)), (Verdict::Wrong, Verdict::Paired));
+        // Made before the lock, and taken after.
+        let (code, offer) = table.make().expect("a code");
+        table.offer().expect("a code");
+        assert!((1..TRIES_MAX).all(|_| table.says("AAAAAAAAAA") == Verdict::Wrong));
+        assert_eq!(table.says("AAAAAAAAAA"), Verdict::Locked);
+        table.take(&offer);
+        assert_eq!((table.says(&code), table.offer()), (Verdict::Nothing, Err(Refused::Locked)));
+        let now = Moment::now(&table.clock);
+        let mut full = Book { paired: vec![Paired { id: "1".into(), at: 0 }; PAIRED_MAX], ..Book::default() };
+        full.take(offer, &now);
+        assert_eq!(full.judge(&code, "7", false, Wall(1), &now), Verdict::Nothing);
+    }
+
+    /// Written before there was a spool.
+    #[test]
+    fn a_file_of_the_first_format_is_still_read() {
+        let mut table = Table::new();
+        let (code, offer) = table.make().expect("a code");
+        let offer =
+            serde_json::to_string(&offer.offer).expect("text and numbers").replace(r#""wrong":0"#, r#""wrong":4"#);
+        let file = format!(r#"{{"paired":[{{"id":"42","at":5}}],"offer":{offer},"used":"aa"}}"#);
+        for (text, want) in [(code.as_str(), Verdict::Paired), ("AAAAAAAAAA", Verdict::Locked)] {
+            table.book = serde_json::from_str(&file).expect("read");
+            assert_eq!((table.book.ids(), table.says(text)), (vec!["42".to_owned()], want));
+        }
     }
 
     #[test]
@@ -296,6 +371,6 @@ mod tests {
         assert!(is_same("ab", "ab") && !is_same("ab", "aB") && !is_same("ab", "abc") && !is_same("", "a"));
         let full = Book { paired: vec![Paired { id: "1".into(), at: 0 }; PAIRED_MAX], ..Book::default() };
         let now = Moment::now(&ManualClock::starting_at(Wall(1)));
-        assert_eq!(full.clone().offer(1, &now).map(|_| ()), Err(Refused::Full));
+        assert_eq!(full.offer(1, &now).map(|_| ()), Err(Refused::Full));
     }
 }

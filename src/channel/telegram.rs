@@ -123,6 +123,12 @@ impl Poller {
         self.parked
     }
 
+    /// How long the server may hold the next poll. After a failure not at all: that it answers again, and that what parked us is
+    /// over, is known at once then. Not after a conflict, which only a poll that is held can meet.
+    pub fn patience(&self, usual: Duration) -> Duration {
+        if self.failures > 0 && self.conflicts == 0 { Duration::ZERO } else { usual }
+    }
+
     /// Failures in a row.
     pub fn failures(&self) -> u32 {
         self.failures
@@ -224,6 +230,24 @@ mod tests {
             let delay = poller.on_failure(PollFailure::Throttled { after: Duration::from_secs(seconds) }, Mono(0));
             assert!(delay <= Duration::from_secs(3960), "{delay:?}");
         }
+    }
+
+    /// Seen to fail without the rule about conflicts: two readers would never meet, and neither would know.
+    #[test]
+    fn the_poll_after_a_failure_is_not_held_unless_it_was_a_conflict() {
+        let mut poller = poller(None);
+        assert_eq!(poller.patience(SLOW), SLOW);
+        for (failure, want) in [
+            (PollFailure::Transient, Duration::ZERO),
+            (PollFailure::Denied, Duration::ZERO),
+            (PollFailure::Conflict, SLOW),
+            (PollFailure::Webhook, Duration::ZERO),
+        ] {
+            poller.on_failure(failure, Mono(0));
+            assert_eq!(poller.patience(SLOW), want, "{failure:?}");
+        }
+        poller.on_batch(None, SLOW, Mono(0));
+        assert_eq!(poller.patience(SLOW), SLOW);
     }
 
     /// Requests within the first minute of a failure that does not end.

@@ -1,5 +1,5 @@
 //! [`People`]: who of those who write is answered: who is on the list of the operator, and who was paired. Part of the `poll`
-//! thread; reads and changes the file of pairings, and says what the operator should know.
+//! thread; takes what commands ask for, is the only one who writes the file of pairings, and says what the operator should know.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::base::clock::{Clock, Mono};
 use crate::base::id::ChannelId;
 use crate::channel::allowlist::Allowlist;
 use crate::channel::denied::Denied;
-use crate::channel::pairing::{Moment, Verdict, as_code};
-use crate::channel::pairing_file::{self, PairingFile};
+use crate::channel::pairing::{Verdict, as_code};
+use crate::channel::pairing_file::PairingFile;
 use crate::channel::telegram_api::Incoming;
 use crate::observe::event::{Event, Log};
 
@@ -24,6 +24,8 @@ const GREETING: &str = "/start";
 pub struct People {
     allowlist: Allowlist,
     pairing: PairingFile,
+    /// What was last said to be wrong with it.
+    failed: Option<String>,
     denied: Denied,
     empty_said: Option<Mono>,
     clock: Arc<dyn Clock>,
@@ -34,21 +36,24 @@ impl People {
     /// `data` is the folder of the pairings.
     pub fn new(allowlist: Allowlist, data: PathBuf, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> People {
         let (pairing, denied) = (PairingFile::new(data), Denied::default());
-        People { allowlist, pairing, denied, empty_said: None, clock, log }
+        People { allowlist, pairing, failed: None, denied, empty_said: None, clock, log }
     }
 
     /// Takes over who was paired or removed meanwhile.
     pub fn look(&mut self) {
-        match self.pairing.news() {
-            Ok(Some(ids)) => {
-                let gone: Vec<String> =
-                    self.allowlist.paired().iter().filter(|id| !ids.contains(id)).cloned().collect();
-                gone.into_iter().for_each(|id| self.say_pairing(id, "removed"));
-                self.allowlist.pair(ids);
-            }
-            Ok(None) => {}
-            Err(error) => self.complain(&error),
+        let mut news = None;
+        let failed = self.pairing.look(self.clock.as_ref(), &mut news).err();
+        if let Some(ids) = news {
+            let gone: Vec<String> = self.allowlist.paired().iter().filter(|id| !ids.contains(id)).cloned().collect();
+            gone.into_iter().for_each(|id| self.say_pairing(id, "removed"));
+            self.allowlist.pair(ids);
         }
+        // What stays as it is was said.
+        let said = failed.as_ref().map(ToString::to_string);
+        if let Some(error) = failed.filter(|_| self.failed != said) {
+            self.complain(&error);
+        }
+        self.failed = said;
         let now = self.clock.mono();
         match (self.allowlist.is_empty(), self.empty_said) {
             (true, said) if said.is_none_or(|said| said.after(EMPTY_SAID_EVERY) <= now) => {
@@ -93,11 +98,7 @@ impl People {
     }
 
     fn takes_code(&mut self, incoming: &Incoming, may_write: bool) -> bool {
-        let (clock, now) = (self.clock.as_ref(), Moment::now(self.clock.as_ref()));
-        let (text, sender) = (incoming.text.as_str(), incoming.sender.as_str());
-        let judged = pairing_file::update(self.pairing.data(), clock, |book| {
-            book.judge(text, sender, may_write, clock.wall(), &now)
-        });
+        let judged = self.pairing.judge(&incoming.text, &incoming.sender, may_write, self.clock.as_ref());
         let status = match judged {
             Ok(Verdict::Paired) => "paired",
             Ok(Verdict::Spent) => "spent",
@@ -135,5 +136,51 @@ impl People {
 
     fn emit(&self, event: &Event) {
         self.log.emit(self.clock.wall(), event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::{ManualClock, Wall};
+    use std::fs;
+    use std::sync::Mutex;
+
+    /// What was said.
+    #[derive(Default)]
+    struct Said(Mutex<Vec<String>>);
+
+    impl Log for Said {
+        fn emit(&self, _at: Wall, event: &Event) {
+            let said = match event {
+                Event::StorageError { error, .. } => error.clone(),
+                Event::ChannelPairing { sender_id, status, .. } => format!("{sender_id} {status}"),
+                _ => return,
+            };
+            self.0.lock().expect("no panic").push(said);
+        }
+    }
+
+    /// Seen to fail without the memory of it: once for each poll.
+    #[test]
+    fn what_cannot_be_read_is_said_once_until_it_can() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::starting_at(Wall(1_800_000_000_000)));
+        let said = Arc::new(Said::default());
+        let log: Arc<dyn Log> = Arc::<Said>::clone(&said);
+        let mut people = People::new(Allowlist::new(&[]), folder.path().to_owned(), clock, log);
+        let spool = folder.path().join("spool/pairing");
+        fs::create_dir_all(&spool).expect("our own folder");
+        fs::write(folder.path().join("pairing.json"), r#"{"paired":[{"id":"42","at":1}]}"#).expect("written");
+        for _ in 0..2 {
+            fs::write(spool.join("remove-1.json"), "nonsense").expect("written");
+            (0..3).for_each(|_| people.look());
+            fs::remove_file(spool.join("remove-1.json")).expect("there");
+            people.look();
+        }
+        fs::write(spool.join("remove-42.json"), r#"{"paired":[{"id":"42","at":1}]}"#).expect("written");
+        (0..2).for_each(|_| people.look());
+        let unread = "a request in spool/pairing: invalid data";
+        assert_eq!(*said.0.lock().expect("no panic"), [unread, unread, "42 removed"]);
     }
 }

@@ -164,7 +164,7 @@ impl Reader {
             return;
         }
         let limit = room.min(BATCH_MAX);
-        let body = api::get_updates(offset, self.settings.poll_timeout, limit);
+        let body = api::get_updates(offset, poller.patience(self.settings.poll_timeout), limit);
         let begun = self.clock.mono();
         let outcome = self.client.call("getUpdates", &body, self.settings.request_timeout);
         if self.ends.stop.requested() {

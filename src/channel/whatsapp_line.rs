@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::channel::whatsapp_limits::LinkLimits;
-use crate::channel::whatsapp_link::Lost;
+use crate::channel::whatsapp_trouble::Lost;
 use crate::net::websocket::{Dialer, Heard, WebSocket, WebSocketError};
 use crate::sys::stop::Stop;
 

@@ -1,6 +1,6 @@
 //! [`Link`]: the connection to a WhatsApp bridge as a state machine. It is told what happened and says what to do: dial,
-//! wait, ping, hang up. It chooses the dialect, knows whether anything may be sent, and which troubles only a person can
-//! end. Nothing is done because a chat is quiet: only pings that nobody answers show that a link is dead.
+//! wait, ping, hang up. It chooses the dialect, knows whether anything may be sent, and how long a trouble keeps us away.
+//! Nothing is done because a chat is quiet: only pings that nobody answers show that a link is dead.
 
 use std::time::Duration;
 
@@ -8,132 +8,12 @@ use crate::base::clock::Mono;
 use crate::base::rng::Rng;
 use crate::channel::whatsapp_frame::{Dialect, Frame, Status, dialect_of};
 use crate::channel::whatsapp_limits::LinkLimits;
+use crate::channel::whatsapp_trouble::{Lost, Parked};
 use crate::net::backoff;
-
-/// Close codes of bridges: no token came in time; the token is wrong; another client took the place.
-const CLOSE_NO_TOKEN: u16 = 4001;
-const CLOSE_BAD_TOKEN: u16 = 4003;
-const CLOSE_REPLACED: u16 = 4009;
 
 /// What only a person can mend is looked at again after this, and then ever more rarely.
 const PARKED_RECHECK_FIRST: Duration = Duration::from_secs(15 * 60);
 const PARKED_RECHECK_MAX: Duration = Duration::from_secs(6 * 3600);
-
-/// Why a link ended, or did not begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// Nobody answers at that address.
-    Unreachable,
-    /// Its certificate is not trusted, or TLS failed otherwise.
-    Untrusted,
-    /// It answered the handshake with this status.
-    Refused {
-        /// Of HTTP.
-        status: u16,
-    },
-    /// It did not finish the handshake, or what it said is none.
-    NoHandshake,
-    /// It said goodbye.
-    Closed {
-        /// Its reason.
-        code: u16,
-    },
-    /// The connection broke.
-    Broken,
-    /// It broke the rules of the protocol, or a limit of size.
-    Violation,
-    /// Nothing was heard for too long.
-    Silent,
-    /// A send was not answered in time.
-    Unanswered,
-    /// It took no more bytes.
-    Stalled,
-    /// It sent more than there is room for, and will send it again.
-    Overflow,
-}
-
-impl Lost {
-    /// The phrase for logs.
-    pub fn phrase(self) -> String {
-        match self {
-            Lost::Unreachable => "nobody answers there".to_owned(),
-            Lost::Untrusted => "TLS failed: its certificate is not trusted".to_owned(),
-            Lost::Refused { status } => format!("the handshake was answered with status {status}"),
-            Lost::NoHandshake => "it does not finish the handshake of a websocket".to_owned(),
-            Lost::Closed { code } => format!("it closed the link with code {code}"),
-            Lost::Broken => "the connection broke".to_owned(),
-            Lost::Violation => "it broke the rules of the protocol or a limit of size".to_owned(),
-            Lost::Silent => "nothing was heard for too long".to_owned(),
-            Lost::Unanswered => "a message was not answered in time".to_owned(),
-            Lost::Stalled => "it takes no more bytes".to_owned(),
-            Lost::Overflow => "it sent more messages than there is room for".to_owned(),
-        }
-    }
-}
-
-/// Why a person has to act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parked {
-    /// The bridge wants a token and there is none.
-    NoToken,
-    /// The bridge rejects the token.
-    BadToken,
-    /// The handshake is forbidden, before any token is shown.
-    Forbidden,
-    /// Another program took our place at the bridge.
-    OtherClient,
-    /// The phone ended the link.
-    LoggedOut,
-    /// Another session took the place of the bridge.
-    Replaced,
-    /// No phone is linked yet.
-    NotLinked,
-}
-
-impl Parked {
-    /// The name in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Parked::NoToken | Parked::BadToken | Parked::Forbidden => "auth",
-            Parked::OtherClient => "conflict",
-            Parked::LoggedOut => "logged_out",
-            Parked::Replaced => "replaced",
-            Parked::NotLinked => "not_linked",
-        }
-    }
-
-    /// What the operator can do.
-    pub fn remedy(self) -> &'static str {
-        match self {
-            Parked::NoToken => {
-                "the bridge wants a token: set RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN to the bridge's and restart"
-            }
-            Parked::BadToken => {
-                "the bridge rejects the token: set RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN to the bridge's and restart, or \
-                 send SIGHUP to look again now"
-            }
-            Parked::Forbidden => {
-                "the bridge, or a proxy before it, forbids us to connect: let us in there, then send SIGHUP to look again now"
-            }
-            Parked::OtherClient => {
-                "another program has taken our place at the bridge: stop it, then send SIGHUP to look again now"
-            }
-            Parked::LoggedOut => {
-                "the phone has ended the link, or WhatsApp refuses the account: look at the phone, then link it again at the \
-                 bridge, as its manual says; nothing has to be restarted here"
-            }
-            Parked::Replaced => {
-                "another session has taken the place of the bridge at WhatsApp: end that one, then restart the bridge"
-            }
-            Parked::NotLinked => "no phone is linked: link one at the bridge, as its manual says",
-        }
-    }
-
-    /// Whether the bridge goes on by itself once it is mended, on the link that stands.
-    fn ends_by_status(self) -> bool {
-        matches!(self, Parked::LoggedOut | Parked::Replaced | Parked::NotLinked)
-    }
-}
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,14 +255,7 @@ impl Link {
     pub fn on_lost(&mut self, lost: Lost, now: Mono) -> Duration {
         self.up = None;
         self.failures = self.failures.saturating_add(1);
-        let parked = match lost {
-            Lost::Closed { code: CLOSE_NO_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
-            Lost::Closed { code: CLOSE_BAD_TOKEN } if !self.starts_with_token() => Some(Parked::NoToken),
-            Lost::Closed { code: CLOSE_BAD_TOKEN } => Some(Parked::BadToken),
-            Lost::Refused { status: 401 | 403 } => Some(Parked::Forbidden),
-            Lost::Closed { code: CLOSE_REPLACED } => Some(Parked::OtherClient),
-            _ => None,
-        };
+        let parked = lost.parks(self.starts_with_token());
         let delay = match parked {
             Some(parked) => {
                 self.parked = Some(parked);

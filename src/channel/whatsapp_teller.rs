@@ -8,7 +8,7 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::base::sorted::SortedMap;
 use crate::channel::denied::Denied;
 use crate::channel::whatsapp_frame::Incoming;
-use crate::channel::whatsapp_link::{Lost, Parked};
+use crate::channel::whatsapp_trouble::{Lost, Parked};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 

@@ -17,8 +17,8 @@ use crate::cli::setup::Setup;
 use crate::cli::{Failure, print, replacing, setup};
 use crate::observe::event::Event;
 use crate::store::archive::{self, FOLDERS, Manifest, TELEMETRY, Writer};
-use crate::store::commit_log::{self, FILES};
 use crate::store::directory::Directory;
+use crate::store::journal_files::{self, FILES};
 use crate::store::parts;
 use crate::store::storage::{self, Storage};
 use crate::sys::{entropy, files};
@@ -176,12 +176,12 @@ impl Backup<'_> {
         let folder = format!("journal/{channel}");
         let path = self.data.join(&folder);
         let storage = Directory::reading(&path);
-        let read = |name| commit_log::snapshot(&storage, name).map_err(|error| about(&path, error));
+        let read = |name| journal_files::snapshot(&storage, name).map_err(|error| about(&path, error));
         let files = [read(FILES[0])?, read(FILES[1])?];
         for (name, bytes) in FILES.iter().zip(&files).filter(|(_, bytes)| !bytes.is_empty()) {
             self.writer.add(&format!("{folder}/{name}"), bytes.len() as u64, &mut &bytes[..])?;
         }
-        if let Some(damage) = commit_log::found_in(&files).damage {
+        if let Some(damage) = journal_files::found_in(&files).damage {
             let message = format!("the {channel} journal is damaged, and so it is in the archive: {damage}");
             setup.log.emit(setup.clock.wall(), &Event::Log { target: "backup".to_owned(), message });
         }

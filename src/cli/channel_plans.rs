@@ -27,10 +27,10 @@ use crate::net::websocket::Dialer;
 use crate::observe::event::Event;
 use crate::observe::metrics_log::Look;
 use crate::observe::metrics_registry::Looked;
-use crate::provider::caller::{self, Caller};
-use crate::provider::pool::{Looks, Pool};
-use crate::provider::spending_file::{self, BELIEVED_AFTER, Spending};
-use crate::provider::standing::Standing;
+use crate::provider::caller::Caller;
+use crate::provider::pool::Looks;
+use crate::provider::shared;
+use crate::provider::spending_file::{self, BELIEVED_AFTER};
 use crate::runtime::topology::{BOUNDS, Channel, Plan, SENDERS, Threads, Work};
 use crate::store::directory::Directory;
 use crate::store::exchange::{Left, Opening};
@@ -52,19 +52,12 @@ pub struct Orders {
 }
 
 /// What all channels of a process have in common.
-pub struct Shared(caller::Shared);
+pub struct Shared(shared::Shared);
 
 impl Shared {
     /// The accounts, the standing of the providers, and what was spent.
     pub fn new(setup: &Setup, rng: &mut Rng) -> Shared {
-        let tools = || (Arc::clone(&setup.clock), Arc::clone(&setup.log));
-        let (clock, log) = tools();
-        let pool = Pool::new(&setup.config, clock, log);
-        let (clock, log) = tools();
-        let spending = Spending::new(&setup.config, BELIEVED_AFTER, clock, log);
-        let (clock, log) = tools();
-        let standing = Standing::new(&setup.config.data, rng.split(), clock, log);
-        Shared(caller::Shared { spending: Arc::new(spending), standing: Arc::new(standing), pool: Arc::new(pool) })
+        Shared(shared::Shared::new(&setup.config, BELIEVED_AFTER, rng, &setup.clock, &setup.log))
     }
 
     /// Looks up what of the metrics nobody tells of.

@@ -1,7 +1,6 @@
 //! `channels`: opens the journals, starts every thread, and waits. Returns when it is told to stop. What the threads of a
 //! channel are made of stands in `channel_plans.rs`.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +71,10 @@ fn work(
     let looks = shared.looks(setup);
     watch.metrics.look_with(shared.metrics_look(setup));
     let metrics_file = metrics_file(setup, &watch.metrics, channels);
-    metrics_file.iter().try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone())).map_err(no_thread)?;
+    metrics_file
+        .iter()
+        .try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone()))
+        .map_err(Failure::no_thread)?;
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -80,7 +82,7 @@ fn work(
         let cancels: Vec<Cancel> = (0..setup.config.workers).map(|_| Cancel::new()).collect();
         let orders = Orders { poll: poll.clone(), calls: cancels.clone(), stop: stop.clone() };
         let plan = plans::plan(setup, channel, &shared, ledger, opening, &orders, limits, &mut rng);
-        let started = start(plan, &exits).map_err(no_thread)?;
+        let started = start(plan, &exits).map_err(Failure::no_thread)?;
         watch.board.watch(channel, started.pulses, started.gauges);
         threads += started.threads;
         calls.extend(cancels);
@@ -96,7 +98,7 @@ fn work(
         stopper,
         poll,
         calls,
-        reload: reload::start(setup, watch.notifier.clone(), reloads).map_err(no_thread)?,
+        reload: reload::start(setup, watch.notifier.clone(), reloads).map_err(Failure::no_thread)?,
         drain: setup.config.drain,
         on_stop: watch.on_stop(),
     };
@@ -148,9 +150,4 @@ fn metrics_file(setup: &Setup, metrics: &Arc<Metrics>, channels: &[ChannelId]) -
     let is_one_of_several = enabled > channels.len();
     let path = if is_one_of_several { of_worker(path, worker) } else { path.clone() };
     Some(TextFile { metrics: Arc::clone(metrics), path, worker })
-}
-
-/// What it means that a thread cannot be started.
-pub fn no_thread(error: io::Error) -> Failure {
-    Failure::Storage(format!("the system gives this process no more threads: {error}"))
 }

@@ -1,6 +1,7 @@
 //! `codex` and its commands: the accounts that turns may use, a look at each, and one run without a conversation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,9 +17,10 @@ use crate::config::settings::ProviderKind;
 use crate::observe::redact::Redactor;
 use crate::provider::Prompt;
 use crate::provider::accounts::{Candidate, Standing, State};
-use crate::provider::caller::{Caller, Shared};
+use crate::provider::caller::Caller;
 use crate::provider::effort::Effort;
 use crate::provider::pool::Pool;
+use crate::provider::shared::Shared;
 use crate::sys::{children, signal, stop};
 
 /// `codex status`: what is known, without asking anybody. There is no queue any more; its numbers are 0.
@@ -81,7 +83,10 @@ pub fn generate(parsed: &Parsed) -> Result<(), Failure> {
     let mut config = setup.config.clone();
     (config.provider.kind, config.provider.name) = (ProviderKind::Codex, "codex".to_owned());
     config.fallbacks.clear();
-    let shared = Shared { pool: Arc::clone(&pool), ..Shared::new(&config, &mut setup.rng, &setup.clock, &setup.log) };
+    let shared = Shared {
+        pool: Arc::clone(&pool),
+        ..Shared::new(&config, Duration::ZERO, &mut setup.rng, &setup.clock, &setup.log)
+    };
     let (clock, log) = (Arc::clone(&setup.clock), Arc::clone(&setup.log));
     let mut caller = Caller::new(&config, &shared, setup.rng.split(), clock, stop, log);
     let (turn, mut effort) = (TurnId::mint(setup.clock.wall(), &mut setup.rng), Effort::default());

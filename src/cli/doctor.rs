@@ -65,6 +65,10 @@ fn unusable(surroundings: &Surroundings, first: &str, parsed: &Parsed) -> Result
             checks.push(check);
         }
     }
+    // Values that fit by themselves and not together are found where the configuration is made of them.
+    if checks.is_empty() {
+        checks.push(Check::error("config.value", first, ""));
+    }
     checks.extend(names::checks(surroundings));
     show(&Report { settings: Vec::new(), checks }, parsed)?;
     Err(Failure::Configuration(first.to_owned()))

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use crate::cli::Failure;
 use crate::config::codex_accounts;
 use crate::config::env_file::{self, Gone};
-use crate::config::keys::{Environment, KEYS, Kind, Reader, Source, is_secret, secret_names};
+use crate::config::keys::{Environment, KEYS, Reader, Source, is_secret, secret_names};
 use crate::config::secret::Secret;
 use crate::config::secret_file::{self, Access};
 use crate::config::surroundings::{ReadFile, SecretFile, Surroundings};
+use crate::config::values::Kind;
 use crate::sys::{files, users};
 
 /// Largest `.env` file accepted.

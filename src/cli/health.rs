@@ -2,6 +2,7 @@
 //! container, so it is fast, asks nobody, and needs no process to be visible. Alive is not ready: an outage of a server, or a
 //! second reader of the bot, is nothing that a restart would mend; `--ready` asks for that as well.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Wall};
@@ -10,9 +11,11 @@ use crate::cli::flags::Parsed;
 use crate::cli::{Failure, environment, print};
 use crate::config::keys::Reader;
 use crate::config::settings;
+use crate::config::surroundings::Surroundings;
 use crate::observe::status::Status;
 use crate::observe::status_file;
 use crate::sys::system_clock::SystemClock;
+use crate::sys::users;
 
 /// Prints one sentence, or fails with one.
 pub fn run(parsed: &Parsed) -> Result<(), Failure> {
@@ -28,10 +31,19 @@ pub fn run(parsed: &Parsed) -> Result<(), Failure> {
         age_max: Duration::from_secs(parsed.count("max-age").unwrap_or(0)),
         ready: parsed.given("ready"),
     };
-    match judge(&status_file::read(&run, &data), &asked, SystemClock::new().wall()) {
+    let statuses = status_file::read(&run, &data);
+    match judge(&statuses, &asked, SystemClock::new().wall()) {
         Ok(sentence) => print(&(sentence + "\n")),
+        Err(sentence) if statuses.is_empty() => Err(Failure::Failed(sentence + &blindness(&found, &data))),
         Err(sentence) => Err(Failure::Failed(sentence)),
     }
+}
+
+/// Why there may be a word that we do not find: settings or folders are somebody else's. Blank if nothing speaks for it.
+fn blindness(found: &Surroundings, data: &Path) -> String {
+    let of_owner = || users::stranger_to(data).map(|id| format!("use 'sudo -u {} rusty-pinch …'", users::name(id)));
+    let why = found.problems.first().map(|problem| problem.sentence.clone()).or_else(of_owner);
+    why.map_or(String::new(), |why| ["; ", &why].concat())
 }
 
 /// Asked apart from the rest of the configuration, which may not fit.

@@ -12,73 +12,73 @@ use crate::base::text::terminal_safe;
 use crate::cli::flags::{Id, Parsed};
 use crate::sys::panic;
 
-/// Questions to a person, or to a script.
+// Questions to a person, or to a script.
 pub mod asking;
-/// `backup`.
+// `backup`.
 pub mod backup;
-/// What `channels` starts.
+// What `channels` starts.
 pub mod channel_plans;
-/// `channels`.
+// `channels`.
 pub mod channels;
-/// `codex` and its commands.
+// `codex` and its commands.
 pub mod codex;
-/// `doctor`.
+// `doctor`.
 pub mod doctor;
-/// The man page, the completions and docs/cli.md, from `flags.rs`.
+// The man page, the completions and docs/cli.md, from `flags.rs`.
 pub mod document;
-/// One line being typed.
+// One line being typed.
 pub mod editor;
-/// The environment and the files it names.
+// The environment and the files it names.
 pub mod environment;
-/// `setup`.
+// `setup`.
 pub mod first_setup;
-/// Commands and options, declared once.
+// Commands and options, declared once.
 pub mod flags;
-/// `health`.
+// `health`.
 pub mod health;
-/// `--help`, from `flags.rs`.
+// `--help`, from `flags.rs`.
 pub mod help;
-/// `journal`.
+// `journal`.
 pub mod journal;
-/// `monitor`.
+// `monitor`.
 pub mod monitor;
-/// A turn outside a worker.
+// A turn outside a worker.
 pub mod one_shot;
-/// The lock and the journal of a worker.
+// The lock and the journal of a worker.
 pub mod opening;
-/// `outbox` and its commands.
+// `outbox` and its commands.
 pub mod outbox;
-/// `pair`.
+// `pair`.
 pub mod pair;
-/// A worker that cannot start and stays up.
+// A worker that cannot start and stays up.
 pub mod park;
-/// SIGHUP.
+// SIGHUP.
 pub mod reload;
-/// Old and new change places.
+// Old and new change places.
 pub mod replacing;
-/// `restore`.
+// `restore`.
 pub mod restore;
-/// `send`.
+// `send`.
 pub mod send;
-/// `session` and its commands.
+// `session` and its commands.
 pub mod session;
-/// Where `setup` writes, and as whom it tries what it wrote.
+// Where `setup` writes, and as whom it tries what it wrote.
 pub mod setting_place;
-/// A journal with nothing owed.
+// A journal with nothing owed.
 pub mod settling;
-/// What every command starts with.
+// What every command starts with.
 pub mod setup;
-/// `stats`.
+// `stats`.
 pub mod stats;
-/// `run`, `repl`, `tools`.
+// `run`, `repl`, `tools`.
 pub mod talk;
-/// Keys and the spinner.
+// Keys and the spinner.
 pub mod terminal;
-/// Whoever looks at a worker from outside.
+// Whoever looks at a worker from outside.
 pub mod watch;
-/// `channels telegram --delete-webhook`.
+// `channels telegram --delete-webhook`.
 pub mod webhook;
-/// `whatsapp validate`.
+// `whatsapp validate`.
 pub mod whatsapp;
 
 /// Every way a command can fail, with the sentence for the operator. The exit code follows from the kind.
@@ -99,6 +99,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What it means that a thread cannot be started.
+    fn no_thread(error: io::Error) -> Failure {
+        Failure::Storage(format!("the system gives this process no more threads: {error}"))
+    }
+
     /// As in `sysexits.h`, where it has a number.
     pub fn code(&self) -> u8 {
         match self {

@@ -16,7 +16,8 @@ use crate::cli::setup::Setup;
 use crate::observe::event::{Event, Log, TurnRecord};
 use crate::observe::telemetry::Delta;
 use crate::observe::telemetry_file;
-use crate::provider::caller::{Caller, Shared};
+use crate::provider::caller::Caller;
+use crate::provider::shared::Shared;
 use crate::store::directory::Directory;
 use crate::store::retention::Retention;
 use crate::store::sessions::Sessions;
@@ -59,7 +60,7 @@ impl OneShot {
         let folder = config.data.join("sessions");
         let storage =
             Directory::open(&folder).map_err(|error| Failure::Storage(format!("{}: {error}", folder.display())))?;
-        let shared = Shared::new(&config, &mut rng, &clock, &log);
+        let shared = Shared::new(&config, Duration::ZERO, &mut rng, &clock, &log);
         let caller = Caller::new(&config, &shared, rng.split(), Arc::clone(&clock), stop, Arc::clone(&log));
         let reading = Box::new(Directory::reading(&folder));
         let answerer = Answerer::new(&config, caller, reading, Arc::clone(&clock), Arc::clone(&log));

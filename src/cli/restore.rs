@@ -18,8 +18,8 @@ use crate::observe::sink::Way;
 use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
 use crate::store::archive::{self, FOLDERS, Manifest, TELEMETRY};
-use crate::store::commit_log::FILES;
 use crate::store::directory::Directory;
+use crate::store::journal_files::FILES;
 use crate::store::settle::{Settling, hold_letters, settle};
 use crate::sys::{entropy, files};
 
@@ -116,8 +116,7 @@ fn keep_away(setup: &Setup) -> Result<Vec<File>, Failure> {
     let busy = || Failure::Locked("another process holds the lock of the sessions: try again".to_owned());
     locks.push(lock.ok_or_else(busy)?);
     let telemetry = &setup.config.telemetry_file;
-    let folder = telemetry.parent().unwrap_or(Path::new("."));
-    let lock = files::make_folder(folder).and_then(|()| telemetry_file::lock(telemetry, setup.clock.as_ref()));
+    let lock = telemetry_file::lock(telemetry, setup.clock.as_ref());
     locks.push(lock.map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => Failure::Locked(format!("{error}: try again")),
         _ => storage(telemetry, &error),

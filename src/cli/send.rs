@@ -66,7 +66,7 @@ fn check(channel: ChannelId, chat: &str, message: &str) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("--to takes the id of a chat, such as {example}")));
     }
     if message.trim().is_empty() || message.len() > INBOUND_BYTES_MAX {
-        return Err(Failure::Usage(format!("--message takes a text of at most {INBOUND_BYTES_MAX} bytes")));
+        return Err(Failure::Usage(format!("--message takes a text, of at most {INBOUND_BYTES_MAX} bytes")));
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! `stats`: prints the counters, the latest turn and what was spent today as JSON, with the keys of contract §3.2. Reads only.
 
-use std::io;
-
 use serde_json::{Value, json};
 
 use crate::cli::setup::{self, Setup};
@@ -11,6 +9,7 @@ use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
 use crate::provider::spending::Spent;
 use crate::provider::spending_file;
+use crate::sys::files;
 
 /// Prints the snapshot. `bus` and `prompt_cache` count nothing any more.
 pub fn run() -> Result<(), Failure> {
@@ -18,7 +17,7 @@ pub fn run() -> Result<(), Failure> {
     let path = &setup.config.telemetry_file;
     let snapshot = match telemetry_file::read(path) {
         // Whoever reads us gets numbers; the next turn keeps the file aside and counts anew.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        Err(error) if files::is_damage(&error) => {
             let message = format!("{}: {error}", path.display());
             setup.log.emit(setup.clock.wall(), &Event::TelemetryError { message });
             Snapshot::default()

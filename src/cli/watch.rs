@@ -50,7 +50,7 @@ impl Watch {
             clock: Arc::clone(&setup.clock),
             log: Arc::clone(&setup.log),
         };
-        let health = health.start().map_err(super::channels::no_thread)?;
+        let health = health.start().map_err(Failure::no_thread)?;
         let endpoint = endpoint(&setup.config.health, &board, &metrics, &setup.clock);
         Ok(Watch { board, metrics, notifier, health, _endpoint: endpoint })
     }

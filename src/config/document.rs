@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::config::keys::{FOREIGN, Fate, KEYS, Key, Kind, PREFIXES_WITHOUT_EFFECT};
+use crate::config::keys::{FOREIGN, Fate, KEYS, Key, PREFIXES_WITHOUT_EFFECT};
+use crate::config::values::Kind;
 
 /// Where values come from: the same sentences in every document.
 pub const SOURCES: &[&str] = &[

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::base::sorted::SortedMap;
-use crate::config::values::{self, REQUESTS, flag, misfit};
+use crate::config::values::{self, Kind, REQUESTS, flag, misfit};
 
 /// One variable.
 #[derive(Debug)]
@@ -31,58 +31,6 @@ pub enum Fate {
     NoEffect,
     /// It is for the container's entrypoint or for Compose; nothing is said.
     Foreign,
-}
-
-/// What a value may be.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// Any text, never shown.
-    Secret,
-    /// 1, true, yes, on or 0, false, no, off.
-    Flag,
-    /// A whole number in a range.
-    Count {
-        /// Smallest.
-        min: u64,
-        /// Largest.
-        max: u64,
-    },
-    /// A number with a fraction in a range.
-    Decimal {
-        /// Smallest.
-        min: f64,
-        /// Largest.
-        max: f64,
-    },
-    /// Items separated by commas; blank ones are dropped.
-    List,
-    /// Words separated by white space.
-    Words,
-    /// One of a few words, in any case.
-    Choice(&'static [&'static str]),
-    /// Some of a few words, separated by commas, each with a colon and a model behind it, if one is named.
-    Chain(&'static [&'static str]),
-    /// The base URL of an HTTP server.
-    Url,
-    /// The URL of a websocket.
-    Bridge,
-    /// A host and a port.
-    Address,
-    /// The name of another variable.
-    Variable,
-    /// A bot's token, never shown.
-    Token,
-    /// Accounts of Codex.
-    Accounts,
-}
-
-impl Kind {
-    /// Whether a value must not be shown.
-    pub fn is_secret(self) -> bool {
-        matches!(self, Kind::Secret | Kind::Token)
-    }
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {

@@ -1,9 +1,9 @@
 //! What `setup` asks, as a table, and what an answer becomes. Pure: [`Draft`] takes the answers and says what is to be written.
 
-use crate::config::keys::{Environment, FOREIGN, KEYS, Kind, Reader, Source};
+use crate::config::keys::{Environment, FOREIGN, KEYS, Reader, Source};
 use crate::config::secret::Secret;
 use crate::config::settings::{ProviderKind, base_names, default_model, key_names, kind_of};
-use crate::config::values;
+use crate::config::values::{self, Kind};
 
 /// Longest answer, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 4096;

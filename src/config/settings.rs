@@ -8,10 +8,11 @@ use crate::config::chain::Entry;
 use crate::config::codex_settings::CodexSettings;
 use crate::config::endpoint::Endpoint;
 use crate::config::health_settings::HealthSettings;
-use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Kind, Reader, Source};
+use crate::config::keys::{Environment, FOREIGN, KEYS, KeyError, Reader, Source};
 use crate::config::limits::SpendingLimits;
 use crate::config::live_secret::{KnownSecrets, LiveSecret};
 use crate::config::secret::Secret;
+use crate::config::values::Kind;
 use crate::config::whatsapp_settings::WhatsAppSettings;
 use crate::config::{chain, codex_accounts, codex_environment, codex_settings, surroundings};
 

@@ -1,9 +1,8 @@
-//! What fits a kind of variable, and what is said of a value that does not. No sentence holds the value: it may be a secret
-//! in the wrong place.
+//! The kinds of values of variables ([`Kind`]), what fits each, and what is said of a value that does not. No sentence holds the
+//! value: it may be a secret in the wrong place.
 
 use crate::base::sorted::SortedSet;
 use crate::config::endpoint::{self, Endpoint, EndpointError};
-use crate::config::keys::Kind;
 
 /// Requests of an account.
 pub const REQUESTS: Kind = Kind::Count { min: 1, max: 1_000_000 };
@@ -13,6 +12,58 @@ pub const ACCOUNTS_MAX: usize = 32;
 
 /// Longest value accepted, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// Any text, never shown.
+    Secret,
+    /// 1, true, yes, on or 0, false, no, off.
+    Flag,
+    /// A whole number in a range.
+    Count {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A number with a fraction in a range.
+    Decimal {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// Items separated by commas; blank ones are dropped.
+    List,
+    /// Words separated by white space.
+    Words,
+    /// One of a few words, in any case.
+    Choice(&'static [&'static str]),
+    /// Some of a few words, separated by commas, each with a colon and a model behind it, if one is named.
+    Chain(&'static [&'static str]),
+    /// The base URL of an HTTP server.
+    Url,
+    /// The URL of a websocket.
+    Bridge,
+    /// A host and a port.
+    Address,
+    /// The name of another variable.
+    Variable,
+    /// A bot's token, never shown.
+    Token,
+    /// Accounts of Codex.
+    Accounts,
+}
+
+impl Kind {
+    /// Whether a value must not be shown.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Kind::Secret | Kind::Token)
+    }
+}
 
 /// What is wrong with a value as it was found; `None` if it fits.
 pub fn problem(kind: Kind, value: &str, allow_insecure: bool) -> Option<String> {

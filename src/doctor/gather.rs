@@ -12,6 +12,7 @@ use std::{env, fs};
 use crate::base::cancel::Cancel;
 use crate::base::clock::{Clock, Mono, Wall};
 use crate::base::id::ChannelId;
+use crate::base::moment::Moment;
 use crate::channel::pairing_file;
 use crate::config::codex_accounts::Account;
 use crate::config::codex_settings::CodexSettings;
@@ -24,7 +25,6 @@ use crate::doctor::service::{self, Unit};
 use crate::observe::status::Status;
 use crate::observe::{status_file, telemetry_file};
 use crate::provider::accounts::{Reason, Standing};
-use crate::provider::kept::Moment;
 use crate::provider::{accounts_file, codex_home, pool, spending_file, standing_file};
 use crate::store::archive::MARKER;
 use crate::store::dead;
@@ -51,7 +51,7 @@ const SYSTEMD_BYTES_MAX: usize = 16 * 1024;
 const ROOT: &str = "/";
 
 fn is_denied(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::PermissionDenied
+    error.kind() == ErrorKind::PermissionDenied
 }
 
 /// Looks at everything.
@@ -98,10 +98,10 @@ pub fn facts(config: &Config, variables: &Environment) -> Facts {
         locked_out: locked_out(config),
         dead_letters: dead::names(&Directory::reading(&config.data.join("dead"))).map_or(0, |names| names.len()),
         spent_tokens: spent.as_ref().map_or(0, |spent| spent.tokens(clock.wall())),
-        spending_error: spent.err().map(|error| (error.to_string(), spending_file::is_damage(&error))),
+        spending_error: spent.err().map(|error| (error.to_string(), files::is_damage(&error))),
         telemetry_error: telemetry_file::read(&config.telemetry_file)
             .err()
-            .map(|error| (error.to_string(), error.kind() == ErrorKind::InvalidData)),
+            .map(|error| (error.to_string(), files::is_damage(&error))),
     }
 }
 
@@ -133,13 +133,27 @@ fn refusal(folder: &Path) -> Option<String> {
 /// Folders and locks inside the data folder that somebody else may have made.
 fn locked_out(config: &Config) -> Vec<String> {
     let data = &config.data;
-    let folders =
-        ["sessions", "journal/telegram", "journal/whatsapp", "dead", "spool/telegram", "spool/whatsapp", "provider"];
+    let folders = [
+        "sessions",
+        "journal/telegram",
+        "journal/whatsapp",
+        "dead",
+        "spool/telegram",
+        "spool/whatsapp",
+        "spool/pairing",
+        "provider",
+    ];
     let folders = folders.map(|folder| data.join(folder)).into_iter().filter(|folder| folder.exists());
     let refused = folders.filter_map(|folder| files::probe(&folder).err().map(|error| (folder, error)));
     let mut lock = config.telemetry_file.clone().into_os_string();
     lock.push(".lock");
-    let locks = ["sessions/.lock", "journal/telegram/LOCK", "journal/whatsapp/LOCK", "provider/spending.lock"];
+    let locks = [
+        "sessions/.lock",
+        "journal/telegram/LOCK",
+        "journal/whatsapp/LOCK",
+        "provider/spending.lock",
+        "spool/pairing/.lock",
+    ];
     let locks = locks.map(|lock| data.join(lock));
     let locks = locks.into_iter().chain([PathBuf::from(lock)]);
     let locks = locks.filter_map(|lock| files::may_write(&lock).err().map(|error| (lock, error)));
@@ -242,7 +256,9 @@ fn answers(address: &str) -> bool {
 fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
     let (value, _) = variables.get("RUSTY_PINCH_METRICS_FILE").filter(|(value, _)| !value.trim().is_empty())?;
     let path = PathBuf::from(value.trim());
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A worker does not make that folder, so it has to be there.
+    let refusal = files::probe(folder).err().map(|error| error.to_string());
     // With several workers each has a file of its own, with the channel before the suffix.
     let of_channel = |channel: ChannelId| match path.extension() {
         Some(suffix) => path.with_extension(format!("{}.{}", channel.name(), suffix.to_string_lossy())),
@@ -251,7 +267,7 @@ fn metrics_file(variables: &Environment) -> Option<MetricsFile> {
     let names = ChannelId::WITH_WORKER.into_iter().map(of_channel).chain([path.clone()]);
     let written = names.filter_map(|name| fs::metadata(name).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
     let written = written.max().map(|since| Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
-    Some(MetricsFile { refusal: refusal(folder), path, written })
+    Some(MetricsFile { refusal, path, written })
 }
 
 fn journals(data: &Path) -> Vec<JournalFacts> {

@@ -1,29 +1,35 @@
 //! `doctor` without its command: facts are gathered by one shell (`gather.rs`), judged by pure checks, and shown by a
 //! report. Each check has an id, a level, a sentence and a remedy; [`report::CHECKS`] lists them all.
 
-/// Facts and settings to checks.
+// Whether channels can start, and whom they answer.
+pub mod channels;
+// All checks: facts and settings to verdicts.
 pub mod checks;
-/// The document of the checks.
+// What is on disk.
+pub mod data;
+// The document of the checks.
 pub mod document;
-/// What was found on this machine, as values.
+// What was found on this machine, as values.
 pub mod facts;
-/// Looks at files, programs and the clock.
+// Looks at files, programs and the clock.
 pub mod gather;
-/// The machine: memory, power, heat, a medium that failed.
+// The machine: memory, power, heat, a medium that failed.
 pub mod host;
-/// Variables that do nothing, or not what was meant.
+// Whether a model can be asked.
+pub mod models;
+// Variables that do nothing, or not what was meant.
 pub mod names;
-/// Live questions to the servers.
+// Live questions to the servers.
 pub mod probe;
-/// Checks to text and JSON.
+// Checks to text and JSON.
 pub mod report;
-/// Where each secret comes from, and what to do after a change.
+// Where each secret comes from, and what to do after a change.
 pub mod secret_table;
-/// Where secrets came from, and who can read them.
+// Where secrets came from, and who can read them.
 pub mod secrets;
-/// The units of systemd.
+// The units of systemd.
 pub mod service;
-/// The settings as `key: value` lines.
+// The settings as `key: value` lines.
 pub mod settings;
-/// Workers that run.
+// Workers that run.
 pub mod workers;

@@ -3,8 +3,11 @@
 use crate::base::text::terminal_safe;
 use crate::doctor::report::Check;
 
+/// The unit of one worker for all channels.
+pub const OF_ALL: &str = "rusty-pinch.service";
+
 /// The units of a worker.
-pub const UNITS: [&str; 3] = ["rusty-pinch-telegram.service", "rusty-pinch-whatsapp.service", "rusty-pinch.service"];
+pub const UNITS: [&str; 3] = ["rusty-pinch-telegram.service", "rusty-pinch-whatsapp.service", OF_ALL];
 
 /// What is asked about each.
 pub const PROPERTIES: &str =

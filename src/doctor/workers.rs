@@ -8,6 +8,7 @@ use crate::base::text::terminal_safe;
 use crate::config::settings::Config;
 use crate::doctor::facts::{Facts, JournalFacts, MetricsFile, WorkerFacts};
 use crate::doctor::report::Check;
+use crate::doctor::service::{OF_ALL, Unit};
 use crate::observe::condition::REASONS;
 use crate::observe::status::WRITTEN_EVERY;
 use crate::store::crash_loop;
@@ -22,25 +23,34 @@ pub fn checks(config: &Config, facts: &Facts) -> Vec<Check> {
         _ => config.whatsapp.enabled,
     };
     let mut checks: Vec<Check> =
-        facts.journals.iter().map(|journal| running(journal, enabled(journal.channel))).collect();
+        facts.journals.iter().map(|journal| running(journal, enabled(journal.channel), facts)).collect();
     for journal in facts.journals.iter().filter(|journal| journal.running) {
         let worker = facts.workers.iter().find(|worker| worker.status.channel.id == journal.channel);
         checks.extend(worker.map_or_else(|| vec![silent(journal)], |worker| told(worker, facts)));
     }
-    checks.extend(facts.journals.iter().map(|journal| crash_loop(journal, facts.now)));
+    checks.extend(facts.journals.iter().map(|journal| crash_loop(journal, facts)));
     checks
 }
 
+/// The unit of a channel's worker. Where that of all channels is in use, starting another one would end the rest of them.
+fn unit(facts: &Facts, channel: &str) -> String {
+    let is_of_all = |unit: &Unit| unit.name == OF_ALL && (unit.enabled || unit.active == "active");
+    match facts.units.iter().flatten().any(is_of_all) {
+        true => OF_ALL.trim_end_matches(".service").to_owned(),
+        false => format!("rusty-pinch-{channel}"),
+    }
+}
+
 /// A worker that ran before and should run is missed; one that never did is not.
-fn running(journal: &JournalFacts, enabled: bool) -> Check {
+fn running(journal: &JournalFacts, enabled: bool, facts: &Facts) -> Check {
     const ID: &str = "journal.worker";
     let channel = journal.channel;
     match (journal.running, enabled) {
         (true, _) => Check::ok(ID, format!("the {channel} worker runs")),
         (false, false) => Check::ok(ID, format!("the {channel} worker does not run, and {channel} is off")),
         (false, true) => {
-            let remedy =
-                format!("start it: 'sudo systemctl start rusty-pinch-{channel}', or 'rusty-pinch channels {channel}'");
+            let unit = unit(facts, channel);
+            let remedy = format!("start it: 'sudo systemctl start {unit}', or 'rusty-pinch channels {channel}'");
             Check::warning(ID, format!("the {channel} worker does not run"), remedy)
         }
     }
@@ -58,14 +68,15 @@ fn told(worker: &WorkerFacts, facts: &Facts) -> Vec<Check> {
     let age = Wall(status.at).until(facts.now);
     if age > FRESH {
         let sentence = format!("the {channel} worker has said nothing of itself for {} s", age.as_secs());
-        let remedy = format!("it hangs: 'sudo systemctl restart rusty-pinch-{channel}'; no message is lost by that");
-        return vec![Check::error("worker.status", sentence, remedy), replaced(worker, &channel)];
+        let unit = unit(facts, &channel);
+        let remedy = format!("it hangs: 'sudo systemctl restart {unit}'; no message is lost by that");
+        return vec![Check::error("worker.status", sentence, remedy), replaced(worker, &channel, facts)];
     }
     vec![
         Check::ok("worker.status", format!("the {channel} worker said {} s ago how it is", age.as_secs())),
         ready(worker, &channel),
         degraded(worker, &channel),
-        replaced(worker, &channel),
+        replaced(worker, &channel, facts),
     ]
 }
 
@@ -108,7 +119,7 @@ fn degraded(worker: &WorkerFacts, channel: &str) -> Check {
 }
 
 /// By its file, where we may see that, and by the version that it names.
-fn replaced(worker: &WorkerFacts, channel: &str) -> Check {
+fn replaced(worker: &WorkerFacts, channel: &str, facts: &Facts) -> Check {
     const ID: &str = "upgrade.pending";
     let ours = env!("CARGO_PKG_VERSION");
     let theirs = terminal_safe(&worker.status.program);
@@ -119,18 +130,18 @@ fn replaced(worker: &WorkerFacts, channel: &str) -> Check {
         (false, _) => format!("the {channel} worker runs version {theirs}, and this one is {ours}"),
         (true, true) => format!("the program of the {channel} worker was replaced on disk since it started"),
     };
-    Check::warning(ID, sentence, format!("sudo systemctl restart rusty-pinch-{channel}"))
+    Check::warning(ID, sentence, format!("sudo systemctl restart {}", unit(facts, channel)))
 }
 
-fn crash_loop(journal: &JournalFacts, now: Wall) -> Check {
+fn crash_loop(journal: &JournalFacts, facts: &Facts) -> Check {
     const ID: &str = "worker.crash_loop";
     let channel = journal.channel;
-    let count = crash_loop::recent(journal.starts.iter().copied(), now);
+    let count = crash_loop::recent(journal.starts.iter().copied(), facts.now);
     let sentence = format!("the {channel} worker was started {count} times in ten minutes");
     match count < crash_loop::STARTS_MIN {
         true => Check::ok(ID, sentence),
         false => {
-            let remedy = format!("see why it ends: 'journalctl -u rusty-pinch-{channel} | grep fatal'");
+            let remedy = format!("see why it ends: 'journalctl -u {} | grep fatal'", unit(facts, channel));
             Check::warning(ID, sentence, remedy)
         }
     }
@@ -171,7 +182,11 @@ fn metrics_file(file: &MetricsFile, facts: &Facts) -> Check {
     let path = file.path.display();
     if let Some(refusal) = &file.refusal {
         let sentence = format!("{path} cannot be written ({refusal})");
-        return Check::error(ID, sentence, "change the owner of its folder, or set RUSTY_PINCH_METRICS_FILE");
+        return Check::error(
+            ID,
+            sentence,
+            "make its folder, change the owner of that, or set RUSTY_PINCH_METRICS_FILE",
+        );
     }
     let is_expected = facts.journals.iter().any(|journal| journal.running);
     let how = match file.written {

@@ -50,7 +50,7 @@ pub struct Application {
     pub telemetry_file: PathBuf,
     /// The counters; `None`: there are none, or they are damaged.
     pub counters: Option<Snapshot>,
-    /// Tokens spent today; `None`: the file is damaged.
+    /// Tokens spent today; `None`: the file is damaged, or not for us to read.
     pub tokens: Option<u64>,
     /// How many may be; 0 is no limit.
     pub tokens_most: u64,

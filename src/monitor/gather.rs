@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::id::ChannelId;
+use crate::base::moment::Moment;
 use crate::base::text;
 use crate::config::settings::Config;
 use crate::monitor::facts::{Application, Asked, Facts, FolderSize, Host, Process, Storage, Worker};
@@ -16,7 +17,7 @@ use crate::observe::redact::Redactor;
 use crate::observe::status_file;
 use crate::observe::telemetry::Snapshot;
 use crate::observe::telemetry_file;
-use crate::provider::kept::{Book, Moment};
+use crate::provider::kept::Book;
 use crate::provider::spending::Spent;
 use crate::provider::spending_file;
 use crate::provider::standing_file::{self, Stamp};

@@ -129,8 +129,9 @@ fn breakers(facts: &Facts) -> Vec<Line> {
     let until = |at: u64| format!(", asked again in {}", span(facts.at.until(Wall(at))));
     let of_worker = |provider: &ProviderStatus| {
         let class = provider.class.as_ref().map_or(String::new(), |class| format!(" ({class})"));
-        let until = provider.until_at.map_or(String::new(), until);
         let is_closed = provider.breaker == "closed";
+        let next = if is_closed { "" } else { ", tried with the next question" };
+        let until = provider.until_at.map_or(next.to_owned(), until);
         let text = format!("{} {}{class}{until}", provider.name, provider.breaker);
         line("breaker", text).bad_if(!is_closed)
     };
@@ -152,7 +153,7 @@ fn breakers(facts: &Facts) -> Vec<Line> {
 
 fn tokens(application: &Application) -> Line {
     let Some(used) = application.tokens else {
-        return line("tokens", "n/a, the file is damaged").tone(Tone::Warning);
+        return line("tokens", "n/a, the file cannot be read").tone(Tone::Warning);
     };
     match application.tokens_most {
         0 => line("tokens", format!("{used} today")).brief(),
@@ -196,7 +197,7 @@ fn problems(facts: &Facts) -> Vec<Line> {
 pub fn channels(facts: &Facts) -> Section {
     let mut lines: Vec<Line> = facts.workers.iter().flat_map(|worker| channel(worker, facts.at)).collect();
     if lines.is_empty() {
-        lines.push(line("channels", "no worker has left a status document").brief());
+        lines.push(line("channels", "no worker has left a status document that we may read").brief());
     }
     Section { title: "CHANNELS", lines }
 }
@@ -215,7 +216,9 @@ fn channel(worker: &Worker, now: Wall) -> Vec<Line> {
     };
     let waiting = channel.waiting.map_or(String::new(), |count| format!(" waiting={count}"));
     let links = format!("reconnects={} errors={}{waiting}", channel.reconnects, channel.errors);
-    let running = format!("{} pid {}, started {}", status.program, status.pid, ago(status.started_at, now));
+    // What it says of itself is as old as that.
+    let [started, heard] = [status.started_at, status.at].map(|at| ago(at, now));
+    let running = format!("{} pid {}, started {started}, last word {heard}", status.program, status.pid);
     let journal = &status.journal;
     let commits = format!(
         "commits={} bytes={} flush_p99={} ms errors={}",

@@ -111,7 +111,7 @@ pub fn storage(facts: &Facts) -> Section {
         line("workspace", storage.workspace.display().to_string()),
         line("dir_size", sizes),
         disk.unwrap_or_else(|| line("filesystem", "n/a")),
-        line("journals", storage.journal.map_or("none".to_owned(), bytes)),
+        line("journals", storage.journal.map_or("none found".to_owned(), bytes)),
     ];
     Section { title: "STORAGE", lines }
 }

@@ -80,7 +80,8 @@ pub fn full(base: Duration, cap: Duration, failures: u32, rng: &mut Rng) -> Dura
     rng.jitter(ceiling(base, cap, failures))
 }
 
-/// What doubles with every failure in a row (counting from 1) up to `cap`, without jitter: for what only a person can mend.
+/// What doubles with every failure in a row (counting from 1) up to `cap`, without jitter: for how long somebody else is left
+/// alone, and for what only a person can mend.
 pub fn ceiling(base: Duration, cap: Duration, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     base.saturating_mul(1 << doublings).min(cap)

@@ -69,7 +69,7 @@ impl TextFile {
                     Ok(()) => failures = 0,
                     Err(error) => {
                         if failures % FAILURES_SAID_EVERY == 0 {
-                            let what = "the file of metrics".to_owned();
+                            let what = format!("the file of metrics, {}", file.path.display());
                             file.metrics.emit(clock.wall(), &Event::StorageError { what, error: error.to_string() });
                         }
                         failures += 1;

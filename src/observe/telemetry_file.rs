@@ -50,13 +50,10 @@ pub fn read(path: &Path) -> io::Result<Snapshot> {
 
 /// Adds `delta` to the file. On an error nothing was added, so the caller keeps the delta.
 pub fn add(path: &Path, delta: &Delta, position: Option<&Position>, clock: &dyn Clock) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        files::make_folder(folder)?;
-    }
     let _held = lock(path, clock)?;
     let mut snapshot = match read(path) {
         Ok(snapshot) => snapshot,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        Err(error) if files::is_damage(&error) => {
             fs::rename(path, beside(path, &format!("damaged-{}", clock.wall().0)))?;
             Snapshot::default()
         }
@@ -75,14 +72,12 @@ pub fn add(path: &Path, delta: &Delta, position: Option<&Position>, clock: &dyn 
     Ok(())
 }
 
-/// Keeps others from counting as long as the value lives.
+/// Keeps others from counting as long as the value lives. The folder is made if it is not there.
 ///
 /// # Errors
 /// Of the disk, or `WouldBlock` while another process counts.
 pub fn lock(path: &Path, clock: &dyn Clock) -> io::Result<File> {
-    let held = files::lock(&beside(path, "lock"), PATIENCE, clock)?;
-    let sentence = "another process holds the lock of the telemetry file";
-    held.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, sentence))
+    files::hold(&beside(path, "lock"), PATIENCE, clock, "another process holds the lock of the telemetry file")
 }
 
 /// The counters are about to be others: what is kept beside them is not about those.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
+use crate::net::backoff;
 use crate::provider::ProviderError;
 use crate::provider::class::Class;
 
@@ -72,10 +73,9 @@ impl Reason {
 
     /// How long it lasts at the `times`-th time in a row.
     fn pause(self, asked: Option<Duration>, times: u32, look_interval: Duration) -> Duration {
-        let doubled = |first: Duration| first.saturating_mul(1 << times.saturating_sub(1).min(16));
         let pause = match self {
-            Reason::Auth | Reason::Setup => doubled(look_interval).min(LOOK_PAUSE_MAX.max(look_interval)),
-            Reason::Quota => asked.unwrap_or_else(|| doubled(QUOTA_PAUSE)),
+            Reason::Auth | Reason::Setup => backoff::ceiling(look_interval, LOOK_PAUSE_MAX.max(look_interval), times),
+            Reason::Quota => asked.unwrap_or_else(|| backoff::ceiling(QUOTA_PAUSE, REFUSAL_MAX, times)),
             Reason::Forbidden => FORBIDDEN_PAUSE,
             Reason::RateLimited => asked.unwrap_or(RATE_PAUSE),
         };

@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::base::sorted::SortedMap;
 use crate::provider::accounts::State;
-use crate::provider::spending_file::is_damage;
 use crate::sys::files;
 
 /// A larger file is not ours.
@@ -40,16 +39,12 @@ pub fn read(path: &Path) -> io::Result<States> {
 /// # Errors
 /// Of the disk, or `WouldBlock` while another process holds the lock: nothing was changed then.
 pub fn change(path: &Path, clock: &dyn Clock, change: &mut dyn FnMut(&mut States)) -> io::Result<Option<PathBuf>> {
-    if let Some(folder) = path.parent() {
-        files::make_folder(folder)?;
-    }
-    let held = files::lock(&path.with_extension("lock"), PATIENCE, clock)?;
     let sentence = "another process holds the lock of the accounts";
-    let _held = held.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, sentence))?;
+    let _held = files::hold(&path.with_extension("lock"), PATIENCE, clock, sentence)?;
     let (mut states, mut aside) = (States::new(), None);
     match read(path) {
         Ok(found) => states = found,
-        Err(error) if is_damage(&error) => {
+        Err(error) if files::is_damage(&error) => {
             let name = path.with_extension(format!("damaged-{}", clock.wall().0));
             fs::rename(path, &name)?;
             aside = Some(name);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::rng::Rng;
+use crate::net::backoff;
 use crate::provider::class::Class;
 
 /// Failures in a row that open it.
@@ -268,7 +269,7 @@ impl Breaker {
 /// How long it stays open. Many clients do not come back at once after an outage: a fifth more or less.
 fn rest(cause: Cause, openings: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration {
     let (base, longest) = cause.rests();
-    let doubled = base.saturating_mul(1 << openings.saturating_sub(1).min(OPENINGS_MAX)).min(longest);
+    let doubled = backoff::ceiling(base, longest, openings);
     match (cause, asked) {
         (Cause::Failures, _) => (doubled * 4 / 5 + rng.jitter(doubled * 2 / 5)).min(longest),
         (Cause::Quota, Some(asked)) => asked.clamp(REST_MIN, REST_MAX),

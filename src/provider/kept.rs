@@ -1,13 +1,13 @@
 //! What outlives a process: [`Kept`], one provider's opening and the time before which it does not want to be asked. Pure.
 //!
-//! Times are written as dates, for a person, and read back as what is left of them. Within one boot of the kernel the time since
-//! the boot says how much has passed, whatever the calendar did meanwhile; across boots the calendar does, if it can be right.
+//! Times are written as dates, for a person, and read back as what is left of them.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{Clock, WALL_FLOOR, Wall};
+use crate::base::clock::Wall;
+use crate::base::moment::Moment;
 use crate::base::sorted::SortedMap;
 use crate::provider::breaker::{Cause, Opening, REST_MAX};
 use crate::provider::class::Class;
@@ -15,59 +15,8 @@ use crate::provider::class::Class;
 /// Providers that are kept: those of a chain, with keys of the last day.
 pub const KEYS_MAX: usize = 64;
 
-/// A calendar that went back further has been set, and says nothing about what passed.
-const STEP_BACK_MAX: Duration = Duration::from_secs(300);
-
 /// What is left where nobody knows how much has passed.
 const DOUBTFUL_MAX: Duration = Duration::from_secs(60);
-
-/// When something was written or read.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Moment {
-    /// The calendar, milliseconds since 1970.
-    wall: u64,
-    /// Which boot of the kernel, and milliseconds since then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    boot: Option<(String, u64)>,
-    /// Of the reader only: it is not written, so it does not tell two moments apart.
-    #[serde(skip)]
-    trusted: bool,
-}
-
-impl PartialEq for Moment {
-    fn eq(&self, other: &Moment) -> bool {
-        (self.wall, &self.boot) == (other.wall, &other.boot)
-    }
-}
-
-impl Eq for Moment {}
-
-impl Moment {
-    /// Now.
-    pub fn now(clock: &dyn Clock) -> Moment {
-        Moment { wall: clock.wall().0, boot: clock.since_boot(), trusted: clock.is_trusted() }
-    }
-
-    /// The date `left` from here.
-    pub fn date(&self, left: Duration) -> Wall {
-        Wall(self.wall.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
-    }
-
-    /// What has passed since `earlier`; `None`: nobody knows.
-    fn since(&self, earlier: &Moment) -> Option<Duration> {
-        let passed = match (&self.boot, &earlier.boot) {
-            (Some((boot, now)), Some((same, then))) if boot == same => now.saturating_sub(*then),
-            _ => {
-                let went_back = self.wall.saturating_add(STEP_BACK_MAX.as_millis() as u64) < earlier.wall;
-                if !self.trusted || went_back || earlier.wall < WALL_FLOOR.0 {
-                    return None;
-                }
-                self.wall.saturating_sub(earlier.wall)
-            }
-        };
-        Some(Duration::from_millis(passed))
-    }
-}
 
 /// One provider with one credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +111,7 @@ pub fn render(mut book: Book, now: &Moment) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::WALL_FLOOR;
 
     const HOUR: u64 = 3_600_000;
     const YEAR: u64 = 365 * 24 * HOUR;

@@ -12,61 +12,63 @@ use crate::base::id::TurnId;
 use crate::base::message::Message;
 use crate::provider::class::Class;
 
-/// What is known of the accounts of Codex, and which one a turn takes.
+// What is known of the accounts of Codex, and which one a turn takes.
 pub mod accounts;
-/// The file that it is kept in.
+// The file that it is kept in.
 pub mod accounts_file;
-/// Whether a provider is asked at all.
+// Whether a provider is asked at all.
 pub mod breaker;
-/// How many further attempts a credential has.
+// How many further attempts a credential has.
 pub mod budget;
-/// A provider with retries, a deadline and the turn's measurements.
+// A provider with retries, a deadline and the turn's measurements.
 pub mod caller;
-/// Everyone who may be asked.
+// Everyone who may be asked.
 pub mod chain;
-/// What can go wrong, and what each kind of wrong means.
+// What can go wrong, and what each kind of wrong means.
 pub mod class;
-/// From evidence to a class.
+// From evidence to a class.
 pub mod classify;
-/// The Codex program.
+// The Codex program.
 pub mod codex;
-/// The Codex program's events.
+// The Codex program's events.
 pub mod codex_events;
-/// What a failed run of the Codex program means.
+// What a failed run of the Codex program means.
 pub mod codex_failure;
-/// An account of Codex on this machine.
+// An account of Codex on this machine.
 pub mod codex_home;
-/// What a request costs.
+// What a request costs.
 pub mod cost;
-/// The table of classes in docs/providers.md.
+// The table of classes in docs/providers.md.
 pub mod document;
-/// What the questions of a turn took.
+// What the questions of a turn took.
 pub mod effort;
-/// What is known of a provider from one process to the next.
+// What is known of a provider from one process to the next.
 pub mod kept;
-/// An echo.
+// An echo.
 pub mod local;
-/// A provider whose requests are counted, up to a limit.
+// A provider whose requests are counted, up to a limit.
 pub mod metered;
-/// Chat completions over HTTP.
+// Chat completions over HTTP.
 pub mod openai;
-/// What a chat completions server answers.
+// What a chat completions server answers.
 pub mod openai_answer;
-/// What a person may see of the providers.
+// What a person may see of the providers.
 pub mod overview;
-/// The accounts of Codex that all workers share.
+// The accounts of Codex that all workers share.
 pub mod pool;
-/// Whether a key is accepted, for free.
+// Whether a key is accepted, for free.
 pub mod probe;
-/// What was asked and spent, and whether more may be.
+// What all callers have in common.
+pub mod shared;
+// What was asked and spent, and whether more may be.
 pub mod spending;
-/// The file of what was spent, shared by processes.
+// The file of what was spent, shared by processes.
 pub mod spending_file;
-/// Server-sent events.
+// Server-sent events.
 pub mod sse;
-/// What is known of every provider, shared by all turns.
+// What is known of every provider, shared by all turns.
 pub mod standing;
-/// The file of what is known, shared by processes.
+// The file of what is known, shared by processes.
 pub mod standing_file;
 
 /// What the model is asked.

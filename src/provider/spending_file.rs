@@ -222,10 +222,8 @@ impl Spending {
     }
 
     fn lock(&self) -> io::Result<File> {
-        files::make_folder(&self.folder)?;
-        let held = files::lock(&self.folder.join(LOCK), PATIENCE, self.clock.as_ref())?;
         let sentence = "another process holds the lock of what was spent";
-        held.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, sentence))
+        files::hold(&self.folder.join(LOCK), PATIENCE, self.clock.as_ref(), sentence)
     }
 
     fn set_aside(&self, error: io::Error) -> io::Result<Spent> {
@@ -292,7 +290,7 @@ impl State {
 /// What is on disk. No file is nothing spent.
 ///
 /// # Errors
-/// Of the disk, or because of what is in it: see [`is_damage`].
+/// Of the disk, or because of what is in it: see [`files::is_damage`].
 pub fn read(data: &Path) -> io::Result<Spent> {
     read_file(&folder(data))
 }
@@ -320,13 +318,8 @@ fn read_file(folder: &Path) -> io::Result<Spent> {
     }
 }
 
-/// Whether the file can be read and is not ours, so that it is set aside when it is written to.
-pub fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
-}
-
 fn empty_if_damaged(error: io::Error) -> io::Result<Spent> {
-    if is_damage(&error) { Ok(Spent::default()) } else { Err(error) }
+    if files::is_damage(&error) { Ok(Spent::default()) } else { Err(error) }
 }
 
 fn trouble(error: &str) -> Event {

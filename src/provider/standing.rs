@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Mono};
+use crate::base::moment::Moment;
 use crate::base::rng::Rng;
 use crate::base::sorted::SortedMap;
 use crate::observe::event::{Event, Log};
@@ -19,9 +20,9 @@ use crate::provider::ProviderError;
 use crate::provider::breaker::{Breaker, Cause, Opening, Outcome, Pass, REST_MAX, State};
 use crate::provider::budget::Budget;
 use crate::provider::class::{Class, Effect, Reason};
-use crate::provider::kept::{Book, KEYS_MAX, Kept, Moment};
-use crate::provider::spending_file::is_damage;
+use crate::provider::kept::{Book, KEYS_MAX, Kept};
 use crate::provider::standing_file::{self, Stamp};
+use crate::sys::files;
 
 /// Whom it is about.
 #[derive(Clone, Copy, Debug)]
@@ -175,10 +176,12 @@ impl Standing {
         *seen = stamp;
         match standing_file::read(&self.path) {
             Ok(book) => self.adopt(&book),
-            Err(error) => match is_damage(&error).then(|| standing_file::mend(&self.path, self.clock.as_ref())) {
-                Some(Ok(Some(book))) => self.adopt(&book),
-                _ => self.complain(&error),
-            },
+            Err(error) => {
+                match files::is_damage(&error).then(|| standing_file::mend(&self.path, self.clock.as_ref())) {
+                    Some(Ok(Some(book))) => self.adopt(&book),
+                    _ => self.complain(&error),
+                }
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::provider::kept::{Book, Kept, Moment, parse, render};
-use crate::provider::spending_file::is_damage;
+use crate::base::moment::Moment;
+use crate::provider::kept::{Book, Kept, parse, render};
 use crate::sys::files;
 
 /// A larger file is not ours.
@@ -47,7 +47,7 @@ pub fn read(path: &Path) -> io::Result<Book> {
 
 /// Writes one entry into the file, beside those of others, and gives back the whole book.
 pub fn update(path: &Path, key: &str, kept: Kept, clock: &dyn Clock) -> io::Result<Book> {
-    let _held = lock(path, clock)?;
+    let _held = hold(path, clock)?;
     let mut book = sound(path)?.unwrap_or_default();
     book.insert(key.to_owned(), kept);
     files::replace(path, &render(book.clone(), &Moment::now(clock)))?;
@@ -56,20 +56,18 @@ pub fn update(path: &Path, key: &str, kept: Kept, clock: &dyn Clock) -> io::Resu
 
 /// Reads again what was found damaged: another process may have written a sound one since. `None`: it still was, and is set aside.
 pub fn mend(path: &Path, clock: &dyn Clock) -> io::Result<Option<Book>> {
-    let _held = lock(path, clock)?;
+    let _held = hold(path, clock)?;
     sound(path)
 }
 
-fn lock(path: &Path, clock: &dyn Clock) -> io::Result<File> {
-    files::make_folder(path.parent().unwrap_or(Path::new(".")))?;
-    let held = files::lock(&path.with_extension("lock"), PATIENCE, clock)?;
-    held.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "another process holds its lock"))
+fn hold(path: &Path, clock: &dyn Clock) -> io::Result<File> {
+    files::hold(&path.with_extension("lock"), PATIENCE, clock, "another process holds its lock")
 }
 
 /// Under the lock: the book, or `None` for a damaged one, which is kept for whoever wants to know; the last one only.
 fn sound(path: &Path) -> io::Result<Option<Book>> {
     match read(path) {
-        Err(error) if is_damage(&error) => fs::rename(path, path.with_extension("json.damaged")).map(|()| None),
+        Err(error) if files::is_damage(&error) => fs::rename(path, path.with_extension("json.damaged")).map(|()| None),
         other => other.map(Some),
     }
 }

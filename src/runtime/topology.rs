@@ -198,7 +198,8 @@ pub fn start(plan: Plan, exits: &Sender<Exit>) -> io::Result<Started> {
     let (lanes, lanes_out): (Vec<_>, Vec<Receiver<()>>) = (0..senders + workers + 1).map(|_| bounded(1)).unzip();
     let room = Arc::new(AtomicUsize::new(0));
     let mut pulses = Pulses { seen: Vec::new(), clock: Arc::clone(&clock) };
-    let (gauged, replies) = (gauge("inbox", &inbox_out), outboxes_out.iter().map(|outbox| gauge("outbox", outbox)));
+    let (gauged, replies) = (gauge("inbox", &inbox_out), outboxes_out.iter().enumerate());
+    let replies = replies.map(|(sender, outbox)| gauge(&["outbox-", &sender.to_string()].concat(), outbox));
     let mut gauges = vec![gauged, gauge("appends", &appends_out), gauge("deliveries", &deliveries_out)];
     gauges.extend([gauge("jobs", &jobs_out)].into_iter().chain(replies));
 

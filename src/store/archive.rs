@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Wall;
 use crate::base::id::CRC32C;
-use crate::store::commit_log;
+use crate::store::journal_files;
 
 /// As long as it is in the data folder, what is there is half of one thing and half of another.
 pub const MARKER: &str = "restore-in-progress";
@@ -80,10 +80,10 @@ pub fn bytes_max(name: &str) -> Option<u64> {
     let (folder, file) = name.rsplit_once('/').filter(|(_, file)| file.bytes().all(is_plain))?;
     let place = FOLDERS.iter().position(|known| *known == folder)?;
     let is_journal =
-        || commit_log::FILES.iter().any(|known| file == *known || file.starts_with(&format!("{known}.bad-")));
+        || journal_files::FILES.iter().any(|known| file == *known || file.starts_with(&format!("{known}.bad-")));
     match place {
         0 if file.contains(".jsonl") => Some(LARGE_BYTES_MAX),
-        1 | 2 if is_journal() => Some(commit_log::FILE_BYTES),
+        1 | 2 if is_journal() => Some(journal_files::FILE_BYTES),
         3.. if file.ends_with(".json") => Some(SMALL_BYTES_MAX),
         _ => None,
     }
@@ -446,7 +446,7 @@ mod tests {
     fn what_is_too_large_or_unknown_is_refused_before_it_is_read() {
         let claims = |name: &str, kind: u8, bytes: u64| header(kind, name, bytes, 0).to_vec();
         refuse(&claims("dead/x.json", b'0', SMALL_BYTES_MAX + 1), "too large");
-        refuse(&claims("journal/telegram/a.jnl", b'0', commit_log::FILE_BYTES + 1), "too large");
+        refuse(&claims("journal/telegram/a.jnl", b'0', journal_files::FILE_BYTES + 1), "too large");
         refuse(&claims(MANIFEST, b'0', MANIFEST_BYTES_MAX + 1), "too large");
         refuse(&claims("sessions/x.jsonl", b'2', 0), "no plain file");
         refuse(b"", "ends too early");

@@ -8,7 +8,7 @@ use crate::observe::event::{Event, TurnRecord};
 use crate::store::record::OpenRecord;
 use crate::store::recover::Reopened;
 use crate::store::storage::Storage;
-use crate::store::{commit_log, sessions};
+use crate::store::{journal_files, sessions};
 
 /// What opening found.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes { journal: commit_log::FILE_BYTES, session: sessions::FILE_BYTES_MAX }
+        Sizes { journal: journal_files::FILE_BYTES, session: sessions::FILE_BYTES_MAX }
     }
 }
 

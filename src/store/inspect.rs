@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::base::clock::Wall;
 use crate::base::sorted::{SortedMap, SortedSet};
-use crate::store::commit_log::{self, FILES};
 use crate::store::frame::{self, Scan, Tail};
+use crate::store::journal_files::{self, FILES};
 use crate::store::parts::{self, read_block};
 use crate::store::record::Record;
 use crate::store::storage::{Storage, list_if_there};
@@ -82,7 +82,7 @@ fn bad_lines(storage: &dyn Storage, name: &str) -> io::Result<u64> {
 /// Looks at the folder `journal/<channel>`. A folder that is not there has no damage.
 pub fn journal_damage(storage: &dyn Storage) -> io::Result<JournalDamage> {
     let bad_files = list_if_there(storage)?.iter().filter(|name| name.contains(".bad-")).count();
-    let found = commit_log::look(storage)?;
+    let found = journal_files::look(storage)?;
     let mut starts = SortedSet::new();
     for record in &found.records {
         match record {
@@ -118,8 +118,8 @@ pub fn journal_files(storage: &dyn Storage) -> io::Result<Vec<JournalFile>> {
     if !list_if_there(storage)?.iter().any(|name| FILES.contains(&name.as_str())) {
         return Ok(Vec::new());
     }
-    let files = [commit_log::snapshot(storage, FILES[0])?, commit_log::snapshot(storage, FILES[1])?];
-    let damage = commit_log::found_in(&files).damage;
+    let files = [journal_files::snapshot(storage, FILES[0])?, journal_files::snapshot(storage, FILES[1])?];
+    let damage = journal_files::found_in(&files).damage;
     let of = |(file, bytes): (&'static str, &Vec<u8>)| {
         // A sentence about both files names none of them.
         let is_about = |damage: &&String| FILES.iter().all(|name| *name == file || !damage.starts_with(name));
@@ -152,7 +152,7 @@ fn journal_file(scan: &Scan<'_>) -> JournalFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::commit_log::{CommitLog, FILES};
+    use crate::store::commit_log::CommitLog;
     use crate::store::directory::Directory;
     use crate::store::record::Checkpoint;
     use std::fs;

@@ -4,9 +4,9 @@
 use std::io;
 
 use crate::base::id::TurnId;
-use crate::store::commit_log;
 use crate::store::dead;
 use crate::store::journal::Counting;
+use crate::store::journal_files;
 use crate::store::record::OpenRecord;
 use crate::store::recover;
 use crate::store::storage::Storage;
@@ -59,7 +59,7 @@ impl Item {
 
 /// The open turns of the journal in this folder, oldest first. No folder has none.
 pub fn of_journal(journal: &dyn Storage) -> io::Result<Vec<Item>> {
-    let found = commit_log::look(journal)?;
+    let found = journal_files::look(journal)?;
     let replay = recover::replay(&found.records, Counting::default());
     // Whether the session lines of what is closed are written is not in the records.
     let open = replay.journal.open().filter(|open| open.closed.is_none());

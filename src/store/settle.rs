@@ -12,9 +12,10 @@ use crate::base::id::TurnId;
 use crate::base::message::{Outcome, Path as Way, Summary};
 use crate::observe::event::TurnRecord;
 use crate::observe::telemetry_file;
-use crate::store::commit_log::{self, CommitLog, LogError};
+use crate::store::commit_log::{CommitLog, LogError};
 use crate::store::dead::{self, Letter};
 use crate::store::journal::{Counting, Journal, Open};
+use crate::store::journal_files;
 use crate::store::owed::OwedLines;
 use crate::store::record::{Answer, Closed, OpenRecord, Record};
 use crate::store::recover;
@@ -49,7 +50,7 @@ pub fn settle(settling: Settling<'_>, clock: &dyn Clock) -> Result<Result<Vec<Tu
     let now = clock.wall();
     // Before anything is kept aside or written: who only wants to settle leaves damage to the worker, which tells of it.
     if letters.is_none()
-        && let Some(damage) = commit_log::look(journal.as_ref())?.damage
+        && let Some(damage) = journal_files::look(journal.as_ref())?.damage
     {
         return Ok(Err(damage));
     }

@@ -99,21 +99,37 @@ fn read(path: &Path, bytes_max: u64, way: OFlags) -> io::Result<(Vec<u8>, Metada
     Ok((bytes, known))
 }
 
+/// Whether a file could be read and what is in it is not ours, so that it may be kept aside.
+pub fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
+}
+
 /// Replaces a file in one step: readers see the old content or the new. Not flushed: what is written this way can
 /// be counted again. Writers of one file keep each other out, by a lock or by being one; so those that are killed leave one
 /// temporary file in all, and the next one uses it.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, None, None)
+    replace_with(path, content, None, None, false)
+}
+
+/// The same; on the medium when it returns, the content before the name.
+pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, None, None, true)?;
+    flush_name(path)
+}
+
+/// The name of a file in its folder is on the medium when this returns.
+pub fn flush_name(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 /// The same, of a file that everybody may read.
 pub fn replace_for_all(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, Some(Permissions::from_mode(0o644)), None)
+    replace_with(path, content, Some(Permissions::from_mode(0o644)), None, false)
 }
 
 /// The same, of a file that belongs to this user and group and has this mode; on the medium when it returns.
 pub fn replace_as(path: &Path, content: &[u8], mode: u32, owner: (u32, u32)) -> io::Result<()> {
-    replace_with(path, content, Some(Permissions::from_mode(mode)), Some(owner))?;
+    replace_with(path, content, Some(Permissions::from_mode(mode)), Some(owner), false)?;
     flush_disk(path)
 }
 
@@ -122,6 +138,7 @@ fn replace_with(
     content: &[u8],
     permissions: Option<Permissions>,
     owner: Option<(u32, u32)>,
+    flushed: bool,
 ) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
@@ -131,7 +148,8 @@ fn replace_with(
         file.write_all(content)?;
         // Before the mode, which lets the group in.
         owner.map_or(Ok(()), |(user, group)| fchown(&file, Some(user), Some(group)))?;
-        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
+        if flushed { file.sync_all() } else { Ok(()) }
     });
     let outcome = written.and_then(|()| fs::rename(temporary, path));
     if outcome.is_err() {
@@ -166,6 +184,17 @@ pub fn lock(path: &Path, patience: Duration, clock: &dyn Clock) -> io::Result<Op
         }
         pause(PAUSE);
     }
+}
+
+/// The same, in a folder that is made if it is not there, for whoever cannot go on without it.
+///
+/// # Errors
+/// Of the disk, or `WouldBlock` with this `sentence` while somebody else holds it.
+pub fn hold(path: &Path, patience: Duration, clock: &dyn Clock, sentence: &str) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
+    }
+    lock(path, patience, clock)?.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, sentence))
 }
 
 /// Whether a process holds the lock on `path`. Creates nothing.

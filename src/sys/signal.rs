@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -43,10 +43,10 @@ pub enum ScreenSignal {
     Resized,
 }
 
-/// For screens: SIGINT, SIGTERM, SIGQUIT and SIGHUP are the order to end, SIGTSTP is not heeded (it would leave the terminal as it is), and what has not ended a second later is ended, with
+/// For screens: SIGINT, SIGTERM, SIGQUIT, SIGHUP and SIGABRT are the order to end, SIGTSTP is not heeded (it would leave the terminal as it is), and what has not ended a second later is ended, with
 /// the terminal as it was.
 pub fn watch_screen() -> io::Result<Receiver<ScreenSignal>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGTSTP, SIGWINCH])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGABRT, SIGTSTP, SIGWINCH])?;
     let (sender, receiver) = bounded(SIGNALS_WAITING_MAX);
     let (exits, _) = bounded(1);
     spawn("signal", exits, move || {

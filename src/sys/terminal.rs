@@ -1,7 +1,7 @@
 //! The mode of the terminal: raw while keys are read, and as it was afterwards, however the process ends. There is one
 //! terminal, so what it was like is kept in one place, which the hook of a panic and the thread of the signals can reach.
 //!
-//! [`Raw`] restores when it is dropped; [`restore`] does it from anywhere, once. [`line`] reads an answer.
+//! [`Raw`] restores when it is dropped; [`restore`] does it from anywhere, once. [`line()`] reads an answer.
 
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError};

@@ -7,9 +7,9 @@ use std::fmt;
 
 use crate::base::clock::Wall;
 
-/// The built-in tools.
+// The built-in tools.
 pub mod builtin;
-/// The `/tool` grammar.
+// The `/tool` grammar.
 pub mod command;
 
 /// What a tool may see.

@@ -19,8 +19,9 @@ use crate::base::id::{ChannelId, TurnId};
 use crate::base::message::{Chat, Inbound, Job, REPLY_WEIGHT_MAX, reply_weight};
 use crate::store::exchange::{Held, Readmission};
 use crate::turn::control_lane::{ControlLane, Order};
+use crate::turn::open_turns::OpenTurns;
 
-/// Messages for the program itself.
+// Messages for the program itself.
 mod controls;
 
 /// Bytes of open messages of one channel.
@@ -88,40 +89,18 @@ pub enum Action {
     },
 }
 
-#[derive(Clone, Debug)]
-struct OpenTurn {
-    channel: ChannelId,
-    session: String,
-    weight: usize,
-    reply_weight: usize,
-    /// Closed, but without its credit: its session lines are owed.
-    closed: bool,
-    /// An earlier process closed it, so that it is not one of those that we were asked to answer.
-    foreign: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Use {
-    turns: usize,
-    bytes: usize,
-}
-
 /// The state of all open turns.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     limits: Limits,
-    channels: HashMap<ChannelId, Use>,
-    turns: HashMap<TurnId, OpenTurn>,
+    open: OpenTurns,
     waiting: HashMap<String, VecDeque<Job>>,
     controls: ControlLane,
     /// Sessions with waiting turns and none running, in the order they are served.
     ready: VecDeque<String>,
     running: HashSet<TurnId>,
-    /// Turns that are not closed, by session.
-    open: HashMap<String, usize>,
     /// Sessions that were told of a refusal, and when.
     refused: HashMap<String, Mono>,
-    reply_bytes: usize,
     /// Waiting or running turns that ended a process before.
     suspects: HashSet<TurnId>,
     admitted: u64,
@@ -135,15 +114,12 @@ impl Schedule {
     pub fn new(limits: Limits) -> Schedule {
         Schedule {
             limits,
-            channels: HashMap::new(),
-            turns: HashMap::new(),
+            open: OpenTurns::default(),
             waiting: HashMap::new(),
             controls: ControlLane::default(),
             ready: VecDeque::new(),
             running: HashSet::new(),
-            open: HashMap::new(),
             refused: HashMap::new(),
-            reply_bytes: 0,
             suspects: HashSet::new(),
             admitted: 0,
             delivered: 0,
@@ -154,11 +130,11 @@ impl Schedule {
 
     /// How many more messages a channel may bring. Its inbox is listened to only if this is not zero.
     pub fn room(&self, channel: ChannelId) -> usize {
-        let used = self.channels.get(&channel);
-        if used.is_some_and(|used| used.bytes >= OPEN_BYTES_MAX) {
+        let used = self.open.used(channel);
+        if used.bytes >= OPEN_BYTES_MAX {
             return 0;
         }
-        let credits = self.limits.credits.saturating_sub(used.map_or(0, |used| used.turns));
+        let credits = self.limits.credits.saturating_sub(used.turns);
         match self.limits.messages_max {
             Some(most) => credits.min(usize::try_from(most.saturating_sub(self.admitted)).unwrap_or(usize::MAX)),
             None => credits,
@@ -179,7 +155,7 @@ impl Schedule {
             return;
         }
         let more = if control::parse(&inbound.text).is_some() { CONTROLS_OPEN_MAX } else { 0 };
-        let refuse = self.open.get(&session).is_some_and(|open| *open >= CHAT_OPEN_MAX + more);
+        let refuse = self.open.of_session(&session) >= CHAT_OPEN_MAX + more;
         self.take_credit(&inbound, 0);
         if !refuse {
             self.actions.push_back(Action::Accept(inbound));
@@ -217,7 +193,7 @@ impl Schedule {
         self.take_credit(&held.inbound, held.weight);
         self.admitted -= 1;
         self.on_closed(held.inbound.turn);
-        self.turns.entry(held.inbound.turn).and_modify(|open| open.foreign = true);
+        self.open.mark_foreign(held.inbound.turn);
     }
 
     /// Somebody wants a turn to be taken up again. That waits until there is room; there is one wish at a time.
@@ -227,7 +203,7 @@ impl Schedule {
 
     fn readmit(&mut self) -> Option<Action> {
         let inbound = &self.wish.as_ref()?.inbound;
-        let is_open = self.turns.contains_key(&inbound.turn);
+        let is_open = self.open.has(inbound.turn);
         if !is_open && self.room(inbound.channel) == 0 {
             return None;
         }
@@ -249,16 +225,13 @@ impl Schedule {
     pub fn on_duplicate(&mut self, inbound: &Inbound) {
         self.receipt(inbound);
         self.admitted = self.admitted.saturating_sub(1);
-        self.return_credit(inbound.turn);
+        self.open.give_back(inbound.turn);
     }
 
     /// The answer is durable and holds `weight` bytes until it is delivered.
     pub fn on_replied(&mut self, turn: TurnId, weight: usize) {
         self.controls.on_replied(turn);
-        let Some(open) = self.turns.get_mut(&turn) else { return };
-        self.reply_bytes = self.reply_bytes - open.reply_weight + weight;
-        open.reply_weight = weight;
-        let session = open.session.clone();
+        let Some(session) = self.open.on_replied(turn, weight) else { return };
         self.suspects.remove(&turn);
         // A refusal is a reply, too, but nothing of its session was running for it.
         if self.running.remove(&turn) && self.waiting.contains_key(&session) {
@@ -268,17 +241,14 @@ impl Schedule {
 
     /// The turn is closed; its credit comes later.
     pub fn on_closed(&mut self, turn: TurnId) {
-        let Some(open) = self.turns.get_mut(&turn).filter(|open| !open.closed) else { return };
-        open.closed = true;
-        let session = open.session.clone();
-        self.leave_session(&session);
+        self.open.on_closed(turn);
     }
 
     /// The turn is closed and settled.
     pub fn on_delivered(&mut self, turn: TurnId) {
         // A turn that recovery closed was never ours to count.
-        self.delivered += u64::from(self.turns.get(&turn).is_some_and(|open| !open.foreign));
-        self.return_credit(turn);
+        self.delivered += u64::from(self.open.is_ours(turn));
+        self.open.give_back(turn);
     }
 
     /// What to do now, one at a time.
@@ -290,50 +260,9 @@ impl Schedule {
             .or_else(|| self.start_next().map(Action::Start))
     }
 
-    fn reserve(&mut self, turn: TurnId, weight: usize) {
-        if let Some(open) = self.turns.get_mut(&turn) {
-            open.reply_weight = weight;
-            self.reply_bytes += weight;
-        }
-    }
-
     fn take_credit(&mut self, inbound: &Inbound, reply_weight: usize) {
-        let used = self.channels.entry(inbound.channel).or_default();
-        used.turns += 1;
-        used.bytes += inbound.weight();
         self.admitted += 1;
-        self.reply_bytes += reply_weight;
-        let open = OpenTurn {
-            channel: inbound.channel,
-            session: inbound.session().stem().to_owned(),
-            weight: inbound.weight(),
-            reply_weight,
-            closed: false,
-            foreign: false,
-        };
-        *self.open.entry(open.session.clone()).or_default() += 1;
-        self.turns.insert(inbound.turn, open);
-    }
-
-    fn return_credit(&mut self, turn: TurnId) {
-        let Some(open) = self.turns.remove(&turn) else { return };
-        self.reply_bytes -= open.reply_weight;
-        if !open.closed {
-            self.leave_session(&open.session);
-        }
-        if let Some(used) = self.channels.get_mut(&open.channel) {
-            used.turns -= 1;
-            used.bytes -= open.weight;
-        }
-    }
-
-    fn leave_session(&mut self, session: &str) {
-        if let Some(count) = self.open.get_mut(session) {
-            *count -= 1;
-            if *count == 0 {
-                self.open.remove(session);
-            }
-        }
+        self.open.take(inbound, reply_weight);
     }
 
     fn enqueue(&mut self, job: Job) {
@@ -341,7 +270,7 @@ impl Schedule {
         if job.interrupted > 0 {
             self.suspects.insert(job.inbound.turn);
         }
-        let busy = self.running.iter().any(|turn| self.turns.get(turn).is_some_and(|open| open.session == session));
+        let busy = self.running.iter().any(|turn| self.open.is_of_session(*turn, &session));
         let queue = self.waiting.entry(session.clone()).or_default();
         queue.push_back(job);
         if queue.len() == 1 && !busy {
@@ -351,7 +280,7 @@ impl Schedule {
 
     fn start_next(&mut self) -> Option<Job> {
         let most = if self.suspects.is_empty() { self.limits.workers } else { 1 };
-        if self.running.len() >= most || self.reply_bytes + REPLY_WEIGHT_MAX > REPLIES_BYTES_MAX {
+        if self.running.len() >= most || self.open.reply_bytes() + REPLY_WEIGHT_MAX > REPLIES_BYTES_MAX {
             return None;
         }
         let at = self.ready.iter().position(|session| self.may_start(session))?;
@@ -361,7 +290,7 @@ impl Schedule {
         if queue.is_empty() {
             self.waiting.remove(&session);
         }
-        self.reserve(job.inbound.turn, REPLY_WEIGHT_MAX);
+        self.open.reserve(job.inbound.turn, REPLY_WEIGHT_MAX);
         self.running.insert(job.inbound.turn);
         Some(job)
     }
@@ -535,7 +464,7 @@ mod tests {
         // Also past a chat that is full and replies that cannot be delivered.
         (6..=40).for_each(|number| say(&mut schedule, number, "10", "more"));
         done(&mut schedule);
-        let others = schedule.reply_bytes - CONTROL_WEIGHT_MAX;
+        let others = schedule.open.reply_bytes() - CONTROL_WEIGHT_MAX;
         schedule.on_replied(turn(5), REPLIES_BYTES_MAX - others);
         say(&mut schedule, 41, "10", "/status");
         say(&mut schedule, 42, "20", "/last");
@@ -570,7 +499,7 @@ mod tests {
         assert_eq!(done(&mut schedule), ["drop 4", "/new false 1"]);
         [6, 7].into_iter().for_each(|number| schedule.on_replied(turn(number), 5));
         (1..=7).for_each(|number| schedule.on_delivered(turn(number)));
-        assert_eq!((schedule.room(ChannelId::Telegram), schedule.reply_bytes), (99, 0));
+        assert_eq!((schedule.room(ChannelId::Telegram), schedule.open.reply_bytes()), (99, 0));
         assert!(schedule.waiting.is_empty() && schedule.ready.is_empty() && schedule.running.is_empty());
     }
 
@@ -611,7 +540,7 @@ mod tests {
     #[test]
     fn everything_that_may_be_open_fits_into_a_journal_file() {
         use crate::base::message::{INBOUND_BYTES_MAX, RECORD_BYTES};
-        use crate::store::{commit_log::FILE_BYTES, ring::RING_KEYS_MAX};
+        use crate::store::{journal_files::FILE_BYTES, ring::RING_KEYS_MAX};
         // One message and one reply may pass a limit that was not reached before them; control characters take six bytes.
         let messages = OPEN_BYTES_MAX + 6 * INBOUND_BYTES_MAX + RECORD_BYTES;
         let replies = REPLIES_BYTES_MAX + REPLY_WEIGHT_MAX + CONTROLS_BYTES_MAX;
@@ -624,14 +553,14 @@ mod tests {
         let mut schedule = Schedule::new(Limits { messages_max: Some(1), ..LIMITS });
         let held = |number| Held { inbound: inbound(number, "a"), weight: 7 };
         (1..=3).for_each(|number| schedule.on_held(&held(number)));
-        assert_eq!((schedule.room(ChannelId::Telegram), schedule.reply_bytes), (1, 21));
+        assert_eq!((schedule.room(ChannelId::Telegram), schedule.open.reply_bytes()), (1, 21));
         accept(&mut schedule, 4, "a");
         assert_eq!((started(&mut schedule), schedule.room(ChannelId::Telegram)), (vec![4], 0));
         (1..=3).for_each(|number| schedule.on_delivered(turn(number)));
         assert!(!schedule.is_finished(), "only what was asked of this process counts");
         schedule.on_replied(turn(4), 7);
         schedule.on_delivered(turn(4));
-        assert!(schedule.is_finished() && schedule.reply_bytes == 0);
+        assert!(schedule.is_finished() && schedule.open.reply_bytes() == 0);
     }
 
     #[test]

@@ -162,6 +162,13 @@ fn settings_come_from_the_file_that_is_named_and_secrets_from_files_of_their_own
     assert!(run(&world, &["doctor"], 0).stdout.contains("api_key_loaded: true"));
 }
 
+/// Whoever reads the counters gets numbers.
+fn damaged_counters(world: &World, content: &[u8]) {
+    std::fs::write(world.data().join("telemetry/latest.json"), content).expect("written");
+    let stats = run(world, &["stats"], 0);
+    assert!(stats.stdout.contains("\"total_turns\": 0") && stats.stderr[0].contains("telemetry_error"), "{stats:?}");
+}
+
 #[test]
 fn damaged_files_never_stop_a_session_or_the_counters() {
     let world = local();
@@ -170,13 +177,16 @@ fn damaged_files_never_stop_a_session_or_the_counters() {
     let mut bytes = std::fs::read(&session).expect("written");
     bytes.extend(b"\xff\xfe\n{\"role\":\"user\"}\n{\"role\":\"user\",\"content\":\"to");
     std::fs::write(&session, bytes).expect("written");
-    std::fs::write(world.data().join("telemetry/latest.json"), b"").expect("written");
-    let stats = run(&world, &["stats"], 0);
-    assert!(stats.stdout.contains("\"total_turns\": 0") && stats.stderr[0].contains("telemetry_error"), "{stats:?}");
+    damaged_counters(&world, b"");
     assert!(run(&world, &["run", "--message", "two"], 0).stdout.ends_with("history=2 messages.\n"));
     assert_eq!(world.all_events("session_repaired").len(), 1);
     let lines: Vec<Value> = serde_json::from_str(&run(&world, &["session"], 0).stdout).expect("JSON");
     assert_eq!(lines.len(), 4);
+    let stats: Value = serde_json::from_str(&run(&world, &["stats"], 0).stdout).expect("JSON");
+    assert_eq!(stats["telemetry"]["total_turns"], 1);
+    // Far larger than we write it.
+    damaged_counters(&world, &vec![b' '; 2 << 20]);
+    run(&world, &["run", "--message", "three"], 0);
     let stats: Value = serde_json::from_str(&run(&world, &["stats"], 0).stdout).expect("JSON");
     assert_eq!(stats["telemetry"]["total_turns"], 1);
 }
@@ -437,9 +447,7 @@ fn a_spinner_turns_while_somebody_waits_and_a_dumb_terminal_is_only_read() {
     // It takes connections and never answers, until it is dropped.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let base = format!("http://{}/v1", silent.local_addr().expect("bound"));
-    for (name, value) in [("PROVIDER", "compatible"), ("COMPATIBLE_API_BASE", &base), ("REQUEST_RETRIES", "0")] {
-        world.set(&format!("RUSTY_PINCH_{name}"), value);
-    }
+    world.set_all(&[("PROVIDER", "compatible"), ("COMPATIBLE_API_BASE", &base), ("REQUEST_RETRIES", "0")]);
     let Some(mut terminal) = OnTerminal::start(&world, "\"$PRODUCT\" repl", &[]) else { return };
     terminal.until_shown("session default", PROMPT);
     terminal.press("hello\r");

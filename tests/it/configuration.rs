@@ -10,7 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use rusty_pinch::config::keys::{Fate, KEYS, Key, Kind};
+use rusty_pinch::config::keys::{Fate, KEYS, Key};
+use rusty_pinch::config::values::Kind;
 
 use crate::support::waiting::spawn;
 use crate::support::world::World;

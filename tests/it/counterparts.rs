@@ -100,15 +100,13 @@ impl CodexScene {
         std::fs::create_dir(&home).expect("a folder in our own folder");
         world.set("CODEX_HOME", &home.to_string_lossy());
         world.set("RP_TEST_CODEX_KEY", CODEX_KEY);
-        for (name, value) in [
+        world.set_all(&[
             ("PROVIDER", "codex"),
             ("MODEL", "model-of-the-test"),
             ("CODEX_CLI_BIN", &program.to_string_lossy()),
             ("CODEX_ACCOUNT_API_KEY_ENV", "RP_TEST_CODEX_KEY"),
             ("CODEX_TIMEOUT_SECS", "60"),
-        ] {
-            world.set(&format!("RUSTY_PINCH_{name}"), value);
-        }
+        ]);
         let scene = CodexScene { world, server };
         scene.point_codex_at(&scene.server.base_url());
         scene
@@ -554,16 +552,14 @@ impl Proxy {
     fn world(&self, model: &str) -> World {
         let mut world = World::new();
         let base = format!("http://127.0.0.1:{}/v1", self.port().expect("it listens"));
-        for (name, value) in [
+        world.set_all(&[
             ("PROVIDER", "compatible"),
             ("MODEL", model),
             ("COMPATIBLE_API_BASE", &base),
             ("COMPATIBLE_API_KEY", PROXY_KEY),
             ("REQUEST_RETRIES", "0"),
             ("RETRY_BACKOFF_MS", "10"),
-        ] {
-            world.set(&format!("RUSTY_PINCH_{name}"), value);
-        }
+        ]);
         world
     }
 }

@@ -194,7 +194,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("docs/tour.md", "mkdir -p /tmp/tour && cd /tmp/tour", "mkdir -p /tmp/tour && (cd /tmp/tour"),
     ("docs/tour.md", "2>&1 | head -1", "2>&1 | (head -1"),
     ("docs/key-rotation.md", "docker-compose up -d", "docker compose up -d"),
-    ("docs/durability.md", "4 MiB<!-- commit_log::FILE_BYTES -->", "8 MiB<!-- commit_log::FILE_BYTES -->"),
+    ("docs/durability.md", "4 MiB<!-- journal_files::FILE_BYTES -->", "8 MiB<!-- journal_files::FILE_BYTES -->"),
     ("docs/performance.md", "<!-- size::PACKAGES_MAX -->", "<!-- size::PACKAGES -->"),
 ];
 

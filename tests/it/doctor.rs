@@ -67,6 +67,27 @@ fn every_value_that_does_not_fit_is_named_at_once() {
     says(&world, 78, "config.value", "RUSTY_PINCH_ON_FATAL (environment) must be");
 }
 
+/// Seen to fail with `status: ok` over an exit of 78, and with nothing at all for cron to mail.
+#[test]
+fn values_that_do_not_fit_together_are_an_error_of_the_report() {
+    let mut world = healthy();
+    world.set("RUSTY_PINCH_HEALTH_ADDR", "0.0.0.0:9464");
+    says(&world, 78, "config.value", "error RUSTY_PINCH_HEALTH_ADDR (environment) is an address that others can reach");
+    assert!(world.run(&["doctor", "--quiet"]).stdout.contains("set RUSTY_PINCH_HEALTH_TOKEN"));
+    assert!(world.run(&["doctor"]).stdout.contains("status: error\n"));
+}
+
+/// A worker does not make that folder. Seen to fail with the nearest folder that is there probed instead.
+#[test]
+fn a_file_of_metrics_without_its_folder_is_an_error() {
+    let mut world = healthy();
+    let folder = world.path("home/metrics");
+    world.set("RUSTY_PINCH_METRICS_FILE", &folder.join("m.prom").to_string_lossy());
+    says(&world, 1, "metrics.file", "m.prom cannot be written");
+    fs::create_dir(&folder).expect("a folder");
+    says(&world, 0, "metrics.file", "ok metrics are written to");
+}
+
 #[test]
 fn the_source_of_a_secret_and_the_ones_it_hides_are_named_and_never_shown() {
     let mut world = healthy();
@@ -200,7 +221,7 @@ fn codex_is_asked_for_its_account_and_not_waited_for() {
 fn channels_that_cannot_start_or_answer_everyone_are_named() {
     let mut world = healthy();
     world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ENABLED", "true");
-    says(&world, 1, "channel.telegram", "without a token; set RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN");
+    says(&world, 1, "channel.telegram", "name its file in RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN_FILE");
     says(&world, 1, "channel.telegram", "answers nobody");
     world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_TOKEN", "1:x");
     world.set("RUSTY_PINCH_CHANNELS_TELEGRAM_ALLOW_FROM", "7, *");

@@ -91,11 +91,11 @@ fn damage_journal(world: &World) {
 #[test]
 fn every_metric_is_moved_by_what_real_workers_do() {
     let mut scene = Scene::new("every metric");
-    for (name, value) in
-        [("METRICS_FILE", "m.prom"), ("CHANNELS_TELEGRAM_ALLOW_FROM", "42,43"), ("TOKENS_PER_DAY", "1000000")]
-    {
-        scene.world.set(&format!("RUSTY_PINCH_{name}"), value);
-    }
+    scene.world.set_all(&[
+        ("METRICS_FILE", "m.prom"),
+        ("CHANNELS_TELEGRAM_ALLOW_FROM", "42,43"),
+        ("TOKENS_PER_DAY", "1000000"),
+    ]);
     let sessions = scene.world.data().join("sessions");
     fs::create_dir_all(&sessions).expect("a folder");
     fs::write(sessions.join("telegram_42.jsonl"), "no line of ours\n").expect("written");

@@ -10,7 +10,7 @@
 //! state such an end must still be reachable. `every_broken_rule_is_found` breaks a rule of the process at a time.
 
 use rusty_pinch::base::message::Mode;
-use rusty_pinch::store::commit_log::FILE_BYTES;
+use rusty_pinch::store::journal_files::FILE_BYTES;
 
 use crate::support::cases::{is_long_run, say};
 use crate::support::waiting::{now, since};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::cases::Random;
 use crate::support::fake_bridge::{FakeBridge, Speaks};
-use crate::support::fake_provider::{API_KEY, FakeProvider};
+use crate::support::fake_provider::FakeProvider;
 use crate::support::scene::STOP_CEILING;
 use crate::support::waiting::until;
 use crate::support::world::{Process, World};
@@ -44,25 +44,14 @@ impl Scene {
     pub fn with(test: &str, bridge: FakeBridge, token: Option<&str>) -> Scene {
         let mut random = Random::for_test(test);
         let provider = FakeProvider::start(&mut random);
-        let mut world = World::new();
-        let settings = [
-            ("PROVIDER", "compatible"),
-            ("MODEL", "fake-model"),
-            ("COMPATIBLE_API_BASE", &provider.url()),
-            ("COMPATIBLE_API_KEY", API_KEY),
-            ("RETRY_BACKOFF_MS", "10"),
-            ("RETRY_MAX_BACKOFF_MS", "50"),
-            ("TURNS_PER_MINUTE", "0"),
-            ("TURNS_PER_DAY", "0"),
-            ("TOKENS_PER_DAY", "0"),
+        let mut world = World::asking(&provider.url());
+        world.be_quick_and_generous();
+        world.set_all(&[
             ("CHANNELS_WHATSAPP_ENABLED", "true"),
             ("CHANNELS_WHATSAPP_BRIDGE_URL", &bridge.url()),
             ("CHANNELS_WHATSAPP_ALLOW_FROM", "*"),
             ("CHANNELS_WHATSAPP_RECONNECT_MS", "20"),
-        ];
-        for (name, value) in settings {
-            world.set(&format!("RUSTY_PINCH_{name}"), value);
-        }
+        ]);
         if let Some(token) = token {
             world.set("RUSTY_PINCH_CHANNELS_WHATSAPP_TOKEN", token);
         }

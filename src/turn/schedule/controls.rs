@@ -18,11 +18,11 @@ impl Schedule {
     /// What it ends are the turns of its session that came before it.
     fn obey(&mut self, control: Control, job: Job) {
         let session = job.inbound.session().stem().to_owned();
-        let (open, running) = (self.turns.len().saturating_sub(1), self.running.len());
+        let (open, running) = (self.open.count().saturating_sub(1), self.running.len());
         let mut seen = Seen { open, running, ..Seen::default() };
         let (mut behind, mut dropped) = (None, Vec::new());
         if control.ends_turns() {
-            let of_session = |turn: &TurnId| self.turns.get(turn).is_some_and(|open| open.session == session);
+            let of_session = |turn: &TurnId| self.open.is_of_session(*turn, &session);
             behind = self.running.iter().copied().find(of_session);
             let chat = job.inbound.chat.clone();
             self.actions.extend(behind.map(|turn| Action::Stop { turn, chat }));
@@ -47,12 +47,12 @@ impl Schedule {
 
     /// One that repeats an answer needs room as an answer does.
     pub(super) fn start_control(&mut self) -> Option<Action> {
-        let held = self.reply_bytes;
+        let held = self.open.reply_bytes();
         let (order, dropped) = self.controls.start(|order| {
             let beyond = if order.weight() < REPLY_WEIGHT_MAX { CONTROLS_BYTES_MAX } else { 0 };
             held + order.weight() <= REPLIES_BYTES_MAX + beyond
         })?;
-        self.reserve(order.job.inbound.turn, order.weight());
+        self.open.reserve(order.job.inbound.turn, order.weight());
         self.actions.extend(dropped.into_iter().map(Action::Drop));
         self.actions.push_back(Action::Control(Box::new(order)));
         self.actions.pop_front()

@@ -82,16 +82,14 @@ fn ask(kind: &str, settings: &[(&str, &str)], rules: Vec<Rule>, message: &str) -
     let provider = FakeProvider::start(&mut Random::from_seed(1));
     rules.into_iter().for_each(|rule| provider.rule(rule));
     let mut world = World::new();
-    for (name, value) in [
+    world.set_all(&[
         ("PROVIDER", kind),
         ("MODEL", "fake-model"),
         ("API_BASE", &provider.url()),
         ("API_KEY", "sk-x"),
         ("RETRY_BACKOFF_MS", "1"),
         ("RETRY_MAX_BACKOFF_MS", "2"),
-    ] {
-        world.set(&format!("RUSTY_PINCH_{name}"), value);
-    }
+    ]);
     settings.iter().for_each(|(name, value)| world.set(name, value));
     let finished = world.run(&["run", "--message", message]);
     (finished, provider.asked(), world)

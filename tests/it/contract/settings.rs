@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use rusty_pinch::config::keys::{Fate, KEYS, Kind};
+use rusty_pinch::config::keys::{Fate, KEYS};
+use rusty_pinch::config::values::Kind;
 
 use crate::contract::Decision::{Changed, Gone, Stays};
 use crate::contract::Proof::{Check, Tests};

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use rusty_pinch::cli::flags::{self, COMMANDS, EXIT_CODES};
-use rusty_pinch::config::keys::{Environment, FOREIGN, Fate, KEYS, Kind, PREFIXES_WITHOUT_EFFECT, Reader, Source};
+use rusty_pinch::config::keys::{Environment, FOREIGN, Fate, KEYS, PREFIXES_WITHOUT_EFFECT, Reader, Source};
+use rusty_pinch::config::values::Kind;
 use rusty_pinch::observe::document::{EVENTS, EVERYWHERE};
 use rusty_pinch::tool;
 

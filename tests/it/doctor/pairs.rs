@@ -263,6 +263,22 @@ fn what_is_well_is_said_of_the_host_the_units_and_the_workers() {
     }
 }
 
+/// The units exclude each other: to start one of a channel ends the one of all. Seen to fail with the channel's unit named always.
+#[test]
+fn the_unit_that_is_in_use_is_the_one_to_restart() {
+    for (name, unit) in
+        [("rusty-pinch.service", "rusty-pinch"), ("rusty-pinch-telegram.service", "rusty-pinch-telegram")]
+    {
+        let mut case = well();
+        of_unit(&mut case).name = name.into();
+        case.facts.workers[0].is_replaced = true;
+        let config = Config::load(&case.surroundings.variables).expect("a configuration");
+        let checks = checks::all(&config, &case.surroundings, &case.facts);
+        let pending = checks.iter().find(|check| check.id == "upgrade.pending").expect("it is told");
+        assert_eq!(pending.remedy, format!("sudo systemctl restart {unit}"));
+    }
+}
+
 /// Programs read this: what is here stays, and `schema` goes up if it cannot.
 #[test]
 fn the_json_has_the_fields_that_are_documented() {

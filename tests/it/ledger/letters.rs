@@ -7,7 +7,7 @@ use rusty_pinch::base::message::{EXPIRED, INTERRUPTED, Job, Mode, Outcome};
 use rusty_pinch::base::rng::Rng;
 use rusty_pinch::channel::outbound::{Lanes, NOTICE, Sent, Step};
 use rusty_pinch::store::dead;
-use rusty_pinch::store::exchange::{Append, Effect, Input, Notice};
+use rusty_pinch::store::exchange::{Append, Effect, Input, Notice, Readmission};
 use rusty_pinch::store::settle;
 
 use super::{
@@ -87,6 +87,29 @@ fn a_wish_that_is_dropped_while_it_is_under_way_does_nothing() {
         assert!(matches!(&effects[..], [Effect::Notice(Notice::Duplicate(of))] if *of == credit), "{effects:?}");
     }
     assert_eq!(ledger.journal().open().count(), 0);
+}
+
+/// Its credit comes back with the flush; a wish that is granted before takes none, and its turn would be open without one.
+#[test]
+fn a_wish_waits_until_the_end_of_its_turn_is_flushed() {
+    let place = Place::new();
+    let (mut ledger, _) = place.open();
+    let first = inbound(1, "10");
+    obey(&mut ledger, vec![accept(&first)]);
+    obey(&mut ledger, vec![reply(&first, 1, None)]);
+    ledger.write([sending(&first), close(&first, Outcome::Dead)], super::NOW).expect("written");
+    assert!(ledger.journal().get(first.turn).is_none(), "it is in its session");
+    place.retry(first.turn);
+    assert_eq!(wish(&ledger), None, "its end is not flushed");
+    // One that is under way when it is closed comes too early, too.
+    let letter = dead::read(&place.storage("spool/telegram"), &place.names("spool/telegram")[0]).expect("a letter");
+    let file = place.names("spool/telegram")[0].clone();
+    let early = Readmission { file, inbound: first.clone(), answered: Some(Box::new(letter.open)) };
+    ledger.write([Input::Append(Append::Readmit(Box::new(early)))], super::NOW).expect("written");
+    let flushed = ledger.sync(super::NOW).expect("flushed");
+    assert!(has_notice(&flushed, &Notice::Delivered(first.turn)) && outbound(flushed).is_none());
+    let wish = wish(&ledger).expect("its time has come");
+    assert!(outbound(readmit(&mut ledger, wish)).is_some());
 }
 
 /// From the second attempt on the count decides about giving up, so nobody goes on before it is flushed.

@@ -59,7 +59,9 @@ fn keys_change_what_is_shown_and_quit_gives_the_terminal_back() {
 #[test]
 fn signals_and_control_c_give_the_terminal_back() {
     let world = ordinary();
-    for signal in [Some(Signal::TERM), Some(Signal::INT), Some(Signal::HUP), Some(Signal::QUIT), None] {
+    for signal in
+        [Some(Signal::TERM), Some(Signal::INT), Some(Signal::HUP), Some(Signal::QUIT), Some(Signal::ABORT), None]
+    {
         let terminal = Terminal::open(80, 24);
         let mut process = terminal.start(&world, &["monitor"]);
         terminal.until_seen("q quit");

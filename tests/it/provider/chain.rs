@@ -23,7 +23,7 @@ impl Two {
         let mut random = Random::for_test(test);
         let (first, second) = (FakeProvider::start(&mut random), FakeProvider::start(&mut random));
         let mut world = World::new();
-        for (name, value) in [
+        world.set_all(&[
             ("PROVIDER_CHAIN", "compatible:one,openai:two"),
             ("COMPATIBLE_API_BASE", &first.url()),
             ("COMPATIBLE_API_KEY", "key-of-the-first-0123456789"),
@@ -34,9 +34,7 @@ impl Two {
             ("TURNS_PER_MINUTE", "0"),
             ("TURNS_PER_DAY", "0"),
             ("TOKENS_PER_DAY", "0"),
-        ] {
-            world.set(&format!("RUSTY_PINCH_{name}"), value);
-        }
+        ]);
         Two { world, first, second }
     }
 

@@ -14,22 +14,14 @@ use rusty_pinch::provider::spending_file;
 use super::matrix::attempt;
 use crate::support::cases::say;
 use crate::support::fake_http::{Answer, FakeHttp};
-use crate::support::fake_provider::{API_KEY, UPSTREAM_CANARY, completion, stream};
+use crate::support::fake_provider::{UPSTREAM_CANARY, completion, stream};
 use crate::support::raw_server::{Act, RawServer};
 use crate::support::waiting::{CEILING, now, since, spawn, until};
 use crate::support::world::{World, contains};
 
 fn world(url: &str) -> World {
-    let mut world = World::new();
-    for (name, value) in [
-        ("PROVIDER", "compatible"),
-        ("MODEL", "m"),
-        ("COMPATIBLE_API_BASE", url),
-        ("COMPATIBLE_API_KEY", API_KEY),
-        ("REQUEST_RETRIES", "0"),
-    ] {
-        world.set(&format!("RUSTY_PINCH_{name}"), value);
-    }
+    let mut world = World::asking(url);
+    world.set_all(&[("REQUEST_RETRIES", "0")]);
     world
 }
 

@@ -2,8 +2,7 @@
 //! the server does and which class the attempt has; for every cell holds that it ends by its deadline, and that no
 //! part of an answer and no word of upstream is in what comes out of it.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusty_pinch::base::cancel::Cancel;
@@ -17,12 +16,10 @@ use rusty_pinch::sys::system_clock::SystemClock;
 
 use super::cells::{ANSWER, Cell, Server, Want, cells};
 use crate::support::cases::{Random, cases, say};
+use crate::support::crew::judge_all;
 use crate::support::fake_provider::UPSTREAM_CANARY;
 use crate::support::raw_server::RawServer;
-use crate::support::waiting::{lock, now, since, spawn};
-
-/// Most of a cell's time is waiting.
-const THREADS: usize = 16;
+use crate::support::waiting::{now, since};
 
 /// How far behind its deadline an attempt may come back.
 const LATE: Duration = Duration::from_secs(1);
@@ -63,28 +60,15 @@ pub fn attempt(url: &str, streams: Streams, silence: Duration, total: Duration) 
 #[test]
 fn every_fault_of_a_network_has_its_class_and_ends_by_its_deadline() {
     let mut random = Random::for_test("every_fault_of_a_network");
-    let mut work = VecDeque::new();
+    let mut work = Vec::new();
     for _ in 0..cases(1, 20) {
         work.extend(cells(&mut random));
     }
     let count = work.len();
-    let (work, wrong) = (Arc::new(Mutex::new(work)), Arc::new(Mutex::new(Vec::new())));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|_| {
-            let (work, wrong) = (Arc::clone(&work), Arc::clone(&wrong));
-            spawn("cells", move || {
-                while let Some(cell) = { lock(&work).pop_front() } {
-                    if let Err(problem) = judge(&cell) {
-                        lock(&wrong).push(format!("{} ({:?}): {problem}", cell.name, cell.streams));
-                    }
-                }
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("a thread of cells ends"));
+    let wrong =
+        judge_all(work, |cell| judge(cell).map_err(|problem| format!("{} ({:?}): {problem}", cell.name, cell.streams)));
     say(&format!("{count} cells"));
     assert!(count >= 90, "{count} cells");
-    let wrong = lock(&wrong);
     assert!(wrong.is_empty(), "seed {}: {} of {count} cells:\n{}", random.seed, wrong.len(), wrong.join("\n"));
 }
 

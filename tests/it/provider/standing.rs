@@ -13,10 +13,11 @@ use rusty_pinch::base::rng::Rng;
 use rusty_pinch::config::keys::Source;
 use rusty_pinch::config::settings::Config;
 use rusty_pinch::observe::event::{Event, Log};
-use rusty_pinch::provider::caller::{Caller, Shared};
+use rusty_pinch::provider::caller::Caller;
 use rusty_pinch::provider::chain::Link;
 use rusty_pinch::provider::class::Class;
 use rusty_pinch::provider::effort::Effort;
+use rusty_pinch::provider::shared::Shared;
 use rusty_pinch::provider::standing::{Standing, Who};
 use rusty_pinch::provider::{Attempt, Completion, Prompt, Provider, ProviderError};
 use rusty_pinch::sys::system_clock::SystemClock;
@@ -118,7 +119,7 @@ fn a_dead_provider_costs_few_requests() {
     let (_stopper, stop) = stop::pair();
     let mut config = config(&server.url());
     config.data = folder.path().to_owned();
-    let of_process = Shared::new(&config, &mut Rng::from_seed(5), &shared, &log);
+    let of_process = Shared::new(&config, Duration::ZERO, &mut Rng::from_seed(5), &shared, &log);
     let mut caller = Caller::new(&config, &of_process, Rng::from_seed(1), shared, stop, log);
     let mut slowest = Duration::ZERO;
     for _ in 0..100 {

@@ -17,17 +17,8 @@ const TEXT: &str = "told in confidence";
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
 fn world(url: &str, streams: bool, settings: &[(&str, String)]) -> World {
-    let mut world = World::new();
-    for (name, value) in [
-        ("PROVIDER", "compatible"),
-        ("MODEL", "m"),
-        ("COMPATIBLE_API_BASE", url),
-        ("COMPATIBLE_API_KEY", API_KEY),
-        ("REQUEST_RETRIES", "0"),
-        ("STREAM", if streams { "true" } else { "false" }),
-    ] {
-        world.set(&format!("RUSTY_PINCH_{name}"), value);
-    }
+    let mut world = World::asking(url);
+    world.set_all(&[("REQUEST_RETRIES", "0"), ("STREAM", if streams { "true" } else { "false" })]);
     settings.iter().for_each(|(name, value)| world.set(name, value));
     world
 }

@@ -14,6 +14,7 @@ mod checker_proof;
 pub mod checker_traces;
 mod checker_traces_proof;
 pub mod command;
+pub mod crew;
 pub mod exposition;
 pub mod fake_bridge;
 pub mod fake_http;

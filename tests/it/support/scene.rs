@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::cases::Random;
 use crate::support::checker::{Evidence, Rules, Verdict, judge};
-use crate::support::fake_provider::{API_KEY, FakeProvider};
+use crate::support::fake_provider::FakeProvider;
 use crate::support::fake_telegram::{FakeTelegram, TOKEN};
 use crate::support::waiting::{CEILING, came_true, until};
 use crate::support::world::{Process, World};
@@ -28,26 +28,14 @@ impl Scene {
     pub fn with(mut random: Random) -> Scene {
         let telegram = FakeTelegram::start(&mut random);
         let provider = FakeProvider::start(&mut random);
-        let mut world = World::new();
-        let settings = [
-            ("PROVIDER", "compatible"),
-            ("MODEL", "fake-model"),
-            ("COMPATIBLE_API_BASE", &provider.url()),
-            ("COMPATIBLE_API_KEY", API_KEY),
-            ("RETRY_BACKOFF_MS", "10"),
-            ("RETRY_MAX_BACKOFF_MS", "50"),
-            // Limits of spending are not the subject here, and would refuse the load.
-            ("TURNS_PER_MINUTE", "0"),
-            ("TURNS_PER_DAY", "0"),
-            ("TOKENS_PER_DAY", "0"),
+        let mut world = World::asking(&provider.url());
+        world.be_quick_and_generous();
+        world.set_all(&[
             ("CHANNELS_TELEGRAM_ENABLED", "true"),
             ("CHANNELS_TELEGRAM_TOKEN", TOKEN),
             ("CHANNELS_TELEGRAM_ALLOW_FROM", "*"),
             ("CHANNELS_TELEGRAM_API_BASE", &telegram.url()),
-        ];
-        for (name, value) in settings {
-            world.set(&format!("RUSTY_PINCH_{name}"), value);
-        }
+        ]);
         Scene { world, telegram, provider, random }
     }
 

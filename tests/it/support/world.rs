@@ -20,6 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::cases::product;
+use crate::support::fake_provider::API_KEY;
 use crate::support::waiting::{CEILING, came_true, lock, now, spawn, until, until_within};
 
 /// What the processes of one world said on standard error.
@@ -60,6 +61,34 @@ impl World {
             world.set(name, &path.to_string_lossy());
         }
         world
+    }
+
+    /// One that asks the server at this address.
+    pub fn asking(url: &str) -> World {
+        let mut world = World::new();
+        world.set_all(&[
+            ("PROVIDER", "compatible"),
+            ("MODEL", "fake-model"),
+            ("COMPATIBLE_API_BASE", url),
+            ("COMPATIBLE_API_KEY", API_KEY),
+        ]);
+        world
+    }
+
+    /// For tests whose subject is neither: who failed is soon asked again, and no limit of spending refuses the load.
+    pub fn be_quick_and_generous(&mut self) {
+        self.set_all(&[
+            ("RETRY_BACKOFF_MS", "10"),
+            ("RETRY_MAX_BACKOFF_MS", "50"),
+            ("TURNS_PER_MINUTE", "0"),
+            ("TURNS_PER_DAY", "0"),
+            ("TOKENS_PER_DAY", "0"),
+        ]);
+    }
+
+    /// Settings of the product, by what their names have behind `RUSTY_PINCH_`.
+    pub fn set_all(&mut self, settings: &[(&str, &str)]) {
+        settings.iter().for_each(|(name, value)| self.set(&format!("RUSTY_PINCH_{name}"), value));
     }
 
     pub fn set(&mut self, name: &str, value: &str) {

@@ -15,7 +15,8 @@ use rusty_pinch::channel::ends::{ReaderEnds, SenderEnds};
 use rusty_pinch::config::keys::Source;
 use rusty_pinch::config::settings::Config;
 use rusty_pinch::observe::event::{Event, Log};
-use rusty_pinch::provider::caller::{Caller, Shared};
+use rusty_pinch::provider::caller::Caller;
+use rusty_pinch::provider::shared::Shared;
 use rusty_pinch::runtime::topology::{Bounds, Channel, Plan, Started, Threads, Work, start};
 use rusty_pinch::store::exchange::{Append, Folders, Left};
 use rusty_pinch::store::journal::Counting;
@@ -119,7 +120,7 @@ fn idle_answerer(disk: &TornDisk, clock: &Arc<dyn Clock>, stop: &Stop) -> Answer
     let environment = [("RUSTY_PINCH_PROVIDER".to_string(), ("local".to_string(), Source::Environment))];
     let config = Config::load(&environment.into()).expect("a configuration");
     let (mut rng, log): (Rng, Arc<dyn Log>) = (Rng::from_seed(4), Arc::new(Silent));
-    let shared = Shared::new(&config, &mut rng, clock, &log);
+    let shared = Shared::new(&config, Duration::ZERO, &mut rng, clock, &log);
     let caller = Caller::new(&config, &shared, rng, Arc::clone(clock), stop.clone(), Arc::clone(&log));
     Answerer::new(&config, caller, disk.folder("sessions"), Arc::clone(clock), log)
 }

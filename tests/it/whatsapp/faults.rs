@@ -1,11 +1,10 @@
 //! FC-5, the websocket's rows: everything a network and a server can do to a handshake and to a link. Each cell says what the
 //! server does and what it comes to; for every cell holds that it ends by its limits. `RP_TEST_CASES` repeats them.
 
-use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusty_pinch::net::websocket::{Dialer, FRAME_BYTES_MAX, Heard, WebSocketError};
@@ -13,7 +12,8 @@ use rusty_pinch::sys::stop;
 use rusty_pinch::sys::system_clock::SystemClock;
 
 use crate::support::cases::{cases, say};
-use crate::support::waiting::{came_true, lock, now, since, spawn};
+use crate::support::crew::judge_all;
+use crate::support::waiting::{came_true, now, since, spawn};
 use crate::support::websocket_wire as wire;
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -24,8 +24,6 @@ const LISTEN: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How far behind its limits a cell may come back on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
-/// Most of a cell's time is waiting.
-const THREADS: usize = 16;
 
 /// One thing after the other; then the connection ends with FIN.
 #[derive(Clone)]
@@ -305,27 +303,13 @@ fn judge(cell: &Cell) -> Result<(), String> {
 
 #[test]
 fn every_fault_of_a_bridge_s_network_has_its_name_and_ends_by_its_limits() {
-    let mut work: VecDeque<Cell> = VecDeque::new();
+    let mut work = Vec::new();
     for _ in 0..cases(1, 20) {
         work.extend(cells());
     }
     let count = work.len();
-    let (work, wrong) = (Arc::new(Mutex::new(work)), Arc::new(Mutex::new(Vec::new())));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|_| {
-            let (work, wrong) = (Arc::clone(&work), Arc::clone(&wrong));
-            spawn("cells", move || {
-                while let Some(cell) = { lock(&work).pop_front() } {
-                    if let Err(problem) = judge(&cell) {
-                        lock(&wrong).push(format!("{}: {problem}", cell.name));
-                    }
-                }
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("a thread of cells ends"));
+    let wrong = judge_all(work, |cell| judge(cell).map_err(|problem| format!("{}: {problem}", cell.name)));
     say(&format!("{count} cells"));
     assert!(count >= 55, "{count} cells");
-    let wrong = lock(&wrong);
     assert!(wrong.is_empty(), "{} of {count} cells:\n{}", wrong.len(), wrong.join("\n"));
 }
