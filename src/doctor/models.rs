@@ -1,6 +1,7 @@
 //! Whether a model can be asked: what each provider of the chain lacks, who is left alone, the logins of Codex, and what
 //! may still be spent today. Pure.
 
+use crate::base::clock::Wall;
 use crate::config::settings::{Config, ProviderSettings, key_names};
 use crate::doctor::facts::{AccountFacts, CodexFacts, Facts, Login, Resting};
 use crate::doctor::report::{Check, Level};
@@ -47,7 +48,8 @@ fn chain(config: &Config, facts: &Facts) -> Check {
 fn standing(resting: &Resting, facts: &Facts) -> Check {
     let Resting { who, class, until } = resting;
     let until = match *until > facts.now {
-        true => format!("is not asked before {}", until.rfc3339()),
+        // In whole seconds: what is left is measured at each look.
+        true => format!("is not asked before {}", Wall(until.0.div_ceil(1000) * 1000).rfc3339()),
         false => "is tried with the next question".to_owned(),
     };
     let remedy = match *class {

@@ -173,6 +173,9 @@ pub const EVENTS: &[Entry] = &[
     Entry { event: "threads_overdue", level: "error", meaning: "Threads have not shown for too long that they live. A watchdog ends the process if that lasts; the next start recovers.", fields: &[
         ("threads", "which ones, as in docs/architecture.md"),
     ] },
+    Entry { event: "delivered", level: "info", meaning: "What `send` wrote, or a reply that was taken up again, reached its chat, or was given up (then the level is error).", fields: &[
+        CHANNEL, ("request_id", "of the message, as in `outbox list`"), ("delivery", "as of a turn"),
+    ] },
 ];
 
 /// Fields of other schemas that say the same, for who collects logs of many programs: ours, ECS, OpenTelemetry. The names of the
@@ -314,6 +317,7 @@ mod tests {
             Event::Log { target: text(), message: text() },
             Event::ChannelPairing { channel, sender_id: text(), status: "x" },
             Event::ThreadsOverdue { threads: vec![text()] },
+            Event::Delivered { channel, request_id: text(), delivery: Outcome::Sent },
         ]
     }
 
@@ -355,6 +359,7 @@ mod tests {
             Event::Log { .. } => 33,
             Event::ChannelPairing { .. } => 34,
             Event::ThreadsOverdue { .. } => 35,
+            Event::Delivered { .. } => 36,
         }
     }
 

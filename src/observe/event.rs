@@ -267,6 +267,8 @@ pub enum Event {
     ChannelPairing { channel: ChannelId, sender_id: String, status: &'static str },
     /// These threads have not shown for too long that they live; a watchdog ends the process if that lasts.
     ThreadsOverdue { threads: Vec<String> },
+    /// What `send` wrote, or a reply that was taken up again, is delivered or given up: no turn of its own.
+    Delivered { channel: ChannelId, request_id: String, delivery: Outcome },
 }
 
 impl Event {
@@ -299,6 +301,7 @@ impl Event {
             | Event::TelemetryError { .. } => Level::Warn,
             Event::Reload { status: "rejected", .. } => Level::Error,
             Event::Turn(record) if record.delivery == Some(Outcome::Dead) => Level::Error,
+            Event::Delivered { delivery: Outcome::Dead, .. } => Level::Error,
             Event::Turn(record) if record.error.is_some() => Level::Warn,
             _ => Level::Info,
         }

@@ -78,6 +78,7 @@ impl Registry {
             Event::StorageError { what, .. } => self.problem(PROCESS, "storage_error", what, at),
             Event::TelemetryError { message } => self.problem(PROCESS, "telemetry_error", message, at),
             Event::Fatal { reason } => self.problem(PROCESS, "fatal", reason, at),
+            Event::Delivered { channel, delivery, .. } => self.delivered(*channel, *delivery),
             _ => {}
         }
     }
@@ -126,6 +127,10 @@ impl Registry {
         self.channels.entry(channel).or_default()
     }
 
+    fn delivered(&mut self, channel: ChannelId, outcome: Outcome) {
+        self.add(Id::Deliveries, &[channel.name(), outcome_name(outcome)], 1);
+    }
+
     fn turn(&mut self, record: &TurnRecord, at: Wall) {
         let channel = record.channel.unwrap_or(PROCESS);
         let path = match record.path {
@@ -136,7 +141,7 @@ impl Registry {
         let parts = [record.queue_ms, record.latency_ms, record.send_ms];
         self.observe(Id::TurnSeconds, &[path], parts.into_iter().flatten().fold(0, u64::saturating_add));
         if let Some(outcome) = record.delivery {
-            self.add(Id::Deliveries, &[channel.name(), outcome_name(outcome)], 1);
+            self.delivered(channel, outcome);
         }
         let of_channel = self.of_channel(channel);
         if let Some(latency) = record.latency_ms {

@@ -55,7 +55,10 @@ impl Default for Repeats {
 impl Repeats {
     /// Whether an event is written whatever was written before: what is promised, and the answer to what an operator did.
     pub fn is_exempt(event: &Event) -> bool {
-        let is_promised = matches!(event, Event::Turn(_) | Event::Fatal { .. } | Event::JournalDamage { .. });
+        let is_promised = matches!(
+            event,
+            Event::Turn(_) | Event::Delivered { .. } | Event::Fatal { .. } | Event::JournalDamage { .. }
+        );
         let is_answer =
             matches!(event, Event::Reload { .. } | Event::ChannelPairing { .. } | Event::ChannelSignal { .. });
         is_promised || is_answer || matches!(event, Event::LogDropped { .. } | Event::LogSuppressed { .. })

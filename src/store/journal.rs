@@ -8,7 +8,7 @@ use crate::base::clock::Wall;
 use crate::base::id::{SessionId, TurnId};
 use crate::base::message::{Chat, GIVEN_UP, Inbound, Job, Outbound, Outcome, STOPPED, reply_weight};
 use crate::base::sorted::SortedMap;
-use crate::observe::event::TurnRecord;
+use crate::observe::event::{Event, TurnRecord};
 use crate::observe::telemetry::{Delta, Position};
 use crate::store::record::{Answer, Checkpoint, Closed, OpenRecord, Received, Record, Start};
 use crate::store::ring::{Ring, key_hash};
@@ -276,6 +276,13 @@ impl Open {
         record.delivery = Some(closed.outcome);
         record.send_ms = Some(closed.ts.saturating_sub(answer.ts));
         Some(record)
+    }
+
+    /// What is to be logged in place of a turn, of one that was logged before or is none.
+    pub fn redelivered(&self, closed: &Closed) -> Option<Event> {
+        let Received { id, ch: channel, .. } = self.received;
+        let event = Event::Delivered { channel, request_id: id.to_string(), delivery: closed.outcome };
+        (self.again && self.closed.is_none()).then_some(event)
     }
 
     /// Whether a person ended its answering.

@@ -31,13 +31,19 @@ fn a_message_of_a_script_arrives_whether_the_worker_runs_or_not() {
     send(&scene.world, &chat.to_string(), "the last one");
     until("the third arrives", || sent("the last one") > 0);
     let paragraphs: String = (0..10).map(|number| format!("<{number}>{}\n\n", "x".repeat(2100))).collect();
-    assert_eq!(send(&scene.world, &chat.to_string(), &paragraphs).code, Some(0));
+    let finished = send(&scene.world, &chat.to_string(), &paragraphs);
+    assert_eq!(finished.code, Some(0));
     until("all ten parts arrive", || (0..10).all(|number| sent(&format!("<{number}>")) == 1));
     scene.stop(worker);
     assert_eq!((sent("the backup is done"), sent("long: "), sent("the last one")), (1, 1, 1));
     assert_eq!(scene.world.run(&["outbox", "list"]).stdout, "[]\n");
     assert!(scene.world.session(chat).is_empty(), "it is no part of the conversation");
     assert!(scene.world.all_events("turn").is_empty(), "nobody asked anything");
+    // Seen to fail: nothing was said of what arrived.
+    let delivered = scene.world.all_events("delivered");
+    let last = delivered.last().expect("the last one is told");
+    assert!(last["delivery"] == "sent" && finished.stdout.contains(last["request_id"].as_str().expect("an id")));
+    assert!((3..=4).contains(&delivered.len()), "each once, but for one in a kill: {delivered:?}");
 }
 
 #[test]

@@ -53,8 +53,11 @@ impl Ledger {
 
     pub(super) fn close(&mut self, turn: TurnId, outcome: Outcome, now: Wall, records: &mut Vec<Record>) {
         let closed = Closed { id: turn, outcome, ts: now.0 };
-        let record = self.journal.get(turn).and_then(|open| open.turn_record(&closed));
-        self.after_sync.extend(record.map(|record| Effect::Closed(Box::new(record))));
+        let said = self.journal.get(turn).and_then(|open| match open.turn_record(&closed) {
+            Some(record) => Some(Effect::Closed(Box::new(record))),
+            None => open.redelivered(&closed).map(Effect::Event),
+        });
+        self.after_sync.extend(said);
         self.after_sync.push(Effect::Notice(Notice::Delivered(turn)));
         self.closed.push(turn);
         self.stage(Record::Fin(closed), records);
