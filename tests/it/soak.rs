@@ -219,6 +219,9 @@ fn many_turns_with_faults_take_no_more_of_anything() {
     let alone = town.alone((turns / 20).clamp(10, 1000));
     let was_calm = is_machine_calm();
     town.scene.telegram.until_confirmed();
+    // A reply whose confirmation was lost waits for its repeat, which a stop would leave to the next start.
+    let all = town.posted + alone.len();
+    until_within("all turns are closed", LAP_CEILING, || town.scene.world.all_events("turn").len() >= all);
     town.scene.stop(process);
     let mut evidence = town.scene.evidence();
     evidence.sessions.insert(TALKER, whole_session(&town.scene));
