@@ -17,6 +17,7 @@ use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
+use crate::sys::heartbeat;
 use crate::sys::queue::{Receiver, bounded};
 use crate::sys::signal::Signal;
 use crate::sys::stop;
@@ -71,10 +72,11 @@ fn work(
     let looks = shared.looks(setup);
     watch.metrics.look_with(shared.metrics_look(setup));
     let metrics_file = metrics_file(setup, &watch.metrics, channels);
-    metrics_file
-        .iter()
-        .try_for_each(|file| file.start(Arc::clone(&setup.clock), stop.clone()))
-        .map_err(Failure::no_thread)?;
+    if let Some(file) = &metrics_file {
+        let (heart, pulse) = heartbeat::pair("metrics", Arc::clone(&setup.clock));
+        watch.board.watch_one(pulse);
+        file.start(Arc::clone(&setup.clock), heart, stop.clone()).map_err(Failure::no_thread)?;
+    }
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };
     let poll = Cancel::new();
     let (mut threads, mut calls, mut reloads, mut locks) = (0, Vec::new(), Vec::new(), Vec::new());
@@ -98,7 +100,7 @@ fn work(
         stopper,
         poll,
         calls,
-        reload: reload::start(setup, watch.notifier.clone(), reloads).map_err(Failure::no_thread)?,
+        reload: reload::start(setup, &watch, reloads).map_err(Failure::no_thread)?,
         drain: setup.config.drain,
         on_stop: watch.on_stop(),
     };

@@ -15,6 +15,7 @@ use crate::channel::telegram_api as api;
 use crate::channel::telegram_client::TelegramClient;
 use crate::cli::environment;
 use crate::cli::setup::Setup;
+use crate::cli::watch::Watch;
 use crate::config::live_secret::LiveSecret;
 use crate::config::rotation::{self, Receiver, Slot, Step};
 use crate::config::secret::Secret;
@@ -23,6 +24,7 @@ use crate::config::surroundings::Surroundings;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::{Event, Log};
 use crate::provider::probe::{self, Answer};
+use crate::sys::heartbeat::{self, Heart};
 use crate::sys::notify::Notifier;
 use crate::sys::queue::{Sender, bounded};
 use crate::sys::thread::spawn;
@@ -30,12 +32,16 @@ use crate::sys::thread::spawn;
 /// How long the other side may take to say whether it accepts a secret.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long one secret may take, the sources of all of them before it included.
+const SECRET_MAX: Duration = Duration::from_secs(120);
+
 /// What is needed to look again.
 struct Reload {
     notifier: Option<Arc<Notifier>>,
     config: Config,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
+    heart: Heart,
 }
 
 /// Starts the `reload` thread. A message on the returned queue makes it look again; when it is done, each of `then` gets one. A wish that
@@ -43,15 +49,19 @@ struct Reload {
 ///
 /// # Errors
 /// When the system has no thread left to give.
-pub fn start(setup: &Setup, notifier: Option<Arc<Notifier>>, then: Vec<Sender<()>>) -> io::Result<Sender<()>> {
+pub fn start(setup: &Setup, watch: &Watch, then: Vec<Sender<()>>) -> io::Result<Sender<()>> {
     let (config, clock, log) = (setup.config.clone(), Arc::clone(&setup.clock), Arc::clone(&setup.log));
-    let reload = Reload { notifier, config, clock, log };
+    let (heart, pulse) = heartbeat::pair("reload", Arc::clone(&clock));
+    watch.board.watch_one(pulse);
+    let reload = Reload { notifier: watch.notifier.clone(), config, clock, log, heart };
     let (wishes, wishes_out) = bounded(1);
     let (exits, _) = bounded(1);
     spawn("reload", exits, move || {
         for () in wishes_out.iter() {
             reload.notifier.iter().for_each(|notifier| notifier.reloading());
+            reload.heart.within(SECRET_MAX);
             reload.once();
+            reload.heart.rests();
             // One that is waiting already is as good as two.
             for reader in &then {
                 let _ = reader.try_send(());
@@ -103,6 +113,7 @@ impl Reload {
     }
 
     fn look(&self, slot: &Slot, found: &[Slot]) {
+        self.heart.within(SECRET_MAX);
         let new = match rotation::step(slot, found) {
             Step::Unchanged => return self.tell("unchanged", slot, None, None),
             Step::Keep(reason) => return self.tell("rejected", slot, None, Some(reason.to_owned())),

@@ -12,12 +12,16 @@ use crate::base::clock::Clock;
 use crate::observe::event::{Event, Log};
 use crate::observe::metrics_log::Metrics;
 use crate::sys::files;
+use crate::sys::heartbeat::Heart;
 use crate::sys::queue::bounded;
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn;
 
 /// How often the file is replaced.
 pub const WRITTEN_EVERY: Duration = Duration::from_secs(60);
+
+/// How long one round may take, its wait included: the disk may stand still.
+const ROUND_MAX: Duration = Duration::from_secs(120);
 
 /// How many times in a row it may fail before that is said again.
 const FAILURES_SAID_EVERY: u32 = 60;
@@ -59,12 +63,13 @@ impl TextFile {
     ///
     /// # Errors
     /// When the system has no thread left to give.
-    pub fn start(&self, clock: Arc<dyn Clock>, stop: Stop) -> io::Result<()> {
+    pub fn start(&self, clock: Arc<dyn Clock>, heart: Heart, stop: Stop) -> io::Result<()> {
         let (exits, _) = bounded(1);
         let file = self.clone();
         spawn("metrics", exits, move || {
             let mut failures = 0;
             loop {
+                heart.within(ROUND_MAX);
                 match file.write() {
                     Ok(()) => failures = 0,
                     Err(error) => {

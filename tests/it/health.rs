@@ -44,6 +44,8 @@ fn a_worker_leaves_word_of_itself_and_takes_it_away_at_a_polite_end() {
     let mut scene = Scene::new("status document");
     // The one it has while no other is set.
     scene.world.unset("RUSTY_PINCH_RUN_DIR");
+    let metrics = scene.world.path("numbers.prom");
+    scene.world.set("RUSTY_PINCH_METRICS_FILE", &metrics.to_string_lossy());
     let health = |scene: &Scene, more: &[&str]| {
         let done = scene.world.run(&[&["health"], more].concat());
         (done.code, done.stdout, done.stderr.concat())
@@ -75,12 +77,15 @@ fn a_worker_leaves_word_of_itself_and_takes_it_away_at_a_polite_end() {
         "dispatcher",
         "poll",
         "health",
+        "metrics",
+        "reload",
     ];
     assert_eq!(names, wanted, "every thread of the wiring shows that it lives");
     let resting = |name: &str| {
         said["threads"].as_array().expect("a list").iter().any(|one| one["thread"] == name && one["limit_ms"] == 0)
     };
     assert!(resting("turn-0") && resting("dispatcher") && !resting("writer") && !resting("poll"), "{said:#}");
+    assert!(resting("reload") && !resting("metrics"), "{said:#}");
     let queues: Vec<&str> =
         said["queues"].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(queues, ["inbox", "appends", "deliveries", "jobs", "outbox-0", "outbox-1"]);
