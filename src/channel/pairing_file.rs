@@ -73,9 +73,7 @@ pub fn ask_removal(data: &Path, paired: Paired, clock: &dyn Clock) -> io::Result
 
 fn ask(data: &Path, name: &str, page: &Book, clock: &dyn Clock) -> io::Result<()> {
     let folder = data.join(SPOOL);
-    files::make_folder(&folder)?;
-    let held = files::lock(&folder.join(LOCK), PATIENCE, clock)?;
-    let _held = held.ok_or(io::ErrorKind::WouldBlock)?;
+    let _held = files::hold(&folder.join(LOCK), PATIENCE, clock, "another command asks for something, too")?;
     write(&folder.join(name), page)
 }
 

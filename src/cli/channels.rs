@@ -17,7 +17,6 @@ use crate::observe::metrics_log::Metrics;
 use crate::observe::sink::Way;
 use crate::runtime::supervise::{Ended, Supervised, supervise};
 use crate::runtime::topology::{CREDITS, SENDERS, start};
-use crate::sys::heartbeat;
 use crate::sys::queue::{Receiver, bounded};
 use crate::sys::signal::Signal;
 use crate::sys::stop;
@@ -73,8 +72,7 @@ fn work(
     watch.metrics.look_with(shared.metrics_look(setup));
     let metrics_file = metrics_file(setup, &watch.metrics, channels);
     if let Some(file) = &metrics_file {
-        let (heart, pulse) = heartbeat::pair("metrics", Arc::clone(&setup.clock));
-        watch.board.watch_one(pulse);
+        let heart = watch.board.heart("metrics");
         file.start(Arc::clone(&setup.clock), heart, stop.clone()).map_err(Failure::no_thread)?;
     }
     let limits = Limits { workers: setup.config.workers, credits: CREDITS, messages_max };

@@ -24,7 +24,7 @@ use crate::config::surroundings::Surroundings;
 use crate::net::http_client::HttpClient;
 use crate::observe::event::{Event, Log};
 use crate::provider::probe::{self, Answer};
-use crate::sys::heartbeat::{self, Heart};
+use crate::sys::heartbeat::Heart;
 use crate::sys::notify::Notifier;
 use crate::sys::queue::{Sender, bounded};
 use crate::sys::thread::spawn;
@@ -51,9 +51,8 @@ struct Reload {
 /// When the system has no thread left to give.
 pub fn start(setup: &Setup, watch: &Watch, then: Vec<Sender<()>>) -> io::Result<Sender<()>> {
     let (config, clock, log) = (setup.config.clone(), Arc::clone(&setup.clock), Arc::clone(&setup.log));
-    let (heart, pulse) = heartbeat::pair("reload", Arc::clone(&clock));
-    watch.board.watch_one(pulse);
-    let reload = Reload { notifier: watch.notifier.clone(), config, clock, log, heart };
+    let (notifier, heart) = (watch.notifier.clone(), watch.board.heart("reload"));
+    let reload = Reload { notifier, config, clock, log, heart };
     let (wishes, wishes_out) = bounded(1);
     let (exits, _) = bounded(1);
     spawn("reload", exits, move || {

@@ -15,7 +15,7 @@ use crate::observe::condition::{Condition, Grounds};
 use crate::observe::event::{Event, Log};
 use crate::observe::note::Note;
 use crate::observe::status::{Beat, ChannelStatus, Queue, Status};
-use crate::sys::heartbeat::Pulse;
+use crate::sys::heartbeat::{self, Heart, Pulse};
 use crate::sys::queue::Sender;
 
 /// A queue that somebody may look at.
@@ -114,9 +114,11 @@ impl Board {
         }
     }
 
-    /// A thread that belongs to no channel.
-    pub fn watch_one(&self, pulse: Pulse) {
+    /// How a thread that belongs to no channel shows that it lives. From here on it is looked at.
+    pub fn heart(&self, name: &str) -> Heart {
+        let (heart, pulse) = heartbeat::pair(name, Arc::clone(&self.clock));
         self.state().pulses.push(pulse);
+        heart
     }
 
     /// Queues are looked at no longer: who looks keeps them open on one side.

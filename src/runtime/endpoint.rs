@@ -19,7 +19,7 @@ use crate::observe::metrics_log::Metrics;
 use crate::observe::metrics_text::CONTENT_TYPE;
 use crate::runtime::endpoint_request::{self as request, Asked, Page, REQUEST_BYTES_MAX};
 use crate::sys::files;
-use crate::sys::heartbeat::{self, Heart};
+use crate::sys::heartbeat::Heart;
 use crate::sys::queue::bounded;
 use crate::sys::thread::spawn;
 
@@ -76,8 +76,7 @@ impl Endpoint {
             bound => Some(bound?),
         };
         let (waker, woken) = UnixStream::pair()?;
-        let (heart, pulse) = heartbeat::pair("endpoint", Arc::clone(&self.clock));
-        self.board.watch_one(pulse);
+        let heart = self.board.heart("endpoint");
         let (exits, _) = bounded(1);
         spawn("endpoint", exits, move || {
             let listener = listener.or_else(|| when_free(&found, &woken));

@@ -15,7 +15,7 @@ use crate::observe::metrics_log::Metrics;
 use crate::observe::status::{Status, WRITTEN_EVERY};
 use crate::observe::status_file;
 use crate::sys::files;
-use crate::sys::heartbeat::{self, Heart};
+use crate::sys::heartbeat::Heart;
 use crate::sys::notify::Notifier;
 use crate::sys::queue::{Receiver, bounded, select};
 use crate::sys::stop::{self, Stop, Stopper};
@@ -77,8 +77,7 @@ impl Health {
     pub fn start(self) -> std::io::Result<Running> {
         let (stopper, stop) = stop::pair();
         let (exits, ended) = bounded(1);
-        let (heart, pulse) = heartbeat::pair("health", Arc::clone(&self.clock));
-        self.board.watch_one(pulse);
+        let heart = self.board.heart("health");
         let (board, run) = (Arc::clone(&self.board), self.run.clone());
         spawn("health", exits, move || {
             Shown::new(self, heart).show(&stop);
