@@ -17,6 +17,7 @@ use std::{fs, process};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::sys::carriers::{self, Life, Look, children_of, start_ticks, ticks_now};
 use crate::sys::{entropy, files};
 
 /// The variable that holds the token.
@@ -69,17 +70,20 @@ impl Registered {
 
     /// Ends what the child left running outside its group. Takes half a second at most, and no time if nothing is left.
     pub fn end_rest(&self) {
-        for look in 0..LOOKS_MAX {
+        let mut asked: Vec<i32> = Vec::new();
+        for count in 0..LOOKS_MAX {
             let left = carriers(&self.token, self.since);
-            if left.is_empty() {
+            if left.is_clear() {
                 break;
             }
-            // Asked first: a program that holds a lock file removes it.
-            match look {
-                0 => signal_all(&left, Signal::TERM),
-                ASKING_LOOKS.. => signal_all(&left, Signal::KILL),
-                _ => 0,
-            };
+            // Asked first, and once: a program that holds a lock file removes it.
+            if count < ASKING_LOOKS {
+                let new: Vec<i32> = left.carriers.into_iter().filter(|id| !asked.contains(id)).collect();
+                signal_all(&new, Signal::TERM);
+                asked.extend(new);
+            } else {
+                signal_all(&left.carriers, Signal::KILL);
+            }
             files::pause(LOOK_PAUSE);
         }
         take_away_ended(process::id());
@@ -103,18 +107,24 @@ fn waited_for() -> MutexGuard<'static, Vec<u32>> {
     WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for everything that has ended as a child of process 1, if that is us, and that nobody else waits for.
+/// Waits for everything that has ended as a child of process 1, if that is us, and that nobody else waits for. What is
+/// about to end has a moment for it, or it would stand in the list of processes until the next look.
 fn take_away_ended(us: u32) {
     if us != FIRST_PROCESS {
         return;
     }
-    let waited_for = waited_for();
-    for id in processes() {
-        let fields = stat(id.unsigned_abs());
-        let is_ours = fields.as_ref().is_some_and(|fields| fields.starts_with(&format!("Z {us} ")));
-        if is_ours && !waited_for.contains(&id.unsigned_abs()) {
+    for _ in 0..LOOKS_MAX {
+        let waited_for = waited_for();
+        let left = children_of(us).into_iter().filter(|(id, _)| !waited_for.contains(&id.unsigned_abs()));
+        let (ended, others): (Vec<_>, Vec<_>) = left.partition(|(_, life)| *life == Life::Ended);
+        for (id, _) in ended {
             let _ = waitpid(Pid::from_raw(id), WaitOptions::NOHANG);
         }
+        drop(waited_for);
+        if others.iter().all(|(_, life)| *life == Life::Runs) {
+            break;
+        }
+        files::pause(LOOK_PAUSE);
     }
 }
 
@@ -150,54 +160,26 @@ fn owner_lives(content: &str) -> bool {
 }
 
 fn end_carriers(token: &str) -> usize {
-    signal_all(&carriers(token, 0), Signal::KILL)
+    let mut ended = 0;
+    for _ in 0..LOOKS_MAX {
+        let left = carriers(token, 0);
+        ended += signal_all(&left.carriers, Signal::KILL);
+        if left.unready == 0 {
+            break;
+        }
+        files::pause(LOOK_PAUSE);
+    }
+    ended
+}
+
+fn carriers(token: &str, since: u64) -> Look {
+    carriers::look(&format!("{TOKEN_VARIABLE}={token}"), since)
 }
 
 /// How many of them were there to be told.
 fn signal_all(processes: &[i32], signal: Signal) -> usize {
     let told = |pid: &Pid| kill_process(*pid, signal).is_ok();
     processes.iter().filter_map(|id| Pid::from_raw(*id)).filter(told).count()
-}
-
-/// Processes that started at `since` or later and carry the token. The age is looked at first: to read an environment waits
-/// for a process that is busy with its memory.
-fn carriers(token: &str, since: u64) -> Vec<i32> {
-    let marker = format!("{TOKEN_VARIABLE}={token}");
-    let carries = |id: &i32| {
-        let started = start_ticks(id.unsigned_abs()).and_then(|ticks| ticks.parse::<u64>().ok());
-        if started.is_none_or(|started| started < since) {
-            return false;
-        }
-        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes())
-    };
-    processes().into_iter().filter(carries).collect()
-}
-
-fn processes() -> Vec<i32> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).collect()
-}
-
-/// Now, in ticks since boot; a little less, for what is cut off. A tick is a hundredth of a second wherever Linux shows one.
-fn ticks_now() -> u64 {
-    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = uptime.split(' ').next().and_then(|seconds| seconds.parse::<f64>().ok()).unwrap_or(0.0);
-    Duration::try_from_secs_f64(seconds)
-        .map_or(0, |uptime| u64::try_from(uptime.as_millis() / 10).unwrap_or(0))
-        .saturating_sub(2)
-}
-
-/// When a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)).
-fn start_ticks(process: u32) -> Option<String> {
-    stat(process)?.split(' ').nth(19).map(str::to_owned)
-}
-
-/// The fields of `/proc/<pid>/stat` from the third on. The second may hold spaces and parentheses, so they begin behind its
-/// last parenthesis.
-fn stat(process: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned())
 }
 
 #[cfg(test)]

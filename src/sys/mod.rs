@@ -1,5 +1,7 @@
 //! The operating system, wrapped: each file owns one thing that the rest may only use through it.
 
+// Processes that carry a token.
+pub mod carriers;
 // A child process in its own group, with pipes read under a deadline.
 pub mod child;
 // What a killed process left running.
