@@ -64,16 +64,26 @@ export class Media {
       clearTimeout(timer);
       timer = null;
       stream?.destroy?.();
-      this.#running -= 1;
-      this.#waiting.shift()?.();
+      this.#pass();
     }
   }
 
   async #turn() {
-    if (this.#running >= this.#limits.DOWNLOADS_MAX) {
+    if (this.#running < this.#limits.DOWNLOADS_MAX) {
+      this.#running += 1;
+    } else {
       await new Promise((resolve) => this.#waiting.push(resolve));
     }
-    this.#running += 1;
+  }
+
+  /** The place goes to the one that waits longest, so that nobody who comes meanwhile takes it as well. */
+  #pass() {
+    const next = this.#waiting.shift();
+    if (next === undefined) {
+      this.#running -= 1;
+    } else {
+      next();
+    }
   }
 
   #nameFor(key, mimetype) {

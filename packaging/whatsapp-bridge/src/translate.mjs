@@ -126,6 +126,11 @@ function contextOf(context, me, isGroup) {
   };
 }
 
+/** Whether the linked account is meant: always by a direct message, in a group by a mention or a reply. */
+export function isMeant(frame) {
+  return !frame.isGroup || frame.wasMentioned || frame.isReplyToBot;
+}
+
 /** What a message says when its media is not there. */
 export function withoutMedia(frame, media, reason) {
   const note = `[${media?.kind ?? "media"} not stored: ${reason}]`;

@@ -6,7 +6,7 @@
 import { Fault } from "./faults.mjs";
 import { afterClose } from "./reconnect.mjs";
 import { keyOf } from "./queue.mjs";
-import { translate, withoutMedia } from "./translate.mjs";
+import { isMeant, translate, withoutMedia } from "./translate.mjs";
 
 /** An answer to the client: one of the phrases of docs/whatsapp-bridge.md. */
 class Refusal extends Error {
@@ -121,8 +121,11 @@ export class Whatsapp {
   #arrived({ socket }, messages) {
     for (const message of messages) {
       const found = translate(message, socket.user, this.#limits);
-      if (found?.media) {
+      if (found?.media && isMeant(found.frame)) {
         this.onMessage(found.frame, () => this.#withMedia(socket, message, found));
+      } else if (found?.media) {
+        // Whatever people show each other in a group would go through the line and onto the card, for nobody.
+        this.onMessage(withoutMedia(found.frame, found.media, "not for this account"), undefined);
       } else if (found) {
         this.onMessage(found.frame, undefined);
       }

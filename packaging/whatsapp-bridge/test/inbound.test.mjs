@@ -228,6 +228,38 @@ test("downloads are limited: late ones are given up, and more than may wait are 
   await new Promise((resolve) => late.once("close", resolve));
 });
 
+test("a place that becomes free has one taker", async (t) => {
+  const media = new Media(folder(t), { limits: { ...LIMITS, DOWNLOADS_MAX: 1 } });
+  const image = { kind: "image", mimetype: "image/png", bytes: 1 };
+  let [running, most, third] = [0, 0, undefined];
+  const open = async () => {
+    running += 1;
+    most = Math.max(most, running);
+    // Its end is the moment between two: here comes a third.
+    const destroy = () => {
+      running -= 1;
+      third ?? queueMicrotask(() => (third = media.store("3", image, open)));
+    };
+    return { destroy, async *[Symbol.asyncIterator]() { yield Buffer.from("x"); } };
+  };
+  const stored = await Promise.all([media.store("1", image, open), media.store("2", image, open)]);
+  assert.ok([...stored, await third].every(({ path: place }) => place !== undefined));
+  assert.equal(most, 1);
+});
+
+test("media of a group is fetched only from messages that mean the account", async (t) => {
+  const { connect, follow, mediaFolder } = await scene(t);
+  const client = connect();
+  await client.enter();
+  const media = { mimetype: "image/png", base64: PNG, caption: "look" };
+  const shown = { do: "message", id: "shown", from: GROUP, participant: CHAT, media };
+  follow(shown, { ...shown, id: "meant", mentions: ["4915100000000@s.whatsapp.net"] });
+  const [first, second] = await take(client, 2);
+  assert.deepEqual([first.content, first.media], ["look\n[image not stored: not for this account]", undefined]);
+  assert.deepEqual([second.content, second.media.length], ["look", 1]);
+  assert.equal(fs.readdirSync(mediaFolder).length, 1);
+});
+
 test("long and awkward contents fit in a frame of 256 KiB and say that they were cut", async (t) => {
   const { connect, follow, limits } = await scene(t);
   const client = connect();
