@@ -180,9 +180,10 @@ impl PairingFile {
             book.take(requests.page, &Moment::now(clock));
             *ids = Some(book.ids());
             self.seen = Some(stamp);
-            self.save(&book, &before)?;
-            // Also what a worker wrote that ended before it could say so.
-            files::flush_name(&self.data.join(FILE))?;
+            if !self.save(&book, &before)? {
+                // A worker may have written it, and ended before it was on the medium.
+                files::flush_name(&self.data.join(FILE))?;
+            }
             // One that stays does nothing when it is taken again.
             requests.files.iter().for_each(|path| drop(fs::remove_file(path)));
         }
@@ -201,8 +202,13 @@ impl PairingFile {
         Ok(verdict)
     }
 
-    fn save(&self, book: &Book, before: &Book) -> io::Result<()> {
-        if book == before { Ok(()) } else { write(&self.data.join(FILE), book) }
+    /// Whether there was a difference to write.
+    fn save(&self, book: &Book, before: &Book) -> io::Result<bool> {
+        let differs = book != before;
+        if differs {
+            write(&self.data.join(FILE), book)?;
+        }
+        Ok(differs)
     }
 }
 

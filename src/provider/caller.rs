@@ -34,11 +34,24 @@ const SLICE: Duration = Duration::from_millis(100);
 /// A provider that wants to be left alone no longer than this is waited for.
 const NAMED_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// What ends the attempts of a question early.
-#[derive(Clone, Copy)]
-struct Bounds<'a> {
+/// A question on its way through the chain.
+struct Question<'a> {
+    prompt: &'a Prompt<'a>,
     deadline: Mono,
     cancel: &'a Cancel,
+    effort: &'a mut Effort,
+}
+
+/// The part of a question that one provider has.
+struct Part<'a> {
+    /// Its place in the chain.
+    at: usize,
+    /// `None`: an echo needs no permission.
+    pass: Option<Pass>,
+    /// The question, perhaps with less of the history.
+    prompt: Prompt<'a>,
+    /// Attempts made here.
+    attempts: u32,
 }
 
 /// Why a provider is not asked any more.
@@ -114,7 +127,7 @@ impl Caller {
         effort: &mut Effort,
     ) -> Result<Completion, ProviderError> {
         let start = self.clock.mono();
-        let outcome = self.walk(prompt, Bounds { deadline, cancel }, effort);
+        let outcome = self.walk(&mut Question { prompt, deadline, cancel, effort });
         effort.latency_ms += u64::try_from(start.until(self.clock.mono()).as_millis()).unwrap_or(u64::MAX);
         if let Ok(completion) = &outcome {
             effort.add(completion);
@@ -123,60 +136,53 @@ impl Caller {
     }
 
     /// One after the other, always from the first: as soon as it may be asked again, it is.
-    fn walk(
-        &mut self,
-        prompt: &Prompt<'_>,
-        bounds: Bounds<'_>,
-        effort: &mut Effort,
-    ) -> Result<Completion, ProviderError> {
-        // The first attempt of a turn is made however little time there is.
-        if effort.attempts > 0 && self.clock.mono().until(bounds.deadline) < TIME_MIN {
-            return Err(ProviderError::new(Class::Deadline, "no time for another question"));
-        }
-        if effort.attempts >= TURN_ATTEMPTS_MAX {
-            let class = effort.failed.unwrap_or(Class::Deadline);
-            return Err(ProviderError::new(class, "no attempt is left for another question"));
-        }
+    fn walk(&mut self, question: &mut Question<'_>) -> Result<Completion, ProviderError> {
+        self.check(question)?;
         self.links.iter_mut().for_each(Link::look);
         if self.links.iter().any(|link| !link.is_echo()) {
             self.standing.refresh();
         }
         let (mut failure, mut soonest) = (None, None::<Rest>);
         for at in 0..self.links.len() {
-            if !effort.may_ask(at) {
+            if !question.effort.may_ask(at) {
                 continue;
             }
-            let pass = match self.admit(at, bounds, effort) {
+            let pass = match self.admit(at, question) {
                 Ok(pass) => pass,
                 Err(rest) => {
                     soonest = Some(soonest.filter(|other| other.wait <= rest.wait).unwrap_or(rest));
                     continue;
                 }
             };
-            if !effort.asked.contains(&at) {
-                effort.asked.push(at);
-            }
-            effort.by = Some((self.links[at].name.clone(), self.links[at].model.clone()));
-            effort.fallback_from = (at > 0).then(|| self.links[0].name.clone());
-            match self.attempts(at, pass, prompt, bounds, effort) {
+            let (link, first) = (&self.links[at], &self.links[0]);
+            question.effort.begin(at, (&link.name, &link.model), &first.name);
+            match self.attempts(Part { at, pass, prompt: *question.prompt, attempts: 0 }, question) {
                 Ok(completion) => return Ok(completion),
                 Err(Given::Up(error)) => return Err(error),
                 Err(Given::Over(error)) => failure = Some(error),
             }
         }
-        if failure.is_none() && (bounds.cancel.requested() || self.stop.requested()) {
+        if failure.is_none() && (question.cancel.requested() || self.stop.requested()) {
             return Err(stopped());
         }
-        let resting = soonest.map(|rest| ProviderError {
-            retry_after: Some(rest.wait),
-            unasked: true,
-            ..ProviderError::new(rest.class, "not asked: it is left alone for a while")
-        });
-        Err(failure.or(resting).expect("somebody was asked or is left alone"))
+        Err(failure.or(soonest.map(left_alone)).expect("somebody was asked or is left alone"))
+    }
+
+    /// Whether there is room for a question at all. The first attempt of a turn is made however little time there is.
+    fn check(&self, question: &Question<'_>) -> Result<(), ProviderError> {
+        let effort = &question.effort;
+        if effort.attempts > 0 && self.clock.mono().until(question.deadline) < TIME_MIN {
+            return Err(ProviderError::new(Class::Deadline, "no time for another question"));
+        }
+        if effort.attempts >= TURN_ATTEMPTS_MAX {
+            let class = effort.failed.unwrap_or(Class::Deadline);
+            return Err(ProviderError::new(class, "no attempt is left for another question"));
+        }
+        Ok(())
     }
 
     /// `None`: an echo needs no permission.
-    fn admit(&self, at: usize, bounds: Bounds<'_>, effort: &Effort) -> Result<Option<Pass>, Rest> {
+    fn admit(&self, at: usize, question: &Question<'_>) -> Result<Option<Pass>, Rest> {
         let link = &self.links[at];
         if link.is_echo() {
             return Ok(None);
@@ -187,8 +193,9 @@ impl Caller {
                 Err(rest) => rest,
             };
             let is_short = rest.is_named && rest.wait <= NAMED_WAIT_MAX;
-            let is_in_time = rest.wait + TIME_MIN <= self.clock.mono().until(bounds.deadline);
-            if !is_short || !is_in_time || self.has_free_after(at, effort) || !self.wait(rest.wait, bounds.cancel) {
+            let is_in_time = rest.wait + TIME_MIN <= self.clock.mono().until(question.deadline);
+            let is_worth_it = is_short && is_in_time && !self.has_free_after(at, question.effort);
+            if !is_worth_it || !self.wait(rest.wait, question.cancel) {
                 return Err(rest);
             }
         }
@@ -213,6 +220,11 @@ impl Caller {
             }
         }
     }
+}
+
+fn left_alone(rest: Rest) -> ProviderError {
+    let error = ProviderError::new(rest.class, "not asked: it is left alone for a while");
+    ProviderError { retry_after: Some(rest.wait), unasked: true, ..error }
 }
 
 fn stopped() -> ProviderError {

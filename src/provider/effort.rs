@@ -37,6 +37,15 @@ impl Effort {
         self.asked.len() < PROVIDERS_MAX || self.asked.contains(&at)
     }
 
+    /// The provider at this place is asked, by its name and model; `first` is the name of the one at the first place.
+    pub(super) fn begin(&mut self, at: usize, (name, model): (&str, &str), first: &str) {
+        if !self.asked.contains(&at) {
+            self.asked.push(at);
+        }
+        self.by = Some((name.to_owned(), model.to_owned()));
+        self.fallback_from = (at > 0).then(|| first.to_owned());
+    }
+
     /// An answer is there.
     pub(super) fn add(&mut self, completion: &Completion) {
         add(&mut self.input_tokens, completion.input_tokens);
