@@ -185,24 +185,24 @@ export class Bridge {
     }
   }
 
-  /** From WhatsApp. On disk first. `fetchMedia`, if there is any, resolves with the frame and its media. */
-  receive(frame, fetchMedia) {
-    const entry = this.#queue.put(frame, fetchMedia === undefined);
+  /** From WhatsApp. On disk first. `missing.find`, if anything is missing, resolves with the whole frame. */
+  receive(frame, missing) {
+    const entry = this.#queue.put(frame, missing?.waitsFor);
     if (entry === undefined) {
       return;
     }
     entry.isBacklog = this.#client === null;
-    if (fetchMedia === undefined) {
+    if (missing === undefined) {
       this.#pump();
       return;
     }
-    fetchMedia().then((complete) => {
+    missing.find().then((complete) => {
       this.#queue.complete(entry, complete);
       this.#pump();
     }).catch(this.#fatal);
   }
 
-  /** Sends what may be sent, oldest first. Media on its way holds back its own chat only. */
+  /** Sends what may be sent, oldest first. What is still missing holds back its own chat only. */
   #pump() {
     const client = this.#client;
     if (client === null || !client.isDecided) {
@@ -216,7 +216,7 @@ export class Bridge {
       if (entry.isBacklog && !client.isV2) {
         continue;
       }
-      if (!entry.ready || blocked.has(entry.frame.sender)) {
+      if (entry.waitsFor !== undefined || blocked.has(entry.frame.sender)) {
         blocked.add(entry.frame.sender);
       } else if (entry.sentTo !== client) {
         this.#deliver(client, entry);

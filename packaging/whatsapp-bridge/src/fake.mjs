@@ -4,6 +4,7 @@
 // in:  {"do":"open"} {"do":"close","code":428} {"do":"qr","qr":"2@…"}
 //      {"do":"message","id","from":<chat jid>,"text"?,"participant"?,"alt"?,"timestamp"?,"fromMe"?,"mentions"?:[jid],
 //       "replyTo"?:jid,"forwarded"?:true,"media"?:{"mimetype","base64","caption"?},"offline"?:true}
+//      {"do":"number","lid","pn"}                   the library learns whose number that is
 //      {"do":"raw","message":{…}}                   a message as the library gives it
 //      {"do":"confirm","mode":"at_once"|"never"|"error"|"fail"}   what becomes of messages sent from now on
 //      {"do":"late","wa_id"}                        WhatsApp confirms this one now
@@ -63,6 +64,7 @@ class FakeSocket {
   user = FAKE_USER;
   #tell;
   #mode;
+  #numbers = new Map();
 
   constructor(tell, mode) {
     this.#tell = tell;
@@ -82,6 +84,8 @@ class FakeSocket {
         return this.#bring(libraryMessage(step), step.offline ? "append" : "notify");
       case "late":
         return this.ws.emit("CB:ack,class:message", { attrs: { id: step.wa_id } });
+      case "number":
+        return this.#numbers.set(step.lid, step.pn);
       case "raw":
         return this.#bring(step.message, "notify");
       default:
@@ -109,6 +113,10 @@ class FakeSocket {
 
   async download(message) {
     return Readable.from([Buffer.from(message.fakeBytes, "base64")]);
+  }
+
+  async numberOf(lid) {
+    return this.#numbers.get(lid) ?? "";
   }
 
   async requestPairingCode() {

@@ -42,6 +42,7 @@ export const LIMITS = Object.freeze({
   MEDIA_FOLDER_BYTES_MAX: 512 * MIB, // the oldest files are deleted
   MEDIA_AGE_MS: 7 * DAY_MS, // older files are deleted
   MEDIA_MS: 30_000, // not there by then: not stored, and the content says so
+  NUMBER_MS: 2_000, // the library does not name the author's number by then: the message goes without
   DOWNLOADS_MAX: 4, // at a time; the rest waits
   DOWNLOADS_WAITING_MAX: 256, // more: not stored, and the content says so
 

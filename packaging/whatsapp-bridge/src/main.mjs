@@ -97,7 +97,7 @@ async function runLink({ settings, makeSocket, media, limits, fake, phone }) {
   const show = (line) => process.stdout.write(`${line}\n`);
   const whatsapp = new Whatsapp({ makeSocket: making, media, limits, log, fatal });
   // What comes in the first seconds has its receipt, and no other place: it waits for the bridge.
-  whatsapp.onMessage = (frame, fetchMedia) => queue.put(frame, fetchMedia === undefined);
+  whatsapp.onMessage = (frame, missing) => queue.put(frame, missing?.waitsFor);
   if (fake) {
     followScript(fake, process.stdin, tell, () => {});
   }
@@ -114,7 +114,7 @@ async function runBridge({ settings, token, makeSocket, media, limits, fake }) {
   const whatsapp = new Whatsapp({ makeSocket, media, limits, log, fatal });
   const outbox = new Outbox({ whatsapp, sent, limits, log, fatal });
   const bridge = new Bridge({ token, limits, queue, outbox, log, fatal });
-  whatsapp.onMessage = (frame, fetchMedia) => bridge.receive(frame, fetchMedia);
+  whatsapp.onMessage = (frame, missing) => bridge.receive(frame, missing);
   whatsapp.onStatus = (status) => bridge.setStatus(status);
   whatsapp.onQr = (qr) => bridge.setQr(qr);
   const host = settings.host === "container" ? containerAddress(os.networkInterfaces()) : settings.host;

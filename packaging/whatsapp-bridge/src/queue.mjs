@@ -1,12 +1,16 @@
 // The messages that WhatsApp brought and no client has taken over yet, in the order of their arrival, on disk. A message
 // stays until it is acked, until a plain N client got it, or until a limit gives it up. `queue.jsonl` holds
-// {"put":frame,"key","at","ready"}, {"gone":key} and {"dropped":count}.
+// {"put":frame,"at","ready"}, {"gone":key} and {"dropped":count}; not ready is a frame without its media.
 
 import { Journal } from "./journal.mjs";
 
 /** A message id is its author's choice: it names a message only together with chat and author. */
 export function keyOf(frame) {
   return JSON.stringify([frame.sender, frame.participant ?? "", frame.id]);
+}
+
+function recordOf({ frame, at, waitsFor }) {
+  return { put: frame, at, ready: waitsFor !== "media" };
 }
 
 export class Queue {
@@ -43,7 +47,7 @@ export class Queue {
   #replay(record, finish) {
     if (typeof record?.put?.id === "string" && typeof record.at === "number") {
       const frame = record.ready ? record.put : finish(record.put);
-      this.#insert(keyOf(frame), frame, record.at, true);
+      this.#insert(keyOf(frame), frame, record.at, undefined);
     } else if (typeof record?.gone === "string") {
       this.#remove(record.gone);
       this.#remember(record.gone);
@@ -60,15 +64,18 @@ export class Queue {
     return this.#entries.values();
   }
 
-  /** On disk when it returns. Nothing, if this message is known already. */
-  put(frame, ready) {
+  /**
+   * On disk when it returns. Nothing, if this message is known already. `waitsFor` is "media" or "number" while something
+   * is missing: `complete` brings it. Without the number a frame is whole for the next run, without its media it is not.
+   */
+  put(frame, waitsFor) {
     const key = keyOf(frame);
     if (this.#entries.has(key) || this.#seen.has(key)) {
       return undefined;
     }
     const at = this.#now();
-    this.#journal.append({ put: frame, at, ready }, true);
-    const entry = this.#insert(key, frame, at, ready);
+    const entry = this.#insert(key, frame, at, waitsFor);
+    this.#journal.append(recordOf(entry), true);
     this.#shrink();
     return this.#entries.has(key) ? entry : undefined;
   }
@@ -78,8 +85,8 @@ export class Queue {
     if (this.#entries.get(entry.key) !== entry) {
       return;
     }
-    this.#journal.append({ put: frame, at: entry.at, ready: true }, true);
-    this.#insert(entry.key, frame, entry.at, true);
+    this.#insert(entry.key, frame, entry.at, undefined);
+    this.#journal.append(recordOf(entry), true);
     this.#shrink();
   }
 
@@ -106,14 +113,14 @@ export class Queue {
     this.#journal.close();
   }
 
-  #insert(key, frame, at, ready) {
+  #insert(key, frame, at, waitsFor) {
     const bytes = Buffer.byteLength(JSON.stringify(frame));
     const known = this.#entries.get(key);
     if (known) {
       this.#bytes += bytes - known.bytes;
-      return Object.assign(known, { frame, bytes, ready });
+      return Object.assign(known, { frame, bytes, waitsFor });
     }
-    const entry = { key, frame, bytes, at, ready, sentTo: null, isBacklog: true };
+    const entry = { key, frame, bytes, at, waitsFor, sentTo: null, isBacklog: true };
     this.#entries.set(key, entry);
     this.#bytes += bytes;
     return entry;
@@ -157,7 +164,7 @@ export class Queue {
       return;
     }
     const gone = [...this.#seen].map((key) => ({ gone: key }));
-    const put = [...this.#entries.values()].map(({ frame, at, ready }) => ({ put: frame, at, ready }));
+    const put = [...this.#entries.values()].map(recordOf);
     this.#journal.replace([{ dropped: this.dropped }, ...gone, ...put]);
   }
 }

@@ -126,6 +126,11 @@ function contextOf(context, me, isGroup) {
   };
 }
 
+/** Who wrote it: a number or a LID. */
+export function authorOf(frame) {
+  return frame.participant ?? frame.sender;
+}
+
 /** Whether the linked account is meant: always by a direct message, in a group by a mention or a reply. */
 export function isMeant(frame) {
   return !frame.isGroup || frame.wasMentioned || frame.isReplyToBot;

@@ -1,12 +1,13 @@
 // The link to WhatsApp: one socket of the library at a time, made anew when it ends, until an end that only a person can
 // mend. The library comes in through `makeSocket`, so that tests and --fake drive this very code.
 //
-// Interface: start, stop, send, sendMedia; onMessage(frame, fetchMedia), onStatus(status), onQr(text).
+// Interface: start, stop, send, sendMedia; onMessage(frame, missing), onStatus(status), onQr(text).
+// 'missing' is {waitsFor: "media" | "number", find} of a frame that is not whole yet; find() resolves with the whole one.
 
 import { Fault } from "./faults.mjs";
 import { afterClose } from "./reconnect.mjs";
 import { keyOf } from "./queue.mjs";
-import { isMeant, translate, withoutMedia } from "./translate.mjs";
+import { authorOf, isMeant, translate, withoutMedia } from "./translate.mjs";
 
 /** An answer to the client: one of the phrases of docs/whatsapp-bridge.md. */
 class Refusal extends Error {
@@ -121,15 +122,33 @@ export class Whatsapp {
   #arrived({ socket }, messages) {
     for (const message of messages) {
       const found = translate(message, socket.user, this.#limits);
-      if (found?.media && isMeant(found.frame)) {
-        this.onMessage(found.frame, () => this.#withMedia(socket, message, found));
-      } else if (found?.media) {
-        // Whatever people show each other in a group would go through the line and onto the card, for nobody.
-        this.onMessage(withoutMedia(found.frame, found.media, "not for this account"), undefined);
-      } else if (found) {
-        this.onMessage(found.frame, undefined);
+      if (found) {
+        this.onMessage(...this.#split(socket, message, found));
       }
     }
+  }
+
+  /**
+   * What is known of a message, and how the rest is found once that is on disk. Whatever else people show each other in a
+   * group would go through the line and onto the card, for nobody.
+   */
+  #split(socket, message, { frame, media }) {
+    if (!isMeant(frame)) {
+      return [media === undefined ? frame : withoutMedia(frame, media, "not for this account"), undefined];
+    }
+    const find = async () => {
+      const named = frame.pn === "" ? { ...frame, pn: await this.#numberOf(socket, authorOf(frame)) } : frame;
+      return media === undefined ? named : this.#withMedia(socket, message, { frame: named, media });
+    };
+    const isWhole = media === undefined && frame.pn !== "";
+    return [frame, isWhole ? undefined : { waitsFor: media === undefined ? "number" : "media", find }];
+  }
+
+  /** The number of an author who hides it, if the library has learned it; it does not ask WhatsApp. */
+  async #numberOf(socket, lid) {
+    let timer;
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, this.#limits.NUMBER_MS, "")));
+    return Promise.race([socket.numberOf(lid).catch(() => ""), late]).finally(() => clearTimeout(timer));
   }
 
   async #withMedia(socket, message, { frame, media }) {

@@ -1,14 +1,18 @@
 // Messages from WhatsApp to the client: kept until acked, in order, within limits, over restarts and kill -9.
 
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import test from "node:test";
 
+import { libraryMessage } from "../src/fake.mjs";
 import { LIMITS } from "../src/limits.mjs";
 import { Media } from "../src/media.mjs";
-import { CHAT, Client, GROUP, Program, ROUNDS, folder, randomFor, says, scene } from "./support.mjs";
+import { Queue } from "../src/queue.mjs";
+import { Whatsapp } from "../src/whatsapp.mjs";
+import { CHAT, Client, GROUP, Program, ROUNDS, folder, randomFor, says, scene, within } from "./support.mjs";
 
 const PNG = Buffer.from("89504e470d0a1a0a", "hex").toString("base64");
 
@@ -258,6 +262,51 @@ test("media of a group is fetched only from messages that mean the account", asy
   assert.deepEqual([first.content, first.media], ["look\n[image not stored: not for this account]", undefined]);
   assert.deepEqual([second.content, second.media.length], ["look", 1]);
   assert.equal(fs.readdirSync(mediaFolder).length, 1);
+});
+
+test("the number of an author who hides it is looked up once the message is on disk", async (t) => {
+  const { connect, follow } = await scene(t);
+  const client = connect();
+  await client.enter();
+  const lid = "8812345@lid";
+  follow(
+    { do: "message", id: "stranger", from: lid, text: "hi" },
+    { do: "number", lid, pn: CHAT },
+    { do: "message", id: "known", from: lid, text: "hi" },
+    { do: "message", id: "meant", from: GROUP, participant: lid, text: "hi", mentions: ["4915100000000@s.whatsapp.net"] },
+    { do: "message", id: "aside", from: GROUP, participant: lid, text: "hi" },
+  );
+  const got = await take(client, 4);
+  assert.deepEqual(got.map(({ id, pn }) => [id, pn]), [["stranger", ""], ["known", CHAT], ["meant", CHAT], ["aside", ""]]);
+});
+
+test("a number that is not found in time does not hold a message up", async (t) => {
+  const socket = { ev: new EventEmitter(), ws: new EventEmitter(), numberOf: () => new Promise(() => {}), end: () => {} };
+  const fatal = (error) => assert.fail(error);
+  const limits = { ...LIMITS, NUMBER_MS: 20 };
+  const whatsapp = new Whatsapp({ makeSocket: async () => socket, media: undefined, limits, log: () => {}, fatal });
+  const got = new Promise((resolve) => (whatsapp.onMessage = (frame, missing) => resolve({ frame, missing })));
+  await whatsapp.start();
+  t.after(() => whatsapp.stop());
+  socket.ev.emit("messages.upsert", { messages: [libraryMessage({ id: "A", from: "8812345@lid", text: "hi" })] });
+  const { frame, missing } = await got;
+  assert.equal(missing.waitsFor, "number");
+  assert.deepEqual(await within(missing.find(), "the frame"), frame);
+});
+
+test("after a restart a message that waited for a number is whole, and one that waited for media says so", async (t) => {
+  const file = path.join(folder(t), "queue.jsonl");
+  const log = (event) => assert.fail(event);
+  const queue = new Queue(file, { limits: LIMITS, log });
+  queue.load(() => assert.fail("nothing is there"));
+  const frame = (id) => ({ id, sender: "8812345@lid", pn: "", content: "hi", timestamp: 1, isGroup: false });
+  queue.put(frame("named"), "number");
+  queue.put(frame("shown"), "media");
+  queue.close();
+  const next = new Queue(file, { limits: LIMITS, log });
+  next.load((one) => ({ ...one, content: "lost" }));
+  t.after(() => next.close());
+  assert.deepEqual([...next.entries()].map((entry) => entry.frame.content), ["hi", "lost"]);
 });
 
 test("long and awkward contents fit in a frame of 256 KiB and say that they were cut", async (t) => {

@@ -82,16 +82,24 @@ test("a text is sent without fetching what it links to, under the id that we cho
 });
 
 /** A socket of the library, and the server that it believes to be WhatsApp. */
-async function socketOf(t) {
+async function socketOf(t, keysFolder = path.join(folder(t), "keys")) {
   const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
   await new Promise((resolve) => server.once("listening", resolve));
   t.after(() => server.close());
   const options = { waWebSocketUrl: `ws://127.0.0.1:${server.address().port}` };
   const fatal = (error) => assert.fail(error);
-  const socket = await socketMaker({ keysFolder: path.join(folder(t), "keys"), limits: LIMITS, fatal, options })();
+  const socket = await socketMaker({ keysFolder, limits: LIMITS, fatal, options })();
   t.after(() => socket.end(undefined));
   return { socket, server };
 }
+
+test("it tells the number that it has learned for a LID, and nothing that it has not", async (t) => {
+  const keysFolder = path.join(folder(t), "keys");
+  new Keys(keysFolder, await import("baileys"), assert.fail).load().state.keys.set({ "lid-mapping": { "8812345_reverse": "4917012345" } });
+  const { socket } = await socketOf(t, keysFolder);
+  assert.equal(await socket.numberOf("8812345@lid"), CHAT);
+  assert.equal(await socket.numberOf("999@lid"), "");
+});
 
 const CHAT = "4917012345@s.whatsapp.net";
 const held = (id, text) => ({ type: "append", messages: [{ key: { id, remoteJid: CHAT, fromMe: false }, message: { conversation: text } }] });

@@ -132,7 +132,7 @@ export async function scene(test, { limits: changed = {}, state = folder(test), 
   const whatsapp = new Whatsapp({ makeSocket: fake.makeSocket, media, limits, log, fatal, later, random });
   const outbox = new Outbox({ whatsapp, sent, limits, log, fatal });
   const bridge = new Bridge({ token: TOKEN, limits, queue, outbox, log, fatal });
-  whatsapp.onMessage = (frame, fetchMedia) => bridge.receive(frame, fetchMedia);
+  whatsapp.onMessage = (frame, missing) => bridge.receive(frame, missing);
   whatsapp.onStatus = (status) => bridge.setStatus(status);
   whatsapp.onQr = (qr) => bridge.setQr(qr);
   const port = await bridge.listen("127.0.0.1", 0);
