@@ -58,11 +58,12 @@ pub fn denied(stage: &mut Stage) -> Outcome {
         stage.write(STRANGER)?;
     }
     stage.ask(ANNA)?;
+    let told = |line: &str| line.contains("\"channel_denied\"") && line.contains(STRANGER);
+    let is_over = &mut |stage: &mut Stage| stage.sent.len() > 1 || worker.said().lines().any(told);
+    stage.until(ANSWERED, "the operator is told", is_over)?;
     let strangers = stage.sent.iter().filter(|sent| sent.to == STRANGER).count();
     stage.saw("answers_to_strangers", strangers as u64);
     ensure(strangers == 0 && stage.sent.len() == 1, "somebody else was answered")?;
-    let told = |line: &str| line.contains("\"channel_denied\"") && line.contains(STRANGER);
-    stage.until(ANSWERED, "the operator is told", &mut |_| worker.said().lines().any(told))?;
     stage.stop(worker)?;
     ensure(stage.sent.len() == 1, "somebody else was answered at the end")
 }

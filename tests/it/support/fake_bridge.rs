@@ -423,8 +423,11 @@ impl Guest<'_> {
             wire.write_all(&wire::text(&json!({"type": "status", "status": status}).to_string()))?;
         }
         wire.flush()?;
-        let number = self.number;
-        self.state().ready.insert(number);
+        // With v2 the client has something to say, too.
+        if self.shared.speaks != Speaks::V2 {
+            let number = self.number;
+            self.state().ready.insert(number);
+        }
         Ok(true)
     }
 
@@ -496,6 +499,7 @@ impl Guest<'_> {
         match (word("type").as_str(), speaks) {
             ("hello", Speaks::V2) => {
                 self.is_v2 = true;
+                state.ready.insert(link);
                 return Vec::new();
             }
             ("ack", Speaks::V2) => {
