@@ -117,8 +117,8 @@ impl Plan {
         !letter.is_stop() && self.letters.iter().any(is_later_stop)
     }
 
-    pub fn has_power_cut(&self) -> bool {
-        self.ends.iter().any(|end| matches!(end, End::PowerCut { .. }))
+    pub fn power_cuts(&self) -> usize {
+        self.ends.iter().filter(|end| matches!(end, End::PowerCut { .. })).count()
     }
 
     /// Whether every process has time to say goodbye.

@@ -7,7 +7,7 @@ use rusty_pinch::turn::machine::STOPPED_TEXT;
 use serde_json::Value;
 
 use super::model::{MANY_WORDS, WORDS};
-use super::plan::{End, Poison};
+use super::plan::Poison;
 use super::town::{Arrived, Town};
 use crate::support::torn_disk::TornDisk;
 
@@ -34,14 +34,19 @@ pub fn judge(town: &Town, disk: &TornDisk) -> Result<(), String> {
         let of_chat: Vec<&Told<'_>> = told.iter().filter(|(of, _)| *of == chat).map(|(_, told)| told).collect();
         let updates: Vec<u64> =
             town.plan.letters.iter().filter(|letter| letter.chat == chat).map(|letter| letter.update).collect();
-        order(&of_chat, town.plan.has_power_cut())?;
+        order(&of_chat, town.plan.power_cuts() > 0)?;
         for update in &updates {
             let parts: Vec<&Told<'_>> = of_chat.iter().filter(|told| told.update == *update).copied().collect();
             let answer = answer(*update, &parts, dead.contains(update), town)?;
             let session = disk.read(&format!("sessions/telegram_{chat}.jsonl"));
             lines(*update, &session, &turns, answer.as_deref(), town)?;
         }
-        session_order(&disk.read(&format!("sessions/telegram_{chat}.jsonl")), &turns, &updates)?;
+        session_order(
+            &disk.read(&format!("sessions/telegram_{chat}.jsonl")),
+            &turns,
+            &updates,
+            town.plan.power_cuts(),
+        )?;
     }
     for (turn, count) in &seen.closed {
         if *count != 1 {
@@ -120,15 +125,24 @@ fn answer(update: u64, parts: &[&Told<'_>], dead: bool, town: &Town) -> Result<O
     Ok(whole.then_some(text))
 }
 
-fn parse(session: &[u8], turns: &BTreeMap<String, u64>) -> Result<Vec<(u64, String, String)>, String> {
-    let lines = session.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let parse = |line: &[u8]| {
-        let line: Value = serde_json::from_slice(line).map_err(|error| format!("a bad session line: {error}"))?;
-        let text = |key: &str| line[key].as_str().unwrap_or("").to_string();
-        let update = turns.get(&text("rid")).copied().ok_or_else(|| format!("whose line is {line}"))?;
-        Ok((update, text("role"), text("content")))
-    };
-    lines.map(parse).collect()
+/// Lines that cannot be read are passed over, as the product does: a power cut may spoil the two of its last append.
+fn parse(session: &[u8], turns: &BTreeMap<String, u64>, cuts: usize) -> Result<Vec<(u64, String, String)>, String> {
+    let mut known = Vec::new();
+    let mut spoilt = Vec::new();
+    for line in session.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice::<Value>(line) {
+            Ok(line) => {
+                let text = |key: &str| line[key].as_str().unwrap_or("").to_string();
+                let update = turns.get(&text("rid")).copied().ok_or_else(|| format!("whose line is {line}"))?;
+                known.push((update, text("role"), text("content")));
+            }
+            Err(error) => spoilt.push(error),
+        }
+    }
+    if spoilt.len() > 2 * cuts {
+        return Err(format!("after {cuts} power cuts there are these bad session lines: {spoilt:?}"));
+    }
+    Ok(known)
 }
 
 /// Both lines, once, one after the other, as they were said.
@@ -139,7 +153,7 @@ fn lines(
     answer: Option<&str>,
     town: &Town,
 ) -> Result<(), String> {
-    let all = parse(session, turns)?;
+    let all = parse(session, turns, town.plan.power_cuts())?;
     let lines: Vec<_> = all.iter().filter(|line| line.0 == update).collect();
     let [asked, answered] = lines[..] else { return Err(format!("{update} has {} session lines", lines.len())) };
     if asked.1 != "user" || answered.1 != "assistant" || asked.2 != town.plan.letter(update).text {
@@ -151,8 +165,8 @@ fn lines(
     Ok(())
 }
 
-fn session_order(session: &[u8], turns: &BTreeMap<String, u64>, updates: &[u64]) -> Result<(), String> {
-    let order: Vec<u64> = parse(session, turns)?.iter().map(|line| line.0).collect();
+fn session_order(session: &[u8], turns: &BTreeMap<String, u64>, updates: &[u64], cuts: usize) -> Result<(), String> {
+    let order: Vec<u64> = parse(session, turns, cuts)?.iter().map(|line| line.0).collect();
     let wanted: Vec<u64> = updates.iter().flat_map(|update| [*update, *update]).collect();
     if order == wanted { Ok(()) } else { Err(format!("the session goes {order:?}, wanted {wanted:?}")) }
 }
@@ -180,7 +194,7 @@ fn given_up(town: &Town, dead: &BTreeSet<u64>) -> Result<(), String> {
     }
     let Some((update, poison)) = town.plan.poison else { return Ok(()) };
     let asked = seen.asked.get(&update).copied().unwrap_or(0);
-    let cuts = town.plan.ends.iter().filter(|end| matches!(end, End::PowerCut { .. })).count();
+    let cuts = town.plan.power_cuts();
     let exact = poison == Poison::Panic && town.plan.ends.is_empty();
     // An attempt that a power cut wipes out is not counted, nor one that kills before the writer has noted it: only the
     // first is begun without waiting for that.
