@@ -9,7 +9,7 @@ INPUTS ?= 100000
 RELEASE ?= $(or $(CARGO_TARGET_DIR),target)/release
 MESSAGE ?= Hello from a fresh clone
 
-.PHONY: check test run bench campaign soak soak-turns fuzz controls sanitizer counterparts images \
+.PHONY: check test run bench crowd campaign soak soak-turns fuzz controls sanitizer counterparts images \
 	dist dist-all package verify-package image verify-container sbom supply-chain readiness rusty-pinch-readiness deploy-check rusty-pinch-deploy-check
 
 # Before every commit: format, lints and the links of documents in the sources as errors, all tests in their short form.
@@ -25,6 +25,10 @@ test: counterparts
 	required=; [ "$$(ls $(COUNTERPARTS)/*.stamp 2>/dev/null | wc -l)" -eq 3 ] && required=1; \
 		RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) RP_COUNTERPARTS_REQUIRED=$$required $(MAKE) check
 	$(MAKE) campaign images
+
+# Each test by itself, twelve times and twelve at once: what fails only on a busy machine. About twenty minutes.
+crowd:
+	RP_COUNTERPARTS=$(abspath $(COUNTERPARTS)) tests/tools/crowd.sh
 
 # Real crashes under load, each followed by a restart and judged from outside: 100 kill -9, 20 SIGTERM, kills at system
 # calls, 100 injected errors, 40 power cuts, full disks. The evidence is in target/campaign/*.json.
