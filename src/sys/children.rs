@@ -78,9 +78,7 @@ impl Registered {
             }
             // Asked first, and once: a program that holds a lock file removes it.
             if count < ASKING_LOOKS {
-                let new: Vec<i32> = left.carriers.into_iter().filter(|id| !asked.contains(id)).collect();
-                signal_all(&new, Signal::TERM);
-                asked.extend(new);
+                signal_new(&left.carriers, &mut asked, Signal::TERM);
             } else {
                 signal_all(&left.carriers, Signal::KILL);
             }
@@ -160,10 +158,10 @@ fn owner_lives(content: &str) -> bool {
 }
 
 fn end_carriers(token: &str) -> usize {
-    let mut ended = 0;
+    let (mut ended, mut told) = (0, Vec::new());
     for _ in 0..LOOKS_MAX {
         let left = carriers(token, 0);
-        ended += signal_all(&left.carriers, Signal::KILL);
+        ended += signal_new(&left.carriers, &mut told, Signal::KILL);
         if left.unready == 0 {
             break;
         }
@@ -174,6 +172,13 @@ fn end_carriers(token: &str) -> usize {
 
 fn carriers(token: &str, since: u64) -> Look {
     carriers::look(&format!("{TOKEN_VARIABLE}={token}"), since)
+}
+
+/// Tells those that were not told before; how many were there: one that is about to end is found again.
+fn signal_new(processes: &[i32], told: &mut Vec<i32>, signal: Signal) -> usize {
+    let new: Vec<i32> = processes.iter().copied().filter(|id| !told.contains(id)).collect();
+    told.extend(&new);
+    signal_all(&new, signal)
 }
 
 /// How many of them were there to be told.

@@ -4,7 +4,7 @@ import makeWASocket, * as library from "baileys";
 
 import { downloader } from "./download.mjs";
 import { Keys } from "./keys.mjs";
-import { plainJid } from "./translate.mjs";
+import { phoneOf, plainJid } from "./translate.mjs";
 
 /** The library logs keys and texts at its lower levels. Nothing of it is kept. */
 const silent = { level: "silent", trace() {}, debug() {}, info() {}, warn() {}, error() {}, fatal() {}, child: () => silent };
@@ -89,10 +89,7 @@ function adapt(socket, groups, limits) {
       return socket.sendMessage(to, content, settings);
     },
     download: downloader({ library, limits, reupload: (message) => socket.updateMediaMessage(message) }),
-    async numberOf(lid) {
-      const number = plainJid(await socket.signalRepository.lidMapping.getPNForLID(lid));
-      return number.endsWith("@s.whatsapp.net") ? number : "";
-    },
+    numberOf: async (lid) => phoneOf([plainJid(await socket.signalRepository.lidMapping.getPNForLID(lid))]),
     requestPairingCode: (phone) => socket.requestPairingCode(phone),
     end(error) {
       // Messages that the library holds back while it catches up are receipted already: they must get out.

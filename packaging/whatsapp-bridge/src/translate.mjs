@@ -111,7 +111,8 @@ export function translate(message, me, limits) {
   return { frame, media: found.media };
 }
 
-function phoneOf(jids) {
+/** The first of them that is a number, or "". */
+export function phoneOf(jids) {
   return jids.find((jid) => jid.endsWith("@s.whatsapp.net")) ?? "";
 }
 
